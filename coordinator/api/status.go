@@ -1,0 +1,147 @@
+package api
+
+import "time"
+
+// Status is the fleet at a glance.
+type Status struct {
+	OK        bool        `json:"ok"`       // nothing needs a person
+	Sentence  string      `json:"sentence"` // the answer as a sentence
+	Stale     bool        `json:"stale"`    // no quorum: this is what was last known
+	AsOf      time.Time   `json:"as_of"`
+	Revision  int64       `json:"revision"`
+	Version   string      `json:"version"`
+	Frozen    *Freeze     `json:"frozen,omitempty"`
+	Figures   Figures     `json:"figures"`
+	Groups    []Group     `json:"groups"`
+	Rollouts  []Rollout   `json:"rollouts"`  // active ones and the last few ended
+	Attention []Attention `json:"attention"` // most urgent first
+	Cluster   Cluster     `json:"cluster"`
+}
+
+// Figures counts the fleet.
+type Figures struct {
+	Nodes      int               `json:"nodes"`
+	Slots      int               `json:"slots"`
+	Held       int               `json:"held"`
+	Waiting    int               `json:"waiting"`
+	Stuck      int               `json:"stuck"`
+	ByState    map[NodeState]int `json:"by_state"`
+	AtWanted   int               `json:"at_wanted"` // nodes at the bundle of their newest rollout
+	Wanted     int               `json:"wanted"`    // nodes that some rollout selected
+	OldestWait time.Time         `json:"oldest_wait,omitzero"`
+	OldestNode string            `json:"oldest_wait_node,omitempty"`
+}
+
+// Attention is one thing that needs a person.
+type Attention struct {
+	Kind     string    `json:"kind"`     // failed, overdue, unconfirmed, halted, unreachable, duplicate_id, foreign_agent, unauthenticated_listener
+	Severity string    `json:"severity"` // bad, warn, lost
+	Title    string    `json:"title"`
+	Detail   string    `json:"detail"`
+	Group    string    `json:"group,omitempty"`
+	Node     string    `json:"node,omitempty"`
+	Rollout  string    `json:"rollout,omitempty"`
+	Since    time.Time `json:"since,omitzero"`
+	Hold     *Hold     `json:"hold,omitempty"` // that could be freed
+}
+
+// Cluster is the coordinators and their store.
+type Cluster struct {
+	ID          string    `json:"id"`
+	Incarnation int64     `json:"incarnation"`
+	CreatedAt   time.Time `json:"created_at,omitzero"`
+	Quorum      bool      `json:"quorum"`
+	Members     []Member  `json:"members"`
+	Store       StoreInfo `json:"store"`
+	Served      string    `json:"served_by"` // member that answers
+}
+
+// Member is one coordinator.
+type Member struct {
+	ID      string `json:"id"`
+	Name    string `json:"name"`
+	Role    string `json:"role"` // leader, follower, learner, unknown
+	Self    bool   `json:"self,omitempty"`
+	URL     string `json:"url,omitempty"`
+	Version string `json:"version,omitempty"`
+}
+
+// StoreInfo is etcd in figures.
+type StoreInfo struct {
+	Revision    int64  `json:"revision"`
+	DBSize      int64  `json:"db_size"`        // bytes on disk
+	DBInUse     int64  `json:"db_size_in_use"` // bytes
+	Quota       int64  `json:"quota"`          // bytes
+	DiskFree    int64  `json:"disk_free"`      // bytes free for the data folder; 0 when not embedded
+	EtcdVersion string `json:"etcd_version"`
+	Embedded    bool   `json:"embedded"`
+}
+
+// Event is one line of the audit trail.
+type Event struct {
+	Revision int64     `json:"revision"`
+	Scope    string    `json:"scope"`
+	Seq      int64     `json:"seq"`
+	At       time.Time `json:"at"`
+	Kind     string    `json:"kind"`
+	Actor    string    `json:"actor,omitempty"`
+	Group    string    `json:"group,omitempty"`
+	Node     string    `json:"node,omitempty"`
+	Rollout  string    `json:"rollout,omitempty"`
+	Fence    int64     `json:"fence,omitempty"`
+	Held     int       `json:"held"`
+	Slots    int       `json:"slots"`
+	Detail   string    `json:"detail,omitempty"`
+}
+
+// EventList is a page of events in the order of their revisions.
+type EventList struct {
+	Events []Event `json:"events"`
+	Next   int64   `json:"next"` // value of after= for what follows
+}
+
+// EventQuery filters events.
+type EventQuery struct {
+	After int64 // revision; events behind it, oldest first
+	Limit int   // 1 to 10000, default 100
+	Last  bool  // the newest Limit events instead
+	Group string
+	Node  string
+}
+
+// TokenRequest asks for a credential.
+type TokenRequest struct {
+	Role        Role   `json:"role"`
+	Node        string `json:"node,omitempty"` // role node: the id it is bound to
+	Description string `json:"description,omitempty"`
+	TTL         string `json:"ttl,omitempty"` // "720h"; empty: does not end
+}
+
+// Role says what a credential may do; each but node includes those before it.
+type Role string
+
+// The roles.
+const (
+	RoleNode     Role = "node"     // its own node: poll, take and return its slot, fetch bundles
+	RoleViewer   Role = "viewer"   // read
+	RoleDeployer Role = "deployer" // bundles, rollouts
+	RoleOperator Role = "operator" // groups, freeze, holds, nodes
+	RoleAdmin    Role = "admin"    // tokens, cluster
+)
+
+// Token is a credential without its secret.
+type Token struct {
+	ID          string    `json:"id"`
+	Role        Role      `json:"role"`
+	Node        string    `json:"node,omitempty"`
+	Description string    `json:"description,omitempty"`
+	By          string    `json:"by"`
+	CreatedAt   time.Time `json:"created_at"`
+	ExpiresAt   time.Time `json:"expires_at,omitzero"`
+}
+
+// TokenCreated shows the secret, once.
+type TokenCreated struct {
+	Token
+	Secret string `json:"secret"`
+}

@@ -1,0 +1,79 @@
+package semaphore
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+)
+
+// MaxNodeID is the longest node id, in bytes.
+const MaxNodeID = 1024
+
+var groupName = regexp.MustCompile(`^[a-zA-Z0-9.-]+$`)
+
+// ValidGroup reports why a text is no group name. FleetLock gives the form:
+// ^[a-zA-Z0-9.-]+$, here of at most 253 bytes.
+func ValidGroup(name string) error {
+	if len(name) > 253 || !groupName.MatchString(name) {
+		return fmt.Errorf("group %q: want 1 to 253 of the characters a-z A-Z 0-9 . -", name)
+	}
+	return nil
+}
+
+// ValidNode reports why a text is no node id: it may be any non-empty text of
+// valid UTF-8 up to MaxNodeID bytes.
+func ValidNode(id string) error {
+	switch {
+	case id == "":
+		return errors.New("node id: must not be empty")
+	case len(id) > MaxNodeID:
+		return fmt.Errorf("node id of %d bytes: at most %d", len(id), MaxNodeID)
+	case !utf8.ValidString(id):
+		return errors.New("node id: must be valid UTF-8")
+	}
+	return nil
+}
+
+// EscapeID writes an id so that it fits into one segment of an etcd key and of
+// a URL's path, and so that no two ids share one: letters, digits, '-', '_',
+// '~' and '.' stand for themselves (the texts "." and ".." do not), every
+// other byte is %XX in capitals.
+func EscapeID(id string) string {
+	if id == "." || id == ".." {
+		return strings.ReplaceAll(id, ".", "%2E")
+	}
+	var b strings.Builder
+	for i := range len(id) {
+		c := id[i]
+		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("-_~.", c) >= 0 {
+			b.WriteByte(c)
+			continue
+		}
+		fmt.Fprintf(&b, "%%%02X", c)
+	}
+	return b.String()
+}
+
+// UnescapeID reads EscapeID's form, and any other percent-encoding of the id.
+func UnescapeID(s string) (string, error) {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] != '%' {
+			b.WriteByte(s[i])
+			continue
+		}
+		if i+2 >= len(s) {
+			return "", fmt.Errorf("%q: a %% must be followed by two hexadecimal digits", s)
+		}
+		c, err := hex.DecodeString(s[i+1 : i+3])
+		if err != nil {
+			return "", fmt.Errorf("%q: a %% must be followed by two hexadecimal digits", s)
+		}
+		b.WriteByte(c[0])
+		i += 2
+	}
+	return b.String(), nil
+}

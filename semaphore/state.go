@@ -1,0 +1,161 @@
+package semaphore
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// SchemaVersion is the highest `v` that this program can read and write.
+const SchemaVersion = 1
+
+// Via says by which door a hold was taken.
+type Via string
+
+// The doors.
+const (
+	ViaAgent     Via = "agent"
+	ViaFleetLock Via = "fleetlock"
+	ViaOperator  Via = "operator"
+)
+
+// HoldState is the state of a hold. A FleetLock hold is confirmed from its
+// grant on.
+type HoldState string
+
+// The states of a hold.
+const (
+	Granted   HoldState = "granted"
+	Confirmed HoldState = "confirmed"
+	Revoked   HoldState = "revoked"
+)
+
+// ConfirmWithin is how long a grant may stay unconfirmed before it is given
+// to the next.
+const ConfirmWithin = 30 * time.Second
+
+// Head is the one key that every transaction of a group compares and puts.
+type Head struct {
+	V        int     `json:"v"`
+	Next     int64   `json:"next_fence"`        // the next fence to give, at least 1
+	EventSeq int64   `json:"event_seq"`         // sequence of the group's last event
+	Freeze   *Freeze `json:"freeze,omitempty"`  // the group's own stop
+	Deleted  bool    `json:"deleted,omitempty"` // tombstone: the group is gone, its fences are not
+	Extra    Extra   `json:"-"`
+}
+
+// Spec is what the operator declared for a group.
+type Spec struct {
+	V                int       `json:"v"`
+	Slots            Slots     `json:"slots"`
+	Limits           []Limit   `json:"limits,omitempty"`
+	CountUnreachable bool      `json:"count_unreachable,omitempty"` // down members take a slot too
+	Timeouts         Timeouts  `json:"timeouts,omitzero"`
+	UpdatedAt        time.Time `json:"updated_at,omitzero"`
+	Extra            Extra     `json:"-"`
+}
+
+// Timeouts of a group. A zero means the default.
+type Timeouts struct {
+	// Hold is how long a hold may last before it is overdue (default 30 min).
+	Hold Duration `json:"hold,omitzero"`
+	// FleetLockHold is the same for holds taken through FleetLock (default 1 h).
+	FleetLockHold Duration `json:"fleetlock_hold,omitzero"`
+}
+
+// Limit bounds the holds among nodes that share a value of the label By.
+type Limit struct {
+	By  string `json:"by"`
+	Max Slots  `json:"max"` // a percentage is of the members with that value
+}
+
+// Hold is a slot taken.
+type Hold struct {
+	V        int               `json:"v"`
+	Node     string            `json:"node"`
+	State    HoldState         `json:"state"`
+	Via      Via               `json:"via"`
+	Instance string            `json:"instance,omitempty"` // the agent's random instance id
+	Request  string            `json:"request,omitempty"`  // the request that made it
+	BootID   string            `json:"boot_id,omitempty"`
+	Peer     string            `json:"peer,omitempty"` // address that asked (FleetLock)
+	Fence    int64             `json:"fence"`
+	Labels   map[string]string `json:"labels,omitempty"` // as granted
+	Since    time.Time         `json:"since"`
+	Deadline time.Time         `json:"deadline,omitzero"`
+	Reason   string            `json:"reason,omitempty"`
+	Revoked  *Mark             `json:"revoked,omitempty"`
+	Extra    Extra             `json:"-"`
+}
+
+// Mark says who did something, when and why.
+type Mark struct {
+	By     string    `json:"by"`
+	At     time.Time `json:"at"`
+	Reason string    `json:"reason,omitempty"`
+}
+
+// Member is a node that belongs to the group.
+type Member struct {
+	V           int               `json:"v"`
+	Node        string            `json:"node"`
+	Registered  map[string]string `json:"registered,omitempty"`  // labels that the node gave
+	Declared    map[string]string `json:"declared,omitempty"`    // labels that an operator gave; they win
+	Down        bool              `json:"down,omitempty"`        // set and cleared by the elected engine
+	Duplicate   string            `json:"duplicate,omitempty"`   // why grants for this id stopped
+	RetryAfter  time.Time         `json:"retry_after,omitzero"`  // after an unconfirmed grant
+	Unconfirmed int               `json:"unconfirmed,omitempty"` // in a row; doubles the wait, 1 min to 1 h
+	Extra       Extra             `json:"-"`
+}
+
+// Waiter is a place in the queue. Order: priority (higher first), then ticket.
+type Waiter struct {
+	V        int       `json:"v"`
+	Node     string    `json:"node"`
+	Via      Via       `json:"via"`
+	Instance string    `json:"instance,omitempty"`
+	Priority int       `json:"priority,omitempty"`
+	Since    time.Time `json:"since"`
+	Reason   string    `json:"reason,omitempty"`
+	Extra    Extra     `json:"-"`
+
+	// CreateRevision of the waiter's key: its ticket, and what an admission compares.
+	CreateRevision int64 `json:"-"`
+	// Present: the client waits at the coordinator that decides.
+	Present bool `json:"-"`
+}
+
+// Freeze is a stop that holds until it is lifted.
+type Freeze struct {
+	V      int       `json:"v"`
+	ID     string    `json:"id"`
+	By     string    `json:"by"`
+	At     time.Time `json:"at"`
+	Reason string    `json:"reason"`
+	Stop   bool      `json:"stop,omitempty"` // confirmed holders halt at their next gate too
+	Extra  Extra     `json:"-"`
+}
+
+// Extra keeps the members of a stored value that this version does not know,
+// so that rewriting the value loses none of them.
+type Extra map[string]json.RawMessage
+
+// State is a group at one revision: everything that a decision rests on.
+type State struct {
+	Group     string
+	Revision  int64 // store revision at which it was read
+	HeadRev   int64 // ModRevision of the head key, 0 when the group never was
+	SpecRev   int64 // ModRevision of the spec key: the object's revision in the API
+	FreezeRev int64 // ModRevision of the fleet-wide freeze key, 0 when absent
+	Head      Head
+	Spec      Spec
+	Holds     map[string]Hold
+	Members   map[string]Member
+	Queue     []Waiter // in order
+	Freeze    *Freeze  // the fleet-wide stop
+	// NewerSchema is the key of a value whose `v` is above SchemaVersion,
+	// empty when there is none. With it nothing happens but releases.
+	NewerSchema string
+}
+
+// Exists reports whether the group is declared (and not deleted).
+func (s *State) Exists() bool { return s.HeadRev != 0 && !s.Head.Deleted }
