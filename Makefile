@@ -1,0 +1,32 @@
+# Everything a developer runs. `make demo` and `make test` are the two that the
+# README names; both need nothing installed beforehand but Go (and make).
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X github.com/lockkeeper/lockkeeper/cmd/internal/cli.version=$(VERSION)
+PROGRAMS := lockkeeperd lockkeeper-agent lockkeeper
+
+.PHONY: build demo test lint fmt bench clean
+
+build: ## the three programs, static and stripped, in bin/
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ $(addprefix ./cmd/,$(PROGRAMS))
+
+demo: build ## a whole fleet on this machine, until Ctrl-C
+	bin/lockkeeperd dev --nodes 12 --slots 2
+
+test: ## every test, race detector on; installs what is missing
+	.ci/test
+
+lint: bin/tools/golangci-lint ## vet, style and the rules between the rooms
+	bin/tools/golangci-lint run ./...
+
+bin/tools/golangci-lint: tools/go.mod tools/go.sum
+	cd tools && $(GO) build -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+fmt: ## gofmt over everything
+	gofmt -w agent cmd coordinator semaphore web
+
+bench: ## the store beside raw etcd puts, in the same run
+	$(GO) test -run '^$$' -bench . -benchtime 2s ./semaphore/...
+
+clean:
+	rm -rf bin test-output
