@@ -1,0 +1,165 @@
+package coordinator
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/lockkeeper/lockkeeper/semaphore"
+)
+
+// Config is the coordinator's configuration: the file's form, and what flags
+// and environment fill in. The zero value of a field means its default.
+type Config struct {
+	// DataDir holds the store. It is made when absent; one that holds anything
+	// else is refused.
+	DataDir string `yaml:"data_dir"`
+	// Listen is HOST:PORT or unix:PATH, default 127.0.0.1:8080. Anything but
+	// loopback and unix needs TLS, and then every request a token.
+	Listen string `yaml:"listen"`
+	// Hosts are the names and addresses by which clients call this
+	// coordinator, beside loopback: a request for any other is refused.
+	Hosts []string  `yaml:"hosts"`
+	TLS   TLSConfig `yaml:"tls"`
+	// AutoCreateGroups makes an unknown group, with 0 slots, when a node asks
+	// for it, instead of refusing the node.
+	AutoCreateGroups bool            `yaml:"auto_create_groups"`
+	FleetLock        FleetLockConfig `yaml:"fleetlock"`
+	Etcd             EtcdConfig      `yaml:"etcd"`
+	Log              LogConfig       `yaml:"log"`
+}
+
+// TLSConfig names the listener's certificate.
+type TLSConfig struct {
+	Cert       string `yaml:"cert"` // PEM file; read again when it changes
+	Key        string `yaml:"key"`
+	SelfSigned bool   `yaml:"self_signed"` // make one in the data dir; its pin is printed
+}
+
+// FleetLockConfig is about hosts that speak the FleetLock protocol. They can
+// send no token, so off loopback they get a listener of their own.
+type FleetLockConfig struct {
+	Listen        string             `yaml:"listen"` // HOST:PORT, off by default
+	Wait          time.Duration      `yaml:"wait"`   // how long a request is parked, default 25s
+	Networks      []FleetLockNetwork `yaml:"networks"`
+	KnownIDsOnly  bool               `yaml:"known_ids_only"`
+	StrictAddress bool               `yaml:"strict_address"` // refuse an id that asks from a second address
+}
+
+// FleetLockNetwork lets hosts of a network into groups.
+type FleetLockNetwork struct {
+	CIDR   string   `yaml:"cidr"`
+	Groups []string `yaml:"groups"`
+}
+
+// EtcdConfig tunes the embedded store.
+type EtcdConfig struct {
+	Quota     int64         `yaml:"quota"`     // bytes, default 2 GiB
+	Heartbeat time.Duration `yaml:"heartbeat"` // default 100ms
+	Election  time.Duration `yaml:"election"`  // default 1s
+}
+
+// LogConfig says how to log.
+type LogConfig struct {
+	Level  string `yaml:"level"`  // debug, info (default), warn, error
+	Format string `yaml:"format"` // text (default), json
+}
+
+// DefaultConfig is the configuration of a coordinator that was told nothing.
+func DefaultConfig() Config {
+	return Config{
+		DataDir:   defaultDataDir(),
+		Listen:    "127.0.0.1:8080",
+		FleetLock: FleetLockConfig{Wait: 25 * time.Second},
+		Etcd:      EtcdConfig{Quota: 2 << 30, Heartbeat: 100 * time.Millisecond, Election: time.Second},
+		Log:       LogConfig{Level: "info", Format: "text"},
+	}
+}
+
+// defaultDataDir is the system's place for root, else the user's own.
+func defaultDataDir() string {
+	if os.Geteuid() == 0 {
+		return "/var/lib/lockkeeper"
+	}
+	if dir := os.Getenv("XDG_STATE_HOME"); dir != "" {
+		return filepath.Join(dir, "lockkeeper")
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "lockkeeper-data"
+	}
+	return filepath.Join(home, ".local", "state", "lockkeeper")
+}
+
+// ReadConfig reads a YAML file over what cfg holds already. An unknown key is
+// an error that names its line and column.
+func ReadConfig(path string, cfg *Config) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("config: %w", err)
+	}
+	err = yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(cfg)
+	if err != nil && !errors.Is(err, io.EOF) {
+		// Without the source lines: they may hold secrets.
+		return fmt.Errorf("config %s: %s", path, strings.TrimSpace(yaml.FormatError(err, false, false)))
+	}
+	return nil
+}
+
+// Validate names every field that cannot be, and what would be accepted.
+func (c *Config) Validate() error {
+	var errs []error
+	bad := func(field, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s: %s", field, fmt.Sprintf(format, args...)))
+	}
+	if c.DataDir == "" {
+		bad("data_dir", "must name a folder")
+	}
+	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
+		bad("tls", "cert and key belong together")
+	}
+	if c.TLS.SelfSigned && c.TLS.Cert != "" {
+		bad("tls", "either cert and key, or self_signed")
+	}
+	if c.FleetLock.Wait < 0 || c.FleetLock.Wait > 25*time.Minute {
+		bad("fleetlock.wait", "%s: want 0s to 25m", c.FleetLock.Wait)
+	}
+	if c.FleetLock.Listen != "" && len(c.FleetLock.Networks) == 0 {
+		bad("fleetlock.networks", "a FleetLock listener needs the networks that may use it, with their groups")
+	}
+	for i, n := range c.FleetLock.Networks {
+		field := fmt.Sprintf("fleetlock.networks[%d]", i)
+		if _, err := netip.ParsePrefix(n.CIDR); err != nil {
+			bad(field+".cidr", "%q: want a network such as 10.1.0.0/16", n.CIDR)
+		}
+		if len(n.Groups) == 0 {
+			bad(field+".groups", "name at least one group")
+		}
+		for _, g := range n.Groups {
+			if err := semaphore.ValidGroup(g); err != nil {
+				bad(field+".groups", "%v", err)
+			}
+		}
+	}
+	if c.Etcd.Quota < 64<<20 || c.Etcd.Quota > 8<<30 {
+		bad("etcd.quota", "%d: want 67108864 (64 MiB) to 8589934592 (8 GiB)", c.Etcd.Quota)
+	}
+	if c.Etcd.Heartbeat < 10*time.Millisecond || c.Etcd.Election < 5*c.Etcd.Heartbeat || c.Etcd.Election > 50*time.Second {
+		bad("etcd", "heartbeat %s, election %s: want a heartbeat of at least 10ms, and an election of 5 heartbeats to 50s", c.Etcd.Heartbeat, c.Etcd.Election)
+	}
+	if _, err := logLevel(c.Log.Level); err != nil {
+		bad("log.level", "%v", err)
+	}
+	if c.Log.Format != "text" && c.Log.Format != "json" {
+		bad("log.format", "%q: want text or json", c.Log.Format)
+	}
+	return errors.Join(errs...)
+}
