@@ -104,7 +104,7 @@ type NodeList struct {
 
 // NodePatch changes what an operator declares.
 type NodePatch struct {
-	Labels         map[string]string `json:"labels,omitempty"`          // replaces the declared ones
+	Labels         map[string]string `json:"labels,omitzero"`           // replaces the declared ones; {} removes them all, absent leaves them
 	ClearDuplicate bool              `json:"clear_duplicate,omitempty"` // only one host has this id now
 }
 
