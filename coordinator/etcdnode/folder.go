@@ -1,0 +1,194 @@
+package etcdnode
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/google/renameio/v2"
+)
+
+// Names in the data folder.
+const (
+	lockFile   = "lock"
+	markerFile = "lockkeeper.json"
+	etcdDir    = "etcd"
+)
+
+// lockWait is how long Start waits for another process to leave the folder: a
+// restart by a supervisor may overlap with the end of the one before.
+const lockWait = 2 * time.Second
+
+// marker says that a cluster was bootstrapped in the folder.
+type marker struct {
+	V int `json:"v"`
+	// Name of the member: the node's name and a random suffix, since two
+	// members of one name end etcd.
+	Name string `json:"name"`
+	// Token is etcd's initial cluster token: random, so that members of two
+	// clusters never take each other for theirs.
+	Token     string    `json:"cluster_token"`
+	CreatedAt time.Time `json:"created_at"`
+	// Complete is set once etcd was ready for the first time. Before that
+	// nobody was answered, and the bootstrap may be done again.
+	Complete bool `json:"complete"`
+}
+
+// openFolder makes the folder if it is missing and locks it against other
+// processes and other Starts of this one.
+func openFolder(ctx context.Context, dir string, wait time.Duration) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("data folder %s cannot be made: %w; give a folder that this user may write", dir, err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("data folder %s cannot be written: %w; give a folder that this user may write", dir, err)
+	}
+	deadline := time.Now().Add(wait)
+	for {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+			return nil, errors.Join(fmt.Errorf("data folder %s cannot be locked: %w", dir, err), f.Close())
+		}
+		if time.Now().After(deadline) {
+			return nil, errors.Join(fmt.Errorf("data folder %s: %w by %s", dir, ErrLocked, lockHolder(f)), f.Close())
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(context.Cause(ctx), f.Close())
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	if err := writePID(f); err != nil {
+		return nil, errors.Join(fmt.Errorf("data folder %s cannot be written: %w", dir, err), f.Close())
+	}
+	return f, nil
+}
+
+// writePID says who holds the lock. The pid informs people; the lock counts.
+// On a full disk it may be left out.
+func writePID(f *os.File) error {
+	if err := f.Truncate(0); err != nil {
+		return err
+	}
+	_, err := f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	if errors.Is(err, syscall.ENOSPC) {
+		return nil
+	}
+	return err
+}
+
+func lockHolder(f *os.File) string {
+	b := make([]byte, 32)
+	n, _ := f.ReadAt(b, 0)
+	if pid, err := strconv.Atoi(strings.TrimSpace(string(b[:n]))); err == nil {
+		return fmt.Sprintf("process %d", pid)
+	}
+	return "another process"
+}
+
+// inspect tells what the folder is: nothing (nil, nil), a store (its marker),
+// or a refusal.
+func inspect(dir string) (*marker, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("data folder %s cannot be read: %w", dir, err)
+	}
+	var others []string
+	var marked, data bool
+	for _, e := range entries {
+		switch e.Name() {
+		case lockFile, "lost+found": // the second is in every fresh ext4
+		case markerFile:
+			marked = true
+		case etcdDir:
+			data = true
+		default:
+			others = append(others, e.Name())
+		}
+	}
+	if !marked {
+		if data {
+			others = append(others, etcdDir)
+		}
+		if len(others) > 0 {
+			return nil, fmt.Errorf("data folder %s: %w: it has %s but no %s; a new cluster starts only in a folder that holds nothing at all",
+				dir, ErrForeignFolder, strings.Join(others, ", "), markerFile)
+		}
+		return nil, nil
+	}
+	m, err := readMarker(dir)
+	if err != nil {
+		return nil, err
+	}
+	if !m.Complete {
+		return m, nil
+	}
+	for _, need := range []string{"member/wal", "member/snap/db"} {
+		if _, err := os.Stat(filepath.Join(dir, etcdDir, need)); errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("data folder %s: %w: %s says that a cluster was made here on %s, but %s/%s is missing; restore it from a snapshot, or begin anew in another folder",
+				dir, ErrMarkerWithoutData, markerFile, m.CreatedAt.Format(time.DateOnly), etcdDir, need)
+		}
+	}
+	return m, nil
+}
+
+func readMarker(dir string) (*marker, error) {
+	path := filepath.Join(dir, markerFile)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("data folder %s cannot be read: %w", dir, err)
+	}
+	m := new(marker)
+	if err := json.Unmarshal(b, m); err != nil || m.Name == "" || m.Token == "" {
+		return nil, fmt.Errorf("%s: %w: not a marker of Lockkeeper (%v)", path, ErrCorrupt, err)
+	}
+	if m.V > 1 {
+		return nil, fmt.Errorf("%s: version %d was written by a newer lockkeeperd; this one reads 1", path, m.V)
+	}
+	return m, nil
+}
+
+func newMarker(name string) *marker {
+	return &marker{
+		V:         1,
+		Name:      name + "-" + randomHex(4),
+		Token:     randomHex(16),
+		CreatedAt: time.Now().UTC().Truncate(time.Second),
+	}
+}
+
+// write puts the marker in place: temporary file, fsync, rename, fsync of the
+// folder.
+func (m *marker) write(dir string) error {
+	b, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := renameio.WriteFile(filepath.Join(dir, markerFile), append(b, '\n'), 0o600, renameio.WithTempDir(dir)); err != nil {
+		return fmt.Errorf("data folder %s cannot be written: %w", dir, err)
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func randomHex(n int) string {
+	b := make([]byte, n)
+	rand.Read(b) // never fails
+	return hex.EncodeToString(b)
+}

@@ -1,0 +1,112 @@
+package etcdnode
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// levelTrace is where etcd's debug messages go: below ours.
+const levelTrace = slog.LevelDebug - 4
+
+// harmless are warnings of etcd that say nothing to an operator of a member
+// without listeners.
+var harmless = map[string]bool{
+	"Running http and grpc server on single port. This is not recommended for production.": true,
+	"simple token is not cryptographically signed":                                         true,
+}
+
+// logCore is a zapcore.Core that writes to slog. etcd's info is our debug.
+type logCore struct {
+	handler slog.Handler
+	attrs   []slog.Attr
+}
+
+func newZapLogger(l *slog.Logger, hook zapcore.CheckWriteHook) *zap.Logger {
+	core := &logCore{handler: l.Handler()}
+	return zap.New(core, zap.WithFatalHook(hook), zap.WithPanicHook(hook))
+}
+
+func slogLevel(l zapcore.Level) slog.Level {
+	switch {
+	case l <= zapcore.DebugLevel:
+		return levelTrace
+	case l == zapcore.InfoLevel:
+		return slog.LevelDebug
+	case l == zapcore.WarnLevel:
+		return slog.LevelWarn
+	}
+	return slog.LevelError
+}
+
+// Enabled implements zapcore.LevelEnabler.
+func (c *logCore) Enabled(l zapcore.Level) bool {
+	return c.handler.Enabled(context.Background(), slogLevel(l))
+}
+
+// With implements zapcore.Core.
+func (c *logCore) With(fields []zapcore.Field) zapcore.Core {
+	return &logCore{handler: c.handler, attrs: append(slices.Clip(c.attrs), toAttrs(fields)...)}
+}
+
+// Check implements zapcore.Core.
+func (c *logCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if c.Enabled(e.Level) {
+		return ce.AddCore(e, c)
+	}
+	return ce
+}
+
+// Write implements zapcore.Core.
+func (c *logCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
+	level := slogLevel(e.Level)
+	if level == slog.LevelWarn && harmless[e.Message] {
+		level = slog.LevelDebug
+	}
+	ctx := context.Background()
+	if !c.handler.Enabled(ctx, level) {
+		return nil
+	}
+	r := slog.NewRecord(e.Time, level, "etcd: "+e.Message, 0)
+	r.AddAttrs(c.attrs...)
+	r.AddAttrs(toAttrs(fields)...)
+	return c.handler.Handle(ctx, r)
+}
+
+// Sync implements zapcore.Core.
+func (*logCore) Sync() error { return nil }
+
+func toAttrs(fields []zapcore.Field) []slog.Attr {
+	enc := zapcore.NewMapObjectEncoder()
+	attrs := make([]slog.Attr, 0, len(fields))
+	for _, f := range fields {
+		f.AddTo(enc)
+		if v, ok := enc.Fields[f.Key]; ok {
+			attrs = append(attrs, slog.Any(f.Key, v))
+		}
+	}
+	return attrs
+}
+
+// lastWords takes the message with which etcd would end the process, hands it
+// on, and blocks the goroutine that said it for ever: letting it go on would
+// run code that relies on not being reached.
+type lastWords struct{ said func(message string) }
+
+// OnWrite implements zapcore.CheckWriteHook.
+func (h lastWords) OnWrite(ce *zapcore.CheckedEntry, fields []zapcore.Field) {
+	message := ce.Message
+	for _, a := range toAttrs(fields) {
+		if a.Key == "error" {
+			message += ": " + a.Value.String()
+		}
+	}
+	h.said(message)
+	for {
+		time.Sleep(time.Hour)
+	}
+}

@@ -1,0 +1,298 @@
+package etcdnode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/server/v3/embed"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
+)
+
+// Errors of Start. Each comes wrapped with the folder and what to do.
+var (
+	// ErrLocked: another process, or another Start of this one, has the folder.
+	ErrLocked = errors.New("in use")
+	// ErrForeignFolder: the folder holds something that is no store of ours.
+	ErrForeignFolder = errors.New("not a folder of Lockkeeper")
+	// ErrMarkerWithoutData: a cluster was made here, and its data are gone.
+	ErrMarkerWithoutData = errors.New("the data are gone")
+	// ErrCorrupt: the data are there and cannot be read.
+	ErrCorrupt = errors.New("the data are damaged")
+	// ErrExternal: an external etcd was asked for.
+	ErrExternal = errors.New("an external etcd is not supported by this build; leave the endpoints empty to embed one")
+	// ErrStopped: the node was used after its end.
+	ErrStopped = errors.New("the embedded etcd has stopped")
+)
+
+// Config of a Node.
+type Config struct {
+	DataDir string // made when missing
+	Name    string // of the member; a random suffix is added at bootstrap. Default: the host name
+	// AdvertiseURL is the coordinator's API URL as other coordinators and
+	// `lockkeeper cluster` show it. Default http://127.0.0.1:8080.
+	AdvertiseURL string
+	Logger       *slog.Logger  // default: none
+	Quota        int64         // bytes of the database; default 2 GiB
+	Heartbeat    time.Duration // default 100 ms
+	Election     time.Duration // default 1 s, at least 5 heartbeats
+	// Endpoints of an external etcd: refused with ErrExternal.
+	Endpoints []string
+	// StartTimeout bounds the wait until etcd is ready; default 1 min. A disk
+	// without room is waited for without that bound.
+	StartTimeout time.Duration
+}
+
+// DefaultQuota of the database, in bytes.
+const DefaultQuota = 2 << 30
+
+// stopTimeout bounds Stop.
+const stopTimeout = 5 * time.Second
+
+// Node is a running member. All its methods may be called at any time, from
+// any goroutine, also after Stop.
+type Node struct {
+	cfg          Config
+	lock         *os.File
+	etcd         *embed.Etcd
+	client       *clientv3.Client
+	bootstrapped bool
+
+	over  atomic.Bool // the server must not be used any more
+	use   sync.RWMutex
+	fatal chan error // buffered: the first message
+
+	mu      sync.Mutex
+	changed chan struct{} // closed when the leader changed
+
+	cancel context.CancelFunc
+	loops  sync.WaitGroup
+	stop   sync.Once
+	ended  error
+}
+
+// Start runs the member and returns when it is ready to answer. It blocks,
+// logging, while the disk has no room for etcd to start on. ctx bounds the
+// start only.
+func Start(ctx context.Context, cfg Config) (*Node, error) {
+	return start(ctx, cfg, diskFree)
+}
+
+func start(ctx context.Context, cfg Config, free func(dir string) (int64, error)) (*Node, error) {
+	if len(cfg.Endpoints) > 0 {
+		return nil, ErrExternal
+	}
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	lock, err := openFolder(ctx, cfg.DataDir, lockWait)
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{cfg: cfg, lock: lock, fatal: make(chan error, 1), changed: make(chan struct{})}
+	if err := n.run(ctx, free); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return n, nil
+}
+
+func (c Config) withDefaults() (Config, error) {
+	if c.DataDir == "" {
+		return c, errors.New("data folder: must be given")
+	}
+	dir, err := filepath.Abs(c.DataDir)
+	if err != nil {
+		return c, fmt.Errorf("data folder %s: %w", c.DataDir, err)
+	}
+	c.DataDir = dir
+	if c.Name == "" {
+		if c.Name, err = os.Hostname(); err != nil || c.Name == "" {
+			c.Name = "coordinator"
+		}
+	}
+	if c.AdvertiseURL == "" {
+		c.AdvertiseURL = "http://127.0.0.1:8080"
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Quota <= 0 {
+		c.Quota = DefaultQuota
+	}
+	if c.Heartbeat <= 0 {
+		c.Heartbeat = 100 * time.Millisecond
+	}
+	if c.Election <= 0 {
+		c.Election = 10 * c.Heartbeat
+	}
+	if c.StartTimeout <= 0 {
+		c.StartTimeout = time.Minute
+	}
+	return c, nil
+}
+
+// run brings the folder and etcd up. The folder's lock is held.
+func (n *Node) run(ctx context.Context, free func(string) (int64, error)) error {
+	dir := n.cfg.DataDir
+	m, err := inspect(dir)
+	if err != nil {
+		return err
+	}
+	if err := waitForRoom(ctx, dir, free, n.cfg.Logger); err != nil {
+		return err
+	}
+	n.bootstrapped = m == nil || !m.Complete
+	if n.bootstrapped {
+		if m == nil {
+			m = newMarker(n.cfg.Name)
+			if err := m.write(dir); err != nil {
+				return err
+			}
+		}
+		// What an unfinished bootstrap left was never used by anybody.
+		if err := os.RemoveAll(filepath.Join(dir, etcdDir)); err != nil {
+			return fmt.Errorf("data folder %s cannot be written: %w", dir, err)
+		}
+	}
+	if err := n.startEtcd(ctx, m); err != nil {
+		return err
+	}
+	if n.bootstrapped {
+		m.Complete = true
+		if err := m.write(dir); err != nil {
+			return errors.Join(err, n.close())
+		}
+		n.cfg.Logger.Warn("a new cluster was bootstrapped: this folder held nothing at all",
+			"folder", dir, "etcd_cluster", n.etcd.Server.Cluster().ID().String(), "member", m.Name)
+	}
+	n.client = v3client.New(n.etcd.Server)
+	n.client.KV = guardedKV{KV: n.client.KV, over: &n.over}
+
+	loop, cancel := context.WithCancel(context.Background())
+	n.cancel = cancel
+	n.loops.Go(func() { n.monitorServer(loop) })
+	n.loops.Go(func() { n.monitorSize(loop) })
+	return nil
+}
+
+// monitorServer watches for the end of the server and for changes of leader.
+func (n *Node) monitorServer(ctx context.Context) {
+	errs := n.etcd.Err()
+	last := n.etcd.Server.Leader()
+	for {
+		leader := n.etcd.Server.LeaderChangedNotify()
+		if now := n.etcd.Server.Leader(); now != last {
+			last = now
+			n.wake()
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-leader:
+		case <-n.etcd.Server.StopNotify():
+			message := "etcd stopped by itself"
+			if n.etcd.Server.IsIDRemoved(uint64(n.etcd.Server.MemberID())) {
+				message = "this member was removed from the cluster"
+			}
+			n.end(message)
+			return
+		case err, open := <-errs:
+			if !open {
+				errs = nil
+			}
+			if err != nil {
+				n.end(err.Error())
+			}
+		}
+	}
+}
+
+// end records that etcd ended for good. Only its first message counts.
+func (n *Node) end(message string) {
+	if n.over.Swap(true) {
+		return
+	}
+	n.cfg.Logger.Error("etcd ended for good", "message", message)
+	n.fatal <- fmt.Errorf("etcd ended for good: %s", message)
+	n.wake()
+}
+
+func (n *Node) wake() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	close(n.changed)
+	n.changed = make(chan struct{})
+}
+
+// Client talks to the member inside this process. After Stop, and after the
+// end of etcd, its key-value methods return ErrStopped.
+func (n *Node) Client() *clientv3.Client { return n.client }
+
+// Bootstrapped reports whether this Start made a new cluster.
+func (n *Node) Bootstrapped() bool { return n.bootstrapped }
+
+// Fatal delivers one error when etcd ended for good: its last message. The
+// process should say so and exit; Stop then only lets go of the folder.
+func (n *Node) Fatal() <-chan error { return n.fatal }
+
+// HasLeader reports whether this member knows a leader. Without one every
+// write fails, and refusing at once is kinder than a timeout.
+func (n *Node) HasLeader() bool {
+	return !n.over.Load() && n.etcd.Server.Leader() != 0
+}
+
+// LeaderChanged returns a channel that is closed at the next change of leader,
+// or when etcd ended.
+func (n *Node) LeaderChanged() <-chan struct{} {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.changed
+}
+
+// Stop ends the member, within 5 s, and lets go of the folder. Those who use
+// the client must have ended before. Stopping twice is fine.
+func (n *Node) Stop(ctx context.Context) error {
+	n.stop.Do(func() {
+		dead := n.over.Swap(true)
+		n.cancel()
+		n.loops.Wait()
+		if dead {
+			// The backend's lock may be held by the one that said the last
+			// words: closing would hang.
+			n.ended = n.lock.Close()
+			return
+		}
+		n.wake()
+		n.client.Close() // says "context canceled" when all is well
+		ctx, cancel := context.WithTimeout(ctx, stopTimeout)
+		defer cancel()
+		done := make(chan error, 1)
+		go func() { done <- n.close() }()
+		select {
+		case err := <-done:
+			n.ended = errors.Join(err, n.lock.Close())
+		case <-ctx.Done():
+			n.ended = fmt.Errorf("etcd did not stop in time: %w", context.Cause(ctx))
+		}
+	})
+	return n.ended
+}
+
+// close stops the server, then what is around it: Close alone hangs on a
+// member that never got ready.
+func (n *Node) close() error {
+	n.use.Lock()
+	defer n.use.Unlock()
+	n.over.Store(true)
+	n.etcd.Server.Stop()
+	n.etcd.Close()
+	return nil
+}

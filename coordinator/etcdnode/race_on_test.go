@@ -1,0 +1,5 @@
+//go:build race
+
+package etcdnode
+
+const raceEnabled = true

@@ -1,0 +1,166 @@
+package etcdnode
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"go.etcd.io/etcd/api/v3/version"
+	"golang.org/x/sys/unix"
+)
+
+// Floors of free space and of the quota. Below the first nothing new begins;
+// what returns slots or stops the fleet goes on down to the second. etcd
+// itself ends the process when its disk is full.
+const (
+	GrantFloor    = 512 << 20 // bytes free
+	GrantQuota    = 80        // percent used
+	WriteFloor    = 128 << 20
+	WriteQuota    = 95
+	defragAbove   = 256 << 20 // bytes
+	sizeInterval  = time.Minute
+	roomReminders = 30 * time.Second
+)
+
+func diskFree(dir string) (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, fmt.Errorf("free space of %s: %w", dir, err)
+	}
+	return int64(st.Bavail) * st.Bsize, nil
+}
+
+// waitForRoom blocks while there is too little space to start on: etcd would
+// end the process at its first commit, and its supervisor would start it again
+// and again.
+func waitForRoom(ctx context.Context, dir string, free func(string) (int64, error), log *slog.Logger) error {
+	var said time.Time
+	for {
+		n, err := free(dir)
+		if err != nil {
+			return err
+		}
+		if n >= WriteFloor {
+			return nil
+		}
+		if time.Since(said) > roomReminders {
+			said = time.Now()
+			log.Error("the disk is too full to start on: make room, the start goes on by itself",
+				"folder", dir, "free_bytes", n, "needed_bytes", int64(WriteFloor))
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("data folder %s: %d MB free, %d MB needed to start: %w", dir, n>>20, WriteFloor>>20, context.Cause(ctx))
+		case <-time.After(startRetry):
+		}
+	}
+}
+
+// DiskFree is the number of bytes free for the data folder, 0 when unknown.
+func (n *Node) DiskFree() int64 {
+	free, err := diskFree(n.cfg.DataDir)
+	if err != nil {
+		return 0
+	}
+	return free
+}
+
+// Low reports whether free space or quota is below the floor for grants and
+// all that begins something, and below the lower one for every write.
+func (n *Node) Low() (grants, writes bool) {
+	size, _, ok := n.sizes()
+	if !ok {
+		return true, true
+	}
+	return low(n.DiskFree(), size, n.cfg.Quota)
+}
+
+func low(free, size, quota int64) (grants, writes bool) {
+	grants = free < GrantFloor || size*100 >= quota*GrantQuota
+	writes = free < WriteFloor || size*100 >= quota*WriteQuota
+	return grants, writes
+}
+
+// sizes of the database, allocated and in use; not ok when the server ended.
+func (n *Node) sizes() (size, inUse int64, ok bool) {
+	n.use.RLock()
+	defer n.use.RUnlock()
+	if n.over.Load() {
+		return 0, 0, false
+	}
+	b := n.etcd.Server.Backend()
+	return b.Size(), b.SizeInUse(), true
+}
+
+// Info is the store in figures.
+func (n *Node) Info() api.StoreInfo {
+	info := api.StoreInfo{
+		Quota:       n.cfg.Quota,
+		DiskFree:    n.DiskFree(),
+		EtcdVersion: version.Version,
+		Embedded:    true,
+	}
+	info.DBSize, info.DBInUse, _ = n.sizes()
+	n.use.RLock()
+	defer n.use.RUnlock()
+	if !n.over.Load() {
+		info.Revision = n.etcd.Server.KV().Rev()
+	}
+	return info
+}
+
+// Members lists the cluster as this member knows it, also without quorum.
+func (n *Node) Members() []api.Member {
+	n.use.RLock()
+	defer n.use.RUnlock()
+	if n.over.Load() {
+		return nil
+	}
+	server := n.etcd.Server
+	leader := server.Leader()
+	var list []api.Member
+	for _, m := range server.Cluster().Members() {
+		out := api.Member{ID: m.ID.String(), Name: m.Name, Role: "follower", Self: m.ID == server.MemberID()}
+		switch {
+		case leader == 0:
+			out.Role = "unknown"
+		case m.ID == leader:
+			out.Role = "leader"
+		case m.IsLearner:
+			out.Role = "learner"
+		}
+		if len(m.ClientURLs) > 0 {
+			out.URL = m.ClientURLs[0]
+		}
+		if out.Self {
+			out.Version = version.Version
+		}
+		list = append(list, out)
+	}
+	return list
+}
+
+// monitorSize gives space back that compaction freed inside the file.
+func (n *Node) monitorSize(ctx context.Context) {
+	t := time.NewTicker(sizeInterval)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		size, inUse, ok := n.sizes()
+		if !ok || size < defragAbove || size < 2*inUse {
+			continue
+		}
+		if err := n.etcd.Server.Defragment(); err != nil {
+			n.cfg.Logger.Warn("defragmentation failed", "error", err)
+			continue
+		}
+		after, _, _ := n.sizes()
+		n.cfg.Logger.Info("defragmented", "bytes_before", size, "bytes_after", after)
+	}
+}

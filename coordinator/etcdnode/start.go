@@ -1,0 +1,150 @@
+package etcdnode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"time"
+
+	"go.etcd.io/etcd/pkg/v3/featuregate"
+	"go.etcd.io/etcd/server/v3/embed"
+)
+
+// peerURL names the member in its own cluster. Nothing listens there: a single
+// member has nobody to talk to.
+const peerURL = "http://127.0.0.1:2380"
+
+func (n *Node) etcdConfig(m *marker) (*embed.Config, error) {
+	advertise, err := url.Parse(n.cfg.AdvertiseURL)
+	if err != nil || advertise.Host == "" && advertise.Scheme != "unix" {
+		return nil, fmt.Errorf("advertised URL %q: want one such as http://127.0.0.1:8080", n.cfg.AdvertiseURL)
+	}
+	if advertise.Host != "" && advertise.Port() == "" {
+		// etcd insists on a port.
+		advertise.Host += map[string]string{"https": ":443"}[advertise.Scheme]
+		if advertise.Port() == "" {
+			advertise.Host += ":80"
+		}
+	}
+	peer, err := url.Parse(peerURL)
+	if err != nil {
+		return nil, err
+	}
+	cfg := embed.NewConfig()
+	cfg.Name = m.Name
+	cfg.Dir = filepath.Join(n.cfg.DataDir, etcdDir)
+	cfg.ListenClientUrls = nil
+	cfg.ListenClientHttpUrls = nil
+	cfg.ListenPeerUrls = nil
+	// Always advertised: without it etcd's own guard against bootstrapping
+	// twice is off.
+	cfg.AdvertiseClientUrls = []url.URL{*advertise}
+	cfg.AdvertisePeerUrls = []url.URL{*peer}
+	cfg.ClusterState = embed.ClusterStateFlagNew
+	cfg.InitialCluster = m.Name + "=" + peerURL
+	cfg.InitialClusterToken = m.Token
+	cfg.TickMs = uint(n.cfg.Heartbeat.Milliseconds())
+	cfg.ElectionMs = uint(n.cfg.Election.Milliseconds())
+	cfg.QuotaBackendBytes = n.cfg.Quota
+	cfg.AutoCompactionMode = embed.CompactorModePeriodic
+	cfg.AutoCompactionRetention = "5m"
+	cfg.MaxTxnOps = 1024
+	cfg.MaxLearners = 2
+	cfg.EnableGRPCGateway = false
+	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(newZapLogger(n.cfg.Logger, lastWords{n.end}))
+	gates, ok := cfg.ServerFeatureGate.(featuregate.MutableFeatureGate)
+	if !ok {
+		return nil, errors.New("etcd's feature gates cannot be set")
+	}
+	if err := gates.SetFromMap(map[string]bool{"InitialCorruptCheck": true, "CompactHashCheck": true}); err != nil {
+		return nil, fmt.Errorf("etcd's feature gates: %w", err)
+	}
+	return cfg, nil
+}
+
+type started struct {
+	etcd *embed.Etcd
+	err  error
+}
+
+// startEtcd runs StartEtcd in a goroutine of its own, since a fatal message
+// blocks it for ever, and waits on all the ways in which a start can end.
+func (n *Node) startEtcd(ctx context.Context, m *marker) error {
+	cfg, err := n.etcdConfig(m)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, n.cfg.StartTimeout,
+		fmt.Errorf("etcd was not ready after %s", n.cfg.StartTimeout))
+	defer cancel()
+
+	result := make(chan started, 1)
+	go func() {
+		// A truncated database faults in its memory map: make that a panic
+		// that can be told from others.
+		debug.SetPanicOnFault(true)
+		defer func() {
+			if r := recover(); r != nil {
+				result <- started{err: fmt.Errorf("%v", r)}
+			}
+		}()
+		e, err := embed.StartEtcd(cfg)
+		result <- started{e, err}
+	}()
+
+	var s started
+	select {
+	case s = <-result:
+	case err := <-n.fatal:
+		return n.failed(err)
+	case <-ctx.Done():
+		n.over.Store(true)
+		go func() { // let go of what still comes up
+			if s := <-result; s.etcd != nil {
+				s.etcd.Server.Stop()
+				s.etcd.Close()
+			}
+		}()
+		return context.Cause(ctx)
+	}
+	if s.err != nil {
+		return n.failed(s.err)
+	}
+	n.etcd = s.etcd
+	select {
+	case <-n.etcd.Server.ReadyNotify():
+		return nil
+	case err := <-n.fatal:
+		return n.failed(err)
+	case <-n.etcd.Server.StopNotify():
+		return errors.Join(n.failed(errors.New("etcd stopped while starting")), n.close())
+	case err := <-n.etcd.Err():
+		return errors.Join(n.failed(fmt.Errorf("etcd: %w", err)), n.close())
+	case <-ctx.Done():
+		return errors.Join(context.Cause(ctx), n.close())
+	}
+}
+
+// failed says why etcd did not start. On data that were there before, all that
+// is not the machine's refusal is damage.
+func (n *Node) failed(err error) error {
+	n.over.Store(true)
+	err = fmt.Errorf("data folder %s: %w", n.cfg.DataDir, err)
+	if n.bootstrapped {
+		return err
+	}
+	for _, e := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EACCES, syscall.EPERM, syscall.EROFS, syscall.EMFILE, syscall.ENFILE, syscall.EADDRINUSE} {
+		if errors.Is(err, e) || strings.Contains(err.Error(), e.Error()) {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: %w; restore it from a snapshot", ErrCorrupt, err)
+}
+
+// startRetry is the pause between two looks at a full disk.
+const startRetry = 5 * time.Second
