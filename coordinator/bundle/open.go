@@ -84,6 +84,10 @@ func Parse(b []byte) (*Bundle, error) {
 	if n := rest.Len(); n > 0 {
 		return nil, problem("bundle", strconv.Itoa(n)+" bytes behind the end of the tar", "nothing behind it")
 	}
+	// The reader takes a tar that just stops for one that ended.
+	if !bytes.HasSuffix(b, make([]byte, 1024)) {
+		return nil, damaged(io.ErrUnexpectedEOF)
+	}
 	return out, nil
 }
 

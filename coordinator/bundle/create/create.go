@@ -36,11 +36,20 @@ type source struct {
 
 // entry says how one file differs from the defaults.
 type entry struct {
-	Mode      string   `yaml:"mode"`
+	Mode      mode     `yaml:"mode"`
 	Owner     string   `yaml:"owner"`
 	Interrupt string   `yaml:"interrupt"`
 	Units     []string `yaml:"units"`
 	Render    bool     `yaml:"render"`
+}
+
+// mode is an octal mode as it is written, quoted or not: YAML would make a
+// number of 0644.
+type mode string
+
+func (m *mode) UnmarshalYAML(b []byte) error {
+	*m = mode(strings.Trim(strings.TrimSpace(string(b)), `"'`))
+	return nil
 }
 
 type command struct {
@@ -187,7 +196,7 @@ func (s *source) file(p, mode string) (bundle.File, error) {
 	e := s.Files[p]
 	f := bundle.File{Path: p, Mode: mode, Owner: e.Owner, Render: e.Render, Units: e.Units}
 	if e.Mode != "" {
-		f.Mode = e.Mode
+		f.Mode = string(e.Mode)
 	}
 	interrupt := e.Interrupt
 	if interrupt == "" {
