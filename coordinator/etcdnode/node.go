@@ -161,6 +161,8 @@ func (n *Node) run(ctx context.Context, free func(string) (int64, error)) error 
 		if err := os.RemoveAll(filepath.Join(dir, etcdDir)); err != nil {
 			return fmt.Errorf("data folder %s cannot be written: %w", dir, err)
 		}
+	} else if err := checkDatabase(dir); err != nil {
+		return err
 	}
 	if err := n.startEtcd(ctx, m); err != nil {
 		return err

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/url"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -85,9 +84,6 @@ func (n *Node) startEtcd(ctx context.Context, m *marker) error {
 
 	result := make(chan started, 1)
 	go func() {
-		// A truncated database faults in its memory map: make that a panic
-		// that can be told from others.
-		debug.SetPanicOnFault(true)
 		defer func() {
 			if r := recover(); r != nil {
 				result <- started{err: fmt.Errorf("%v", r)}
