@@ -1,0 +1,122 @@
+package etcdstore
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+)
+
+// Bounds of the bundles kept in the store, in bytes.
+const (
+	MaxBundle  = 1 << 20
+	MaxBundles = 512 << 20
+)
+
+func (d *DB) metaKey(digest string) string { return d.blobs + "meta/" + digest }
+func (d *DB) bodyKey(digest string) string { return d.blobs + "body/" + digest }
+
+// PutBundle stores a bundle, description and body in one transaction. It
+// reports false, and the description in place, when that digest is there.
+func (d *DB) PutBundle(ctx context.Context, b api.Bundle, body []byte) (api.Bundle, bool, error) {
+	if err := d.cfg.Floor(); err != nil {
+		return api.Bundle{}, false, err
+	}
+	list, err := d.Bundles(ctx)
+	if err != nil {
+		return api.Bundle{}, false, err
+	}
+	total := b.Size
+	for _, old := range list {
+		if old.Digest == b.Digest {
+			return old, false, nil
+		}
+		total += old.Size
+	}
+	if total > MaxBundles {
+		return api.Bundle{}, false, fmt.Errorf("%w: %d bytes, at most %d", ErrFull, total, MaxBundles)
+	}
+	value, err := json.Marshal(b)
+	if err != nil {
+		return api.Bundle{}, false, err
+	}
+	key := d.metaKey(b.Digest)
+	txn, err := d.commit(ctx, []clientv3.Cmp{absent(key)},
+		[]clientv3.Op{clientv3.OpPut(key, string(value)), clientv3.OpPut(d.bodyKey(b.Digest), string(body))},
+		[]clientv3.Op{clientv3.OpGet(key)})
+	if err != nil {
+		return api.Bundle{}, false, err
+	}
+	if txn.Succeeded {
+		return b, true, nil
+	}
+	old, err := decodeBundle(txn.Responses[0].GetResponseRange().Kvs[0].Value)
+	return old, false, err
+}
+
+// Bundles lists the bundles, newest first.
+func (d *DB) Bundles(ctx context.Context) ([]api.Bundle, error) {
+	resp, err := d.get(ctx, d.blobs+"meta/", clientv3.WithPrefix())
+	if err != nil {
+		return nil, err
+	}
+	list := make([]api.Bundle, 0, len(resp.Kvs))
+	for _, k := range resp.Kvs {
+		b, err := decodeBundle(k.Value)
+		if err != nil {
+			d.cfg.Logger.Error("unreadable value", "key", string(k.Key), "error", err)
+			continue
+		}
+		list = append(list, b)
+	}
+	slices.SortStableFunc(list, func(a, b api.Bundle) int { return b.CreatedAt.Compare(a.CreatedAt) })
+	return list, nil
+}
+
+// Bundle is one bundle's description. ErrNotFound when there is none.
+func (d *DB) Bundle(ctx context.Context, digest string) (api.Bundle, error) {
+	resp, err := d.get(ctx, d.metaKey(digest))
+	if err != nil {
+		return api.Bundle{}, err
+	}
+	if len(resp.Kvs) == 0 {
+		return api.Bundle{}, ErrNotFound
+	}
+	return decodeBundle(resp.Kvs[0].Value)
+}
+
+// BundleBody is one bundle's file. ErrNotFound when there is none.
+func (d *DB) BundleBody(ctx context.Context, digest string) ([]byte, error) {
+	resp, err := d.get(ctx, d.bodyKey(digest))
+	if err != nil {
+		return nil, err
+	}
+	if len(resp.Kvs) == 0 {
+		return nil, ErrNotFound
+	}
+	return resp.Kvs[0].Value, nil
+}
+
+// DeleteBundle deletes a bundle; ErrNotFound when there is none.
+func (d *DB) DeleteBundle(ctx context.Context, digest string) error {
+	key := d.metaKey(digest)
+	present := clientv3.Compare(clientv3.CreateRevision(key), ">", 0)
+	txn, err := d.commit(ctx, []clientv3.Cmp{present},
+		[]clientv3.Op{clientv3.OpDelete(key), clientv3.OpDelete(d.bodyKey(digest))}, nil)
+	if err == nil && !txn.Succeeded {
+		return ErrNotFound
+	}
+	return err
+}
+
+func decodeBundle(value []byte) (api.Bundle, error) {
+	var b api.Bundle
+	if err := json.Unmarshal(value, &b); err != nil {
+		return b, fmt.Errorf("a bundle's description: %w", err)
+	}
+	return b, nil
+}

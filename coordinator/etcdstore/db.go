@@ -1,0 +1,191 @@
+package etcdstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/lockkeeper/lockkeeper/semaphore"
+)
+
+// DefaultPrefix is the prefix of all keys.
+const DefaultPrefix = "/lockkeeper/"
+
+const (
+	// attemptTimeout bounds one request to etcd: a proposal that was lost with
+	// its leader is never answered.
+	attemptTimeout = 2 * time.Second
+	// attempts that a change makes when another came between.
+	attempts = 16
+	// schema is the `v` of the values written here.
+	schema = 1
+	// batchOps is the most keys deleted in one transaction.
+	batchOps = 100
+)
+
+// Errors of this package, beside semaphore.ErrNoQuorum.
+var (
+	ErrNotFound = errors.New("there is no such entry")
+	ErrExists   = errors.New("there is such an entry already")
+	// ErrNotEmpty: there are keys but no identity, so this is no new cluster.
+	ErrNotEmpty = errors.New("the store holds data of a cluster but not its identity")
+	// ErrOtherRequest: the idempotency key was used with another body.
+	ErrOtherRequest = errors.New("the idempotency key was used for another request")
+	// ErrFull: the bound on all bundles together would be passed.
+	ErrFull = errors.New("the store holds as many bundles as it may")
+)
+
+// Config of a DB.
+type Config struct {
+	Client    *clientv3.Client
+	Prefix    string           // default DefaultPrefix
+	HasLeader func() bool      // nil: always
+	Floor     func() error     // semaphore.ErrDiskLow below the floor for uploads and registrations; nil: none
+	Logger    *slog.Logger     // nil: discarded
+	Now       func() time.Time // nil: time.Now
+}
+
+// DB is all tables but the semaphores.
+type DB struct {
+	cfg    Config
+	client *clientv3.Client
+	prefix string // ends in a slash
+	blobs  string // ends in a slash
+
+	feed feed
+
+	mu       sync.RWMutex
+	identity Identity
+	foreign  map[string]Foreign
+	tokens   map[string]Token
+	changed  chan struct{}
+	loaded   map[string]bool // by followed prefix
+
+	life   context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+}
+
+// New makes a DB. Nothing runs before Start.
+func New(cfg Config) *DB {
+	if cfg.Prefix == "" {
+		cfg.Prefix = DefaultPrefix
+	}
+	if cfg.HasLeader == nil {
+		cfg.HasLeader = func() bool { return true }
+	}
+	if cfg.Floor == nil {
+		cfg.Floor = func() error { return nil }
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	root := strings.TrimSuffix(cfg.Prefix, "/")
+	d := &DB{
+		cfg: cfg, client: cfg.Client, prefix: root + "/", blobs: root + "-bundles/",
+		foreign: map[string]Foreign{}, tokens: map[string]Token{},
+		changed: make(chan struct{}), loaded: map[string]bool{},
+	}
+	d.life, d.cancel = context.WithCancel(context.Background())
+	d.feed.init()
+	return d
+}
+
+// Start loads the small tables and follows them until Stop. It returns when
+// everything was read once, from this member's own copy, or when ctx ends.
+func (d *DB) Start(ctx context.Context) error {
+	tables := []table{d.clusterTable(), d.tokenTable(), d.eventTable()}
+	synced := make(chan struct{}, len(tables))
+	for _, t := range tables {
+		done := sync.OnceFunc(func() { synced <- struct{}{} })
+		inner := t.reload
+		t.reload = func(kvs []kv, revision int64) {
+			inner(kvs, revision)
+			d.bump()
+			done()
+		}
+		apply := t.apply
+		t.apply = func(kvs []kv) { apply(kvs); d.bump() }
+		d.wg.Go(func() { d.follow(d.life, t) })
+	}
+	for range tables {
+		select {
+		case <-synced:
+		case <-ctx.Done():
+			return fmt.Errorf("load the store: %w", context.Cause(ctx))
+		}
+	}
+	return nil
+}
+
+// Stop ends what Start began, and every subscription, and waits for them.
+func (d *DB) Stop() {
+	d.cancel()
+	d.wg.Wait()
+}
+
+// Changed returns a channel that is closed at the next change of the cluster's
+// identity, the tokens or the audit trail.
+func (d *DB) Changed() <-chan struct{} {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.changed
+}
+
+func (d *DB) bump() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	close(d.changed)
+	d.changed = make(chan struct{})
+}
+
+// get is a linearizable read.
+func (d *DB) get(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+	if !d.cfg.HasLeader() {
+		return nil, semaphore.ErrNoQuorum
+	}
+	c, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	resp, err := d.client.Get(c, key, opts...)
+	return resp, outcome(ctx, err)
+}
+
+// commit is one transaction.
+func (d *DB) commit(ctx context.Context, ifs []clientv3.Cmp, then, or []clientv3.Op) (*clientv3.TxnResponse, error) {
+	if !d.cfg.HasLeader() {
+		return nil, semaphore.ErrNoQuorum
+	}
+	c, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	resp, err := d.client.Txn(c).If(ifs...).Then(then...).Else(or...).Commit()
+	return resp, outcome(ctx, err)
+}
+
+// outcome tells a caller that gave up from a store that did not answer: etcd
+// names neither, so every other failure is taken for an unknown outcome.
+func outcome(ctx context.Context, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case strings.Contains(err.Error(), "database space exceeded"):
+		return fmt.Errorf("%w: %w", semaphore.ErrDiskLow, err)
+	}
+	return fmt.Errorf("%w: %w", semaphore.ErrNoQuorum, err)
+}
+
+func absent(key string) clientv3.Cmp { return clientv3.Compare(clientv3.CreateRevision(key), "=", 0) }
+
+func at(key string, revision int64) clientv3.Cmp {
+	return clientv3.Compare(clientv3.ModRevision(key), "=", revision)
+}

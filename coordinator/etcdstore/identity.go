@@ -1,0 +1,179 @@
+package etcdstore
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/lockkeeper/lockkeeper/semaphore"
+)
+
+// Identity tells this cluster from every other one, and from itself before a
+// restore.
+type Identity struct {
+	V           int       `json:"v"`
+	ID          string    `json:"id"`
+	Incarnation int64     `json:"incarnation"`
+	CreatedAt   time.Time `json:"created_at"`
+}
+
+// Foreign is another cluster whose agent called here.
+type Foreign struct {
+	V       int       `json:"v"`
+	Cluster string    `json:"cluster"`
+	By      string    `json:"by"` // who called
+	At      time.Time `json:"at"` // first
+	Froze   bool      `json:"froze,omitempty"`
+}
+
+// foreignKept bounds the list of other clusters.
+const foreignKept = 100
+
+// Identity is the cluster's identity as last seen; its ID is empty before the
+// cluster was bootstrapped.
+func (d *DB) Identity() Identity {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.identity
+}
+
+// Bootstrap gives the cluster its identity, once: it returns the one in place
+// if there is one, and whether it was made now. A store that holds anything
+// else without an identity is refused (ErrNotEmpty).
+func (d *DB) Bootstrap(ctx context.Context) (Identity, bool, error) {
+	key := d.prefix + "cluster/identity"
+	resp, err := d.get(ctx, key)
+	if err != nil {
+		return Identity{}, false, err
+	}
+	if len(resp.Kvs) > 0 {
+		id, err := d.adoptIdentity(resp.Kvs[0].Value)
+		return id, false, err
+	}
+	rest, err := d.get(ctx, d.prefix, clientv3.WithPrefix(), clientv3.WithCountOnly())
+	if err != nil {
+		return Identity{}, false, err
+	}
+	if rest.Count > 0 {
+		return Identity{}, false, fmt.Errorf("%w: %d keys under %s", ErrNotEmpty, rest.Count, d.prefix)
+	}
+	now := d.cfg.Now().UTC()
+	random := make([]byte, 8)
+	rand.Read(random)
+	value, err := json.Marshal(Identity{V: schema, ID: hex.EncodeToString(random), Incarnation: now.Unix(), CreatedAt: now})
+	if err != nil {
+		return Identity{}, false, err
+	}
+	txn, err := d.commit(ctx, []clientv3.Cmp{absent(key)},
+		[]clientv3.Op{clientv3.OpPut(key, string(value))}, []clientv3.Op{clientv3.OpGet(key)})
+	if err != nil {
+		return Identity{}, false, err
+	}
+	if !txn.Succeeded {
+		value = txn.Responses[0].GetResponseRange().Kvs[0].Value
+	}
+	id, err := d.adoptIdentity(value)
+	return id, txn.Succeeded, err
+}
+
+func (d *DB) adoptIdentity(value []byte) (Identity, error) {
+	var id Identity
+	if err := json.Unmarshal(value, &id); err != nil {
+		return id, fmt.Errorf("the cluster's identity: %w", err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if id.Incarnation >= d.identity.Incarnation {
+		d.identity = id
+	}
+	return d.identity, nil
+}
+
+// AddForeign lists another cluster. It reports false when that one is listed
+// already (or the list is full), and changes nothing then.
+func (d *DB) AddForeign(ctx context.Context, f Foreign) (bool, error) {
+	d.mu.RLock()
+	_, listed := d.foreign[f.Cluster]
+	full := len(d.foreign) >= foreignKept
+	d.mu.RUnlock()
+	if listed || full {
+		return false, nil
+	}
+	f.V, f.At = schema, d.cfg.Now().UTC()
+	value, err := json.Marshal(f)
+	if err != nil {
+		return false, err
+	}
+	key := d.prefix + "cluster/foreign/" + semaphore.EscapeID(f.Cluster)
+	txn, err := d.commit(ctx, []clientv3.Cmp{absent(key)}, []clientv3.Op{clientv3.OpPut(key, string(value))}, nil)
+	if err != nil {
+		return false, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.foreign[f.Cluster] = f
+	return txn.Succeeded, nil
+}
+
+// Foreign lists the other clusters whose agents called here, oldest first.
+func (d *DB) Foreign() []Foreign {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	list := make([]Foreign, 0, len(d.foreign))
+	for _, f := range d.foreign {
+		list = append(list, f)
+	}
+	slices.SortFunc(list, func(a, b Foreign) int { return a.At.Compare(b.At) })
+	return list
+}
+
+func (d *DB) clusterTable() table {
+	apply := func(kvs []kv) {
+		for _, k := range kvs {
+			rest, foreign := strings.CutPrefix(k.key, "foreign/")
+			switch {
+			case k.key == "identity" && !k.deleted:
+				if _, err := d.adoptIdentity(k.value); err != nil {
+					d.cfg.Logger.Error("unreadable value", "key", k.key, "error", err)
+				}
+			case foreign:
+				d.setForeign(rest, k)
+			}
+		}
+	}
+	return table{
+		prefix: d.prefix + "cluster/",
+		reload: func(kvs []kv, _ int64) {
+			d.mu.Lock()
+			clear(d.foreign)
+			d.mu.Unlock()
+			apply(kvs)
+		},
+		apply: apply,
+	}
+}
+
+func (d *DB) setForeign(escaped string, k kv) {
+	id, err := semaphore.UnescapeID(escaped)
+	if err != nil {
+		return
+	}
+	var f Foreign
+	if !k.deleted && json.Unmarshal(k.value, &f) != nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if k.deleted {
+		delete(d.foreign, id)
+		return
+	}
+	d.foreign[id] = f
+}

@@ -1,0 +1,113 @@
+package etcdstore
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/fleet"
+	"github.com/lockkeeper/lockkeeper/semaphore"
+)
+
+var _ fleet.Store = (*DB)(nil)
+
+func (d *DB) nodeKey(id string) string { return d.prefix + "nodes/" + semaphore.EscapeID(id) }
+
+// PutNode is fleet.Store's. A node that is new needs room above the disk floor.
+func (d *DB) PutNode(ctx context.Context, r fleet.Record) (int64, error) {
+	if r.Revision == 0 {
+		if err := d.cfg.Floor(); err != nil {
+			return 0, err
+		}
+	}
+	r.V = schema
+	value, err := json.Marshal(r)
+	if err != nil {
+		return 0, err
+	}
+	key := d.nodeKey(r.ID)
+	txn, err := d.commit(ctx, []clientv3.Cmp{at(key, r.Revision)}, []clientv3.Op{clientv3.OpPut(key, string(value))}, nil)
+	switch {
+	case err != nil:
+		return 0, err
+	case !txn.Succeeded:
+		return 0, fleet.ErrChanged
+	}
+	return txn.Header.Revision, nil
+}
+
+// GetNode is fleet.Store's.
+func (d *DB) GetNode(ctx context.Context, id string) (fleet.Record, bool, error) {
+	resp, err := d.get(ctx, d.nodeKey(id))
+	if err != nil || len(resp.Kvs) == 0 {
+		return fleet.Record{}, false, err
+	}
+	r, err := decodeNode(resp.Kvs[0].Value, resp.Kvs[0].ModRevision)
+	return r, err == nil, err
+}
+
+// DeleteNode is fleet.Store's.
+func (d *DB) DeleteNode(ctx context.Context, id string) error {
+	_, err := d.commit(ctx, nil, []clientv3.Op{clientv3.OpDelete(d.nodeKey(id))}, nil)
+	return err
+}
+
+// FollowNodes is fleet.Store's.
+func (d *DB) FollowNodes(ctx context.Context) <-chan []fleet.Change {
+	out := make(chan []fleet.Change)
+	send := func(list []fleet.Change) {
+		select {
+		case out <- list:
+		case <-ctx.Done():
+		case <-d.life.Done():
+		}
+	}
+	t := table{
+		prefix: d.prefix + "nodes/",
+		reload: func(kvs []kv, _ int64) {
+			list := append([]fleet.Change{{Reset: true}}, d.nodeChanges(kvs)...)
+			send(append(list, fleet.Change{Synced: true}))
+		},
+		apply: func(kvs []kv) { send(d.nodeChanges(kvs)) },
+	}
+	d.wg.Go(func() {
+		defer close(out)
+		c, cancel := context.WithCancel(ctx)
+		defer context.AfterFunc(d.life, cancel)()
+		defer cancel()
+		d.follow(c, t)
+	})
+	return out
+}
+
+func (d *DB) nodeChanges(kvs []kv) []fleet.Change {
+	list := make([]fleet.Change, 0, len(kvs)+2)
+	for _, k := range kvs {
+		id, err := semaphore.UnescapeID(k.key)
+		if err != nil {
+			continue
+		}
+		if k.deleted {
+			list = append(list, fleet.Change{ID: id, Deleted: true})
+			continue
+		}
+		r, err := decodeNode(k.value, k.revision)
+		if err != nil {
+			d.cfg.Logger.Error("unreadable value", "key", "nodes/"+k.key, "error", err)
+			continue
+		}
+		list = append(list, fleet.Change{ID: id, Record: r})
+	}
+	return list
+}
+
+func decodeNode(value []byte, revision int64) (fleet.Record, error) {
+	var r fleet.Record
+	if err := json.Unmarshal(value, &r); err != nil {
+		return r, fmt.Errorf("a node's record: %w", err)
+	}
+	r.Revision = revision
+	return r, nil
+}
