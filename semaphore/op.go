@@ -27,6 +27,17 @@ const (
 	NewerSchema  Kind = "newer_schema"
 )
 
+// Passes reports whether a refusal of this kind can pass by waiting, so that
+// the refused node gets a place in the queue. The other refusals are answered
+// at once.
+func (k Kind) Passes() bool {
+	switch k {
+	case Full, LimitReached, Frozen, DownMembers, Queued:
+		return true
+	}
+	return false
+}
+
 // Blocker is one reason why a node may not go now.
 type Blocker struct {
 	Kind   Kind      `json:"kind"`
@@ -50,6 +61,12 @@ type (
 		Bound int64
 		// Parked: this is a look after waiting, with the waiter's ticket.
 		Ticket int64
+		// Overtake: waiters of other coordinators do not stand before it. The
+		// store sets it for a look at a slot that was free for OvertakeAfter.
+		Overtake bool
+		// StrictAddress refuses a FleetLock holder that asks from another
+		// address than the hold's Peer, instead of only noting it.
+		StrictAddress bool
 	}
 	// Confirm is the gate: fence, instance and via must be those of the hold.
 	Confirm struct {
@@ -81,8 +98,12 @@ type (
 		Node  string
 		Fence int64
 	}
-	// Admit grants the present waiters that may go now, in order.
-	Admit struct{ Via Via }
+	// Admit grants the present waiters that may go now, in order. With a Via,
+	// only waiters of that door.
+	Admit struct {
+		Via      Via
+		Overtake bool // see Acquire
+	}
 	// PutSpec declares the group. IfMatch 0 means that it must not exist yet,
 	// -1 that any revision will do.
 	PutSpec struct {

@@ -33,6 +33,11 @@ const (
 // to the next.
 const ConfirmWithin = 30 * time.Second
 
+// OvertakeAfter is how long a slot may stay free although the first in order
+// belongs to another coordinator, before the next coordinator with a waiter
+// that may go takes it (Acquire.Overtake, Admit.Overtake).
+const OvertakeAfter = 100 * time.Millisecond
+
 // Head is the one key that every transaction of a group compares and puts.
 type Head struct {
 	V        int     `json:"v"`
@@ -70,14 +75,19 @@ type Limit struct {
 
 // Hold is a slot taken.
 type Hold struct {
-	V        int               `json:"v"`
-	Node     string            `json:"node"`
-	State    HoldState         `json:"state"`
-	Via      Via               `json:"via"`
-	Instance string            `json:"instance,omitempty"` // the agent's random instance id
-	Request  string            `json:"request,omitempty"`  // the request that made it
-	BootID   string            `json:"boot_id,omitempty"`
-	Peer     string            `json:"peer,omitempty"` // address that asked (FleetLock)
+	V        int       `json:"v"`
+	Node     string    `json:"node"`
+	State    HoldState `json:"state"`
+	Via      Via       `json:"via"`
+	Instance string    `json:"instance,omitempty"` // the agent's random instance id
+	Request  string    `json:"request,omitempty"`  // the request that made it
+	BootID   string    `json:"boot_id,omitempty"`
+	Peer     string    `json:"peer,omitempty"` // address that asked (FleetLock)
+	// OtherPeer is another address that asked under this id while it held.
+	OtherPeer string `json:"other_peer,omitempty"`
+	// Renewed is the FleetLock request that gave the hold its present fence,
+	// empty while it has the one it was made with.
+	Renewed  string            `json:"renewed,omitempty"`
 	Fence    int64             `json:"fence"`
 	Labels   map[string]string `json:"labels,omitempty"` // as granted
 	Since    time.Time         `json:"since"`
@@ -120,8 +130,17 @@ type Waiter struct {
 
 	// CreateRevision of the waiter's key: its ticket, and what an admission compares.
 	CreateRevision int64 `json:"-"`
-	// Present: the client waits at the coordinator that decides.
+	// Present: the client waits at the coordinator that decides. The store then
+	// sets Request, BootID and Peer from the acquire that is parked: a grant
+	// copies them into the hold.
 	Present bool `json:"-"`
+	// Elsewhere: the waiter belongs to another coordinator, so that whether its
+	// client is there is not known here. A waiter neither present nor elsewhere
+	// is absent: it keeps its place and stands in nobody's way.
+	Elsewhere bool   `json:"-"`
+	Request   string `json:"-"`
+	BootID    string `json:"-"`
+	Peer      string `json:"-"`
 }
 
 // Freeze is a stop that holds until it is lifted.

@@ -53,6 +53,8 @@ var (
 	ErrNoQuorum = errors.New("the store has no quorum")
 	// ErrDiskLow: free space is below the floor for this kind of change.
 	ErrDiskLow = errors.New("the store is low on disk space")
+	// ErrNewerSchema: a stored value has a `v` above SchemaVersion.
+	ErrNewerSchema = errors.New("the value was written by a newer version")
 	// ErrNoWaiter: the node does not wait in that group.
 	ErrNoWaiter = errors.New("the node does not wait in this group")
 )
