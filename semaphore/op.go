@@ -59,7 +59,8 @@ type (
 		// Bound is the fence of the hold that a FleetLock request found on
 		// arrival and may re-fence; 0 when it found none.
 		Bound int64
-		// Parked: this is a look after waiting, with the waiter's ticket.
+		// Ticket of the place that a parked acquire has, for the store's own use:
+		// Decide finds the node's place, and its ticket, in State.Queue.
 		Ticket int64
 		// Overtake: waiters of other coordinators do not stand before it. The
 		// store sets it for a look at a slot that was free for OvertakeAfter.

@@ -1,0 +1,62 @@
+package semaphore
+
+import (
+	"maps"
+	"slices"
+)
+
+// Apply is the state after d committed: what a batch of decisions, a checker
+// and a simulator go on from. The revision is one higher, and is the head's
+// and, where the spec changed, the spec's. It shares nothing with s that Apply
+// or Decide would change.
+func (s *State) Apply(d Decision) State {
+	next := *s
+	if !d.Writes() {
+		return next
+	}
+	next.Revision++
+	next.HeadRev = next.Revision
+	next.Head = d.Head
+	var holds, members, queue bool // copied already
+	for _, c := range d.Changes {
+		switch {
+		case c.Hold != nil || c.DeleteHold != "":
+			if !holds {
+				next.Holds, holds = cloned(s.Holds), true
+			}
+			if c.Hold != nil {
+				next.Holds[c.Hold.Node] = *c.Hold
+			} else {
+				delete(next.Holds, c.DeleteHold)
+			}
+		case c.Member != nil || c.DeleteMember != "":
+			if !members {
+				next.Members, members = cloned(s.Members), true
+			}
+			if c.Member != nil {
+				next.Members[c.Member.Node] = *c.Member
+			} else {
+				delete(next.Members, c.DeleteMember)
+			}
+		case c.DeleteWaiter != "":
+			if !queue {
+				next.Queue, queue = slices.Clone(s.Queue), true
+			}
+			next.Queue = slices.DeleteFunc(next.Queue, func(w Waiter) bool {
+				return w.Node == c.DeleteWaiter && w.CreateRevision == c.Ticket
+			})
+		case c.Spec != nil:
+			next.Spec, next.SpecRev = *c.Spec, next.Revision
+		case c.DeleteSpec:
+			next.Spec, next.SpecRev = Spec{}, 0
+		}
+	}
+	return next
+}
+
+func cloned[V any](m map[string]V) map[string]V {
+	if m == nil {
+		return map[string]V{}
+	}
+	return maps.Clone(m)
+}

@@ -1,0 +1,141 @@
+package semaphore
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+func (b *draft) putSpec(op PutSpec) {
+	if problems := ValidateSpec(op.Spec); len(problems) > 0 {
+		texts := make([]string, len(problems))
+		for i, p := range problems {
+			texts[i] = p.Path + ": " + p.Detail
+		}
+		b.refuse(Invalid, "%s", strings.Join(texts, "; "))
+		return
+	}
+	exists := b.s.Exists()
+	switch {
+	case op.IfMatch == 0 && exists:
+		b.refuse(ChangedSince, "group %q exists already, at revision %d", b.s.Group, b.s.SpecRev)
+		return
+	case op.IfMatch > 0 && !exists:
+		b.refuse(ChangedSince, "there is no group %q, so it is not at revision %d", b.s.Group, op.IfMatch)
+		return
+	case op.IfMatch > 0 && op.IfMatch != b.s.SpecRev:
+		b.refuse(ChangedSince, "group %q is at revision %d, not %d", b.s.Group, b.s.SpecRev, op.IfMatch)
+		return
+	}
+	old := b.s.Spec
+	if !exists {
+		old = Spec{}
+	}
+	if exists && sameSpec(old, op.Spec) {
+		b.d.Answer.Revision = b.s.SpecRev
+		return
+	}
+	spec := op.Spec
+	spec.V, spec.UpdatedAt = max(old.V, SchemaVersion), b.now
+	spec.Extra = maps.Clone(old.Extra)
+	if len(op.Spec.Extra) > 0 {
+		if spec.Extra == nil {
+			spec.Extra = Extra{}
+		}
+		maps.Copy(spec.Extra, op.Spec.Extra)
+	}
+	b.change(Change{Spec: &spec})
+	b.slots = spec.Slots.Of(len(b.s.Members))
+	if exists {
+		b.event("group.changed", op.By, "", 0, "%s", specChange(old, spec))
+		return
+	}
+	b.d.Head.Deleted, b.d.Head.Freeze = false, nil
+	b.event("group.created", op.By, "", 0, "slots %s", spec.Slots)
+}
+
+// sameSpec reports whether a put would change nothing that an operator declares.
+func sameSpec(a, b Spec) bool {
+	for name, value := range b.Extra {
+		if string(a.Extra[name]) != string(value) {
+			return false
+		}
+	}
+	return a.Slots == b.Slots && slices.Equal(a.Limits, b.Limits) &&
+		a.CountUnreachable == b.CountUnreachable && a.Timeouts == b.Timeouts
+}
+
+func specChange(old, spec Spec) string {
+	var parts []string
+	if old.Slots != spec.Slots {
+		parts = append(parts, fmt.Sprintf("slots %s to %s", old.Slots, spec.Slots))
+	}
+	if !slices.Equal(old.Limits, spec.Limits) {
+		parts = append(parts, "limits")
+	}
+	if old.CountUnreachable != spec.CountUnreachable {
+		parts = append(parts, fmt.Sprintf("count_unreachable to %t", spec.CountUnreachable))
+	}
+	if old.Timeouts != spec.Timeouts {
+		parts = append(parts, "timeouts")
+	}
+	return strings.Join(parts, ", ")
+}
+
+// deleteGroup leaves the head, with its next fence, and the members: they are
+// nodes that still exist, and join anew if the group is made again.
+func (b *draft) deleteGroup(op DeleteGroup) {
+	switch {
+	case b.s.Head.Deleted:
+		b.d.Answer.Detail = "the group was deleted already"
+	case op.IfMatch != -1 && op.IfMatch != b.s.SpecRev:
+		b.refuse(ChangedSince, "group %q is at revision %d, not %d", b.s.Group, b.s.SpecRev, op.IfMatch)
+	case len(b.s.Holds) > 0:
+		b.refuse(InUse, "group %q has %d holds; they must be returned first", b.s.Group, len(b.s.Holds))
+	default:
+		b.d.Head.Deleted, b.d.Head.Freeze = true, nil
+		b.change(Change{DeleteSpec: true})
+		b.event("group.deleted", op.By, "", 0, "")
+	}
+}
+
+// MergeFreeze is the freeze in force after another was asked for: the first
+// stays, under its id; a request to stop holders as well is added to it.
+// changed says whether anything is to be written.
+func MergeFreeze(inForce *Freeze, asked Freeze) (f Freeze, changed bool) {
+	if inForce == nil {
+		asked.V = SchemaVersion
+		return asked, true
+	}
+	f = *inForce
+	f.Stop = f.Stop || asked.Stop
+	return f, f.Stop != inForce.Stop
+}
+
+func (b *draft) setFreeze(op SetFreeze) {
+	f, changed := MergeFreeze(b.s.Head.Freeze, op.Freeze)
+	b.d.Answer.Freeze = &f
+	if !changed {
+		return
+	}
+	stored := f
+	b.d.Head.Freeze = &stored
+	b.event("freeze.set", op.Freeze.By, "", 0, "%s", op.Freeze.Reason)
+}
+
+func (b *draft) liftFreeze(op LiftFreeze) {
+	f := b.s.Head.Freeze
+	switch {
+	case f == nil:
+		b.d.Answer.Detail = "the group is not frozen"
+	case f.ID != op.ID:
+		inForce := *f
+		b.d.Answer.Freeze = &inForce
+		b.refuse(Conflict, "another freeze is in force: %s by %s since %s", f.ID, f.By, f.At.UTC().Format(time.RFC3339))
+	default:
+		b.d.Head.Freeze = nil
+		b.event("freeze.lifted", op.By, "", 0, "%s", f.Reason)
+	}
+}
