@@ -1,0 +1,68 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/agent/host"
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+)
+
+// Coordinator is what the agent asks of a coordinator; *client.Client is one,
+// and the coordinator's own service is another, in one process.
+//
+// Refusals are *api.Error; after any other error nothing is known of the
+// outcome, and the agent asks again with the same request.
+type Coordinator interface {
+	Poll(ctx context.Context, node string, req api.PollRequest) (api.PollResponse, error)
+	Acquire(ctx context.Context, group, node string, req api.AcquireRequest, wait time.Duration) (api.AcquireResponse, error)
+	Confirm(ctx context.Context, group, node string, req api.ConfirmRequest) (api.Hold, error)
+	Release(ctx context.Context, group, node string, fence int64, instance string) error
+	LeaveQueue(ctx context.Context, group, node string) error
+	OpenBundle(ctx context.Context, digest string) (io.ReadCloser, int64, error)
+}
+
+// Config of an agent. Node, Group, StateDir, Coordinator and Host are needed.
+type Config struct {
+	Node, Group string
+	Labels      map[string]string
+	// StateDir holds journal, instance id, pinned cluster, bundles and the
+	// previous generation of what they replaced. It is made, mode 0700.
+	StateDir    string
+	Coordinator Coordinator
+	Host        host.Host
+	Logger      *slog.Logger
+	Version     string
+	// MaxAttempts for one bundle on this node; default 2.
+	MaxAttempts int
+	// RebootWhenRequired: take a slot and reboot when the host asks for it.
+	RebootWhenRequired bool
+	// PollWait is how long one poll waits for news; default 30 s, at most 60 s.
+	PollWait time.Duration
+	// AcquireWait is how long one request for a slot waits; default 25 s.
+	AcquireWait time.Duration
+	// Retry is the first pause after a failed request; default 1 s. It doubles
+	// to 30 s.
+	Retry time.Duration
+	// Failpoint is called at every step, by name; an error ends Run at once, as
+	// a crash would. For tests.
+	Failpoint func(step string) error
+}
+
+// RunSimulated runs an agent on a simulated host until ctx ends, and starts it
+// again after each simulated reboot.
+func RunSimulated(ctx context.Context, cfg Config, sim *host.Simulated) error {
+	cfg.Host = sim
+	for {
+		err := New(cfg).Run(ctx)
+		if !errors.Is(err, host.ErrRebooting) {
+			return err
+		}
+		if err := sim.Boot(ctx); err != nil {
+			return nil
+		}
+	}
+}

@@ -1,0 +1,166 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/bundle"
+)
+
+// LinuxConfig says where things are; a zero value is that of a usual host.
+type LinuxConfig struct {
+	// Root is put in front of each of a bundle's paths; default "/".
+	Root string
+	// BootIDFile holds the boot id; default /proc/sys/kernel/random/boot_id.
+	// With RebootCommand it lets a test play a reboot with real processes.
+	BootIDFile string
+	// RebootCommand is a line for /bin/sh; default "systemctl reboot".
+	RebootCommand string
+	// HooksDir holds the executables drain and undrain, both optional;
+	// default /etc/lockkeeper/hooks.d.
+	HooksDir string
+	// HookTimeout bounds one call of a hook; default 30 min.
+	HookTimeout time.Duration
+	// RebootRequiredFile exists while the host wants to be rebooted; default
+	// /run/reboot-required.
+	RebootRequiredFile string
+}
+
+// Linux is a real host.
+type Linux struct{ cfg LinuxConfig }
+
+// NewLinux fills in the defaults.
+func NewLinux(cfg LinuxConfig) *Linux {
+	def := func(s *string, v string) {
+		if *s == "" {
+			*s = v
+		}
+	}
+	def(&cfg.Root, "/")
+	def(&cfg.BootIDFile, "/proc/sys/kernel/random/boot_id")
+	def(&cfg.RebootCommand, "systemctl reboot")
+	def(&cfg.HooksDir, "/etc/lockkeeper/hooks.d")
+	def(&cfg.RebootRequiredFile, "/run/reboot-required")
+	if cfg.HookTimeout == 0 {
+		cfg.HookTimeout = 30 * time.Minute
+	}
+	return &Linux{cfg}
+}
+
+// BootID reads the kernel's boot id.
+func (l *Linux) BootID() (string, error) {
+	b, err := os.ReadFile(l.cfg.BootIDFile)
+	if err != nil {
+		return "", fmt.Errorf("boot id: %w", err)
+	}
+	id := strings.TrimSpace(string(b))
+	if id == "" {
+		return "", fmt.Errorf("boot id: %s is empty", l.cfg.BootIDFile)
+	}
+	return id, nil
+}
+
+// Clock is CLOCK_BOOTTIME.
+func (l *Linux) Clock() time.Duration {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
+		// Linux has had this clock since 2.6.39; without it no gate may count.
+		panic("CLOCK_BOOTTIME: " + err.Error())
+	}
+	return time.Duration(ts.Nano())
+}
+
+// MachineID is that of the host itself, below any Root.
+func (l *Linux) MachineID() string {
+	b, err := os.ReadFile("/etc/machine-id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
+}
+
+// OS is PRETTY_NAME of os-release.
+func (l *Linux) OS() string {
+	b, err := os.ReadFile("/etc/os-release")
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(b)) {
+		if v, ok := strings.CutPrefix(strings.TrimSpace(line), "PRETTY_NAME="); ok {
+			if u, err := strconv.Unquote(v); err == nil {
+				return u
+			}
+			return strings.Trim(v, `'`)
+		}
+	}
+	return ""
+}
+
+// Root is the folder below which a bundle's paths lie.
+func (l *Linux) Root() string { return l.cfg.Root }
+
+// Simulated is false: this is a real host.
+func (l *Linux) Simulated() bool { return false }
+
+// NeedsReboot looks for the file by which packages ask for a reboot.
+func (l *Linux) NeedsReboot() bool {
+	_, err := os.Stat(l.cfg.RebootRequiredFile)
+	return err == nil
+}
+
+// Drain runs the hook of that name.
+func (l *Linux) Drain(ctx context.Context, env []string) error { return l.hook(ctx, "drain", env) }
+
+// Undrain runs the hook of that name.
+func (l *Linux) Undrain(ctx context.Context, env []string) error { return l.hook(ctx, "undrain", env) }
+
+func (l *Linux) hook(ctx context.Context, name string, env []string) error {
+	file := filepath.Join(l.cfg.HooksDir, name)
+	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	out, err := run(ctx, l.cfg.HookTimeout, env, file)
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() == 75 {
+		return ErrNotYet
+	}
+	return failed("the hook "+file, out, err)
+}
+
+// Run runs a line with /bin/sh.
+func (l *Linux) Run(ctx context.Context, c Command) (string, error) {
+	return run(ctx, c.Timeout, c.Env, "/bin/sh", "-c", c.Line)
+}
+
+// Units calls systemctl.
+func (l *Linux) Units(ctx context.Context, verb bundle.Interrupt, units []string) error {
+	args := append([]string{string(verb), "--"}, units...)
+	out, err := run(ctx, 5*time.Minute, nil, "systemctl", args...)
+	return failed("systemctl "+string(verb)+" "+strings.Join(units, " "), out, err)
+}
+
+// Reboot runs the reboot command.
+func (l *Linux) Reboot(ctx context.Context) error {
+	out, err := run(ctx, time.Minute, nil, "/bin/sh", "-c", l.cfg.RebootCommand)
+	return failed(fmt.Sprintf("the reboot command %q", l.cfg.RebootCommand), out, err)
+}
+
+// failed says what failed and the end of what it printed.
+func failed(what, out string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case out == "":
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return fmt.Errorf("%s: %w: %s", what, err, out)
+}
