@@ -1,0 +1,310 @@
+package rollout
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/semaphore"
+)
+
+// maxResults bounds the results of one transaction: each may come with an
+// event, and the head and the election's key need room beside them.
+const maxResults = MaxChanges/2 - 4
+
+// Kinds of events.
+const (
+	EventCreated     = "rollout.created"
+	EventPaused      = "rollout.paused"
+	EventResumed     = "rollout.resumed"
+	EventRetried     = "rollout.retried"
+	EventHalted      = "rollout.halted"
+	EventAborted     = "rollout.aborted"
+	EventSucceeded   = "rollout.succeeded"
+	EventFailed      = "rollout.failed"
+	EventNodeUpdated = "rollout.node.updated"
+	EventNodeFailed  = "rollout.node.failed"
+)
+
+// Decisions is what follows from a rollout's state and its nodes' reports.
+type Decisions struct {
+	// Nodes and Progress are how it stands, in the order of State.Nodes.
+	Nodes    []api.RolloutNode
+	Progress api.RolloutProgress
+	// Head, Results and Events are to be written in one transaction, if Changed.
+	Changed bool
+	Head    Head
+	Results []Result
+	Events  []semaphore.Event
+	// More: there is more to write than one transaction takes; decide again.
+	More bool
+	// Reasons says why the state changed, or why nothing may start.
+	Reasons []string
+}
+
+// Decide finds what a rollout's nodes have come to and what that means for the
+// rollout. It changes none of its arguments, and decided again on the state
+// that its outcome makes it finds nothing to do.
+func Decide(spec api.RolloutSpec, st State, fleet []NodeView, now time.Time) Decisions {
+	d := Decisions{Head: st.Head, Nodes: make([]api.RolloutNode, 0, len(st.Nodes))}
+	h := st.Head
+	h.Spec = spec
+	views := make(map[string]NodeView, len(fleet))
+	for _, v := range fleet {
+		views[v.Node] = v
+	}
+	active := h.State.Active() && st.Newer == ""
+
+	var found []Result
+	var todo []NodeView
+	for _, n := range st.Nodes {
+		r, begun := st.Results[n.Node]
+		v, known := views[n.Node]
+		if !known {
+			v = NodeView{Node: n.Node, Group: n.Group}
+		}
+		s := observe(&h, r, begun, v)
+		if !h.State.Active() {
+			s = ended(&h, r, begun)
+		}
+		d.Nodes = append(d.Nodes, api.RolloutNode{
+			Node: n.Node, Group: n.Group, State: s.state, Phase: v.Report.Phase,
+			Attempt: s.attempt, Detail: s.detail, Since: s.since,
+		})
+		count(&d.Progress, s.state)
+		if s.state == api.NodePending || s.state == api.NodeQueued {
+			todo = append(todo, v)
+		}
+		if next, ok := result(r, begun, s, n.Node, now); ok && active {
+			found = append(found, next)
+		}
+	}
+	if !active {
+		return d
+	}
+	d.record(found, now)
+	d.conclude(spec, st, todo, now)
+	d.stall(todo, now)
+	return d
+}
+
+// ended is where a node of an ended rollout stands: its result, and nothing
+// that came later.
+func ended(h *Head, r Result, begun bool) standing {
+	s := standing{state: api.NodePending, attempt: max(1, r.Attempt), detail: r.Detail, since: r.At}
+	if begun && (r.State == api.NodeUpdated || r.State == api.NodeBroken && r.Failure > h.Retried) {
+		s.state = r.State
+	} else {
+		s.detail = "was not updated when the rollout ended"
+	}
+	return s
+}
+
+// result is what to keep of a standing, if it is news.
+func result(r Result, begun bool, s standing, node string, now time.Time) (Result, bool) {
+	next := r
+	next.V, next.Node, next.Attempt, next.At = SchemaVersion, node, s.attempt, now
+	next.State, next.Detail = s.state, s.detail
+	switch {
+	case s.failure != nil:
+		next.FailedAt, next.Fence = s.failure.at, s.failure.fence
+		return next, true
+	case s.again != nil && (!s.again.at.Equal(r.FailedAt) || s.again.fence != r.Fence):
+		next.FailedAt, next.Fence, next.At = s.again.at, s.again.fence, r.At
+		return next, true
+	case s.there:
+		next.Detail = ""
+		if !begun {
+			next.Detail = "had the bundle already"
+		}
+		return next, true
+	case s.state == api.NodeUpdating && (!begun || r.State != api.NodeUpdating || r.Attempt != s.attempt):
+		next.Began, next.Detail = now, ""
+		return next, true
+	}
+	return r, false
+}
+
+// record numbers the failures and writes the events, failures first, as many
+// as fit into one transaction.
+func (d *Decisions) record(found []Result, now time.Time) {
+	slices.SortStableFunc(found, func(a, b Result) int {
+		return cmp.Compare(weight(a.State), weight(b.State))
+	})
+	if len(found) > maxResults {
+		found, d.More = found[:maxResults], true
+	}
+	for i := range found {
+		r := &found[i]
+		switch r.State {
+		case api.NodeBroken:
+			if r.Failure > d.Head.Retried {
+				break // it counts already; only the memory of it is newer
+			}
+			d.Head.Failures++
+			r.Failure = d.Head.Failures
+			d.event(EventNodeFailed, "", r.Node, r.Detail, now)
+		case api.NodeUpdated:
+			d.event(EventNodeUpdated, "", r.Node, r.Detail, now)
+		}
+	}
+	d.Results = found
+	d.Changed = d.Changed || len(found) > 0
+}
+
+func weight(state string) int {
+	switch state {
+	case api.NodeBroken:
+		return 0
+	case api.NodeUpdated:
+		return 1
+	}
+	return 2
+}
+
+// conclude halts the rollout past its budget, and ends it when no node is left.
+func (d *Decisions) conclude(spec api.RolloutSpec, st State, todo []NodeView, now time.Time) {
+	counted, total, last := failures(&d.Head, st, d.Results)
+	over := counted > spec.MaxFailures
+	switch {
+	case over && d.Head.State != api.RolloutHalted:
+		d.enter(api.RolloutHalted, EventHalted, now, "%s failed: %s (%d failed, at most %d may)",
+			last.Node, last.Detail, counted, spec.MaxFailures)
+	case d.Head.State == api.RolloutRunning && counted > 0 && allKept(todo):
+		d.enter(api.RolloutHalted, EventHalted, now,
+			"every slot is kept by failed nodes, so nothing can start; the last was %s: %s", last.Node, last.Detail)
+	case d.More || d.Progress.Pending+d.Progress.Waiting+d.Progress.Updating > 0 || over:
+	case total == 0:
+		d.enter(api.RolloutSucceeded, EventSucceeded, now, "all %d nodes are updated", d.Progress.Total)
+	default:
+		d.enter(api.RolloutFailed, EventFailed, now, "%d of %d nodes failed, the last was %s: %s",
+			total, d.Progress.Total, last.Node, last.Detail)
+	}
+}
+
+// failures counts the failed nodes that count against the budget, and all
+// failed ones, and finds the last, with results not yet written in their place.
+func failures(h *Head, st State, found []Result) (counted, total int, last Result) {
+	fresh := make(map[string]bool, len(found))
+	count := func(r Result) {
+		if r.State != api.NodeBroken || r.Failure <= h.Retried {
+			return
+		}
+		total++
+		if r.Failure > h.Acknowledged {
+			counted++
+		}
+		if r.Failure > last.Failure {
+			last = r
+		}
+	}
+	for _, r := range found {
+		fresh[r.Node] = true
+		count(r)
+	}
+	for _, n := range st.Nodes {
+		if r, ok := st.Results[n.Node]; ok && !fresh[n.Node] {
+			count(r)
+		}
+	}
+	return counted, total, last
+}
+
+func allKept(todo []NodeView) bool {
+	for _, v := range todo {
+		if !v.AllKept {
+			return false
+		}
+	}
+	return len(todo) > 0
+}
+
+// stall keeps the condition that nothing may start: raised when every node
+// still to do is blocked by something that no healthy holder's return ends.
+func (d *Decisions) stall(todo []NodeView, now time.Time) {
+	var blockers []api.Blocker
+	for _, v := range todo {
+		kept := v.Kept
+		if !v.Known {
+			kept = []api.Blocker{{Kind: api.NotFound, Detail: v.Node + " is not known to the coordinator"}}
+		}
+		if len(kept) == 0 {
+			blockers = nil
+			break
+		}
+		for _, b := range kept {
+			if !slices.ContainsFunc(blockers, func(o api.Blocker) bool { return o.Kind == b.Kind }) {
+				blockers = append(blockers, b)
+			}
+		}
+	}
+	was := d.Head.Stalled
+	switch {
+	case len(blockers) == 0 || !d.Head.State.Active():
+		d.Head.Stalled = nil
+		d.Changed = d.Changed || was != nil
+		return
+	case was == nil:
+		d.Head.Stalled = &api.Stalled{Since: now, Blockers: blockers}
+		d.Changed = true
+	case !sameKinds(was.Blockers, blockers):
+		d.Head.Stalled = &api.Stalled{Since: was.Since, Blockers: blockers}
+		d.Changed = true
+	}
+	for _, b := range blockers {
+		d.Reasons = append(d.Reasons, "nothing may start: "+b.Detail)
+	}
+}
+
+func sameKinds(a, b []api.Blocker) bool {
+	kinds := func(list []api.Blocker) []string {
+		var out []string
+		for _, x := range list {
+			out = append(out, string(x.Kind))
+		}
+		slices.Sort(out)
+		return out
+	}
+	return slices.Equal(kinds(a), kinds(b))
+}
+
+// enter changes the rollout's state and says why.
+func (d *Decisions) enter(to api.RolloutState, kind string, now time.Time, format string, args ...any) {
+	d.Head.State, d.Head.Why = to, fmt.Sprintf(format, args...)
+	if !to.Active() {
+		d.Head.EndedAt, d.Head.Stalled = now, nil
+	}
+	d.event(kind, "", "", d.Head.Why, now)
+	d.Reasons = append(d.Reasons, d.Head.Why)
+	d.Changed = true
+}
+
+func (d *Decisions) event(kind, actor, node, detail string, now time.Time) {
+	d.Head.EventSeq++
+	d.Events = append(d.Events, event(&d.Head, kind, actor, node, detail, now))
+}
+
+func event(h *Head, kind, actor, node, detail string, now time.Time) semaphore.Event {
+	return semaphore.Event{
+		V: semaphore.SchemaVersion, Scope: "rollout/" + h.ID, Seq: h.EventSeq, At: now, Kind: kind,
+		Actor: actor, Node: node, Rollout: h.ID, Detail: detail,
+	}
+}
+
+func count(p *api.RolloutProgress, state string) {
+	p.Total++
+	switch state {
+	case api.NodePending:
+		p.Pending++
+	case api.NodeQueued:
+		p.Waiting++
+	case api.NodeUpdating:
+		p.Updating++
+	case api.NodeUpdated:
+		p.Updated++
+	case api.NodeBroken:
+		p.Failed++
+	}
+}

@@ -1,0 +1,323 @@
+package rollout
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/semaphore"
+)
+
+// Fleet is what the engine knows the nodes by.
+type Fleet interface {
+	// Nodes lists all nodes; the caller does not change them.
+	Nodes() []api.Node
+	// Changed returns a channel that is closed at the next change.
+	Changed() <-chan struct{}
+}
+
+// EngineConfig is what an Engine works with.
+type EngineConfig struct {
+	Store      Store
+	Fleet      Fleet
+	Semaphores semaphore.Store
+	Logger     *slog.Logger          // nil: discarded
+	Registerer prometheus.Registerer // nil: no metrics
+	Now        func() time.Time      // nil: time.Now
+	// BundleName is the name of a stored bundle. Its error is passed on: an
+	// *api.Error of kind not_found when there is no such bundle.
+	BundleName func(ctx context.Context, digest string) (string, error)
+}
+
+// attempts bounds how often a change is decided anew when others come between.
+const attempts = 16
+
+// Engine answers for rollouts on every coordinator, and on the elected one
+// also carries them on.
+type Engine struct {
+	cfg     EngineConfig
+	log     *slog.Logger
+	metrics *metrics
+
+	refreshing sync.Mutex // one refresh at a time
+	ended      map[string]endedRollout
+	mu         sync.Mutex
+	shown      *picture
+	overdue    map[holdKey]bool // as the elected engine judges
+	changed    chan struct{}
+
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+}
+
+// NewEngine makes an Engine. Nothing runs before Start.
+func NewEngine(cfg EngineConfig) *Engine {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Engine{
+		cfg: cfg, log: cfg.Logger, metrics: newMetrics(cfg.Registerer),
+		ended: map[string]endedRollout{}, shown: &picture{}, changed: make(chan struct{}),
+	}
+}
+
+// Start loads the rollouts, follows them, and stands for election, until Stop.
+func (e *Engine) Start(ctx context.Context) error {
+	if err := e.cfg.Store.Start(ctx); err != nil {
+		return fmt.Errorf("load the rollouts: %w", err)
+	}
+	e.refresh()
+	life, cancel := context.WithCancel(context.Background())
+	e.cancel = cancel
+	terms := make(chan Term)
+	e.wg.Go(func() { e.campaign(life, terms) })
+	e.wg.Go(func() { e.run(life, terms) })
+	return nil
+}
+
+// Stop ends what Start began and waits for it. An elected engine resigns, so
+// that another takes over at once.
+func (e *Engine) Stop() {
+	if e.cancel == nil {
+		return
+	}
+	e.cancel()
+	e.wg.Wait()
+	e.cfg.Store.Stop()
+}
+
+// Get is a rollout with its nodes.
+func (e *Engine) Get(id string) (api.Rollout, bool) {
+	r, ok := e.picture().rollouts[id]
+	return r, ok
+}
+
+// List is all rollouts, newest first, without their nodes.
+func (e *Engine) List() []api.Rollout {
+	p := e.picture()
+	out := make([]api.Rollout, 0, len(p.order))
+	for _, id := range p.order {
+		r := p.rollouts[id]
+		r.Nodes = nil
+		out = append(out, r)
+	}
+	return out
+}
+
+// WantedFor is what the newest rollout that selects the node wants of it now;
+// nil when none does, when it has its result, or when it may not start.
+func (e *Engine) WantedFor(node string) *api.Wanted {
+	p := e.picture()
+	id, ok := p.active[node]
+	if !ok {
+		return nil
+	}
+	st := p.states[id]
+	return Wanted(&st, p.views[node])
+}
+
+// Changed returns a channel that is closed at the next change of what Get,
+// List and WantedFor tell.
+func (e *Engine) Changed() <-chan struct{} {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.changed
+}
+
+// Create starts a rollout. It reports false when the idempotency key was used
+// before for the same spec: then it is the rollout made that time. Errors are
+// *api.Error, semaphore.ErrNoQuorum, semaphore.ErrDiskLow or the context's.
+func (e *Engine) Create(ctx context.Context, spec api.RolloutSpec, by, key string) (api.Rollout, bool, error) {
+	if err := Validate(spec); err != nil {
+		return api.Rollout{}, false, err
+	}
+	digest, err := specDigest(spec)
+	if err != nil {
+		return api.Rollout{}, false, err
+	}
+	if r, found, err := e.earlier(ctx, key, digest); err != nil || found {
+		return r, false, err
+	}
+	nodes, name, err := e.resolve(ctx, spec)
+	if err != nil {
+		return api.Rollout{}, false, err
+	}
+	now := e.cfg.Now().UTC()
+	head := Head{
+		V: SchemaVersion, ID: "ro-" + strings.ToLower(ulid.Make().String()), Spec: spec, BundleName: name,
+		State: api.RolloutRunning, By: by, CreatedAt: now, EventSeq: 1,
+	}
+	c := Creation{
+		Head: head, Nodes: nodes, Key: key, Digest: digest,
+		Event: event(&head, EventCreated, by, "", fmt.Sprintf("%d nodes to bundle %s", len(nodes), label(name, spec.Bundle)), now),
+	}
+	for try := 1; ; try++ {
+		all, err := e.cfg.Store.ReadAll(ctx)
+		if err == nil {
+			if _, made := all.Rollouts[head.ID]; made { // by a try whose answer was lost
+				return e.answer(head.ID, State{Head: head, Nodes: nodes}), true, nil
+			}
+			if conflict := conflicting(all.Rollouts, nodes, ""); conflict != nil {
+				if r, found, err := e.earlier(ctx, key, digest); err != nil || found {
+					return r, false, err
+				}
+				return api.Rollout{}, false, conflict
+			}
+			c.Catalog = all.Catalog
+			err = e.cfg.Store.Create(ctx, c)
+		}
+		switch {
+		case err == nil:
+			return e.answer(head.ID, State{Head: head, Nodes: nodes}), true, nil
+		case errors.Is(err, ErrTooLarge):
+			return api.Rollout{}, false, api.Errorf(api.TooLarge, "%d nodes with such long ids do not fit into one rollout: make several", len(nodes))
+		case !again(ctx, err, try):
+			return api.Rollout{}, false, err
+		}
+		if r, found, err := e.earlier(ctx, key, digest); err != nil || found && r.ID != head.ID {
+			return r, false, err
+		}
+	}
+}
+
+// Act does to a rollout what a person asked: pause, resume, halt, abort or
+// retry. An outcome that is there already is no error. Errors are *api.Error,
+// semaphore.ErrNoQuorum or the context's.
+func (e *Engine) Act(ctx context.Context, id, action, by, reason string) (api.Rollout, error) {
+	if len(reason) > maxReason {
+		return api.Rollout{}, api.Errorf(api.Invalid, "reason of %d bytes: at most %d", len(reason), maxReason)
+	}
+	for try := 1; ; try++ {
+		st, err := e.cfg.Store.Read(ctx, id)
+		var d Decisions
+		if err == nil {
+			if st.Newer != "" {
+				return api.Rollout{}, api.Errorf(api.NewerSchema, "%s was written by a newer version; update this coordinator", st.Newer)
+			}
+			var refused *api.Error
+			if d, refused = Apply(st, action, by, reason, e.cfg.Now().UTC()); refused != nil {
+				return api.Rollout{}, refused
+			}
+			if !d.Changed {
+				return e.answer(id, st), nil
+			}
+			err = e.carryOut(ctx, st, d)
+		}
+		var refused *api.Error
+		switch {
+		case err == nil:
+			st.Head = d.Head
+			return e.answer(id, st), nil
+		case errors.Is(err, ErrNotFound):
+			return api.Rollout{}, api.Errorf(api.NotFound, "there is no rollout %q", id)
+		case errors.As(err, &refused) || !again(ctx, err, try):
+			return api.Rollout{}, err
+		}
+	}
+}
+
+// carryOut writes an action's outcome. A rollout that had ended and comes back
+// to life is held against all others as a new one is.
+func (e *Engine) carryOut(ctx context.Context, st State, d Decisions) error {
+	c := Change{Revision: st.Revision, Head: d.Head, Events: d.Events}
+	if !st.Head.State.Active() {
+		all, err := e.cfg.Store.ReadAll(ctx)
+		if err != nil {
+			return err
+		}
+		if conflict := conflicting(all.Rollouts, st.Nodes, st.Head.ID); conflict != nil {
+			return conflict
+		}
+		c.Catalog = all.Catalog
+	}
+	return e.cfg.Store.Write(ctx, c)
+}
+
+// again reports whether to try once more: another change came between, or a
+// request got no answer in time, so that only reading tells what became of it.
+func again(ctx context.Context, err error, try int) bool {
+	if ctx.Err() != nil {
+		return false
+	}
+	return errors.Is(err, ErrChanged) && try < attempts || errors.Is(err, context.DeadlineExceeded) && try < 3
+}
+
+// earlier is the rollout that was made under an idempotency key.
+func (e *Engine) earlier(ctx context.Context, key, digest string) (api.Rollout, bool, error) {
+	if key == "" {
+		return api.Rollout{}, false, nil
+	}
+	r, found, err := e.cfg.Store.Request(ctx, key)
+	if err != nil || !found {
+		return api.Rollout{}, false, err
+	}
+	if r.Digest != digest {
+		return api.Rollout{}, false, api.Errorf(api.Conflict, "the idempotency key %q was used for another request: take a new key for a new body", key)
+	}
+	st, err := e.cfg.Store.Read(ctx, r.ID)
+	if errors.Is(err, ErrNotFound) {
+		return api.Rollout{}, false, api.Errorf(api.Conflict, "the idempotency key %q made rollout %s, which is not kept any more", key, r.ID)
+	}
+	if err != nil {
+		return api.Rollout{}, false, err
+	}
+	return e.answer(r.ID, st), true, nil
+}
+
+// resolve finds the nodes and the bundle that a spec names.
+func (e *Engine) resolve(ctx context.Context, spec api.RolloutSpec) ([]Selected, string, error) {
+	name := ""
+	if e.cfg.BundleName != nil {
+		var err error
+		if name, err = e.cfg.BundleName(ctx, spec.Bundle); err != nil {
+			return nil, "", err
+		}
+	}
+	nodes, refused := Select(spec, e.cfg.Fleet.Nodes(), func(group string) bool {
+		_, ok := e.cfg.Semaphores.View(group)
+		return ok
+	})
+	if refused != nil {
+		return nil, "", refused
+	}
+	return nodes, name, nil
+}
+
+// answer is the rollout as it is after a change, also when the view lags.
+func (e *Engine) answer(id string, st State) api.Rollout {
+	e.refresh()
+	if r, ok := e.Get(id); ok && e.picture().states[id].Head.EventSeq >= st.Head.EventSeq {
+		return r
+	}
+	return present(st, Decide(st.Head.Spec, st, nil, e.cfg.Now()), nil)
+}
+
+func specDigest(spec api.RolloutSpec) (string, error) {
+	b, err := json.Marshal(spec)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:]), nil
+}
+
+func label(name, digest string) string {
+	if name != "" {
+		return name
+	}
+	return digest[:min(len(digest), 12)]
+}

@@ -1,0 +1,316 @@
+// Package etcdstore keeps rollouts in etcd, and holds the election of the one
+// engine that acts on them.
+//
+// Under the prefix:
+//
+//	rollouts/<id>/head          the rollout; compared and put by each of its transactions
+//	rollouts/<id>/selection     its nodes, written once
+//	rollouts/<id>/nodes/<node>  what became of a node
+//	rollout-catalog             put by each creation, so that two cannot pass each other
+//	rollout-engine/<lease>      candidates; the oldest is elected
+//	events/rollout/<id>/<seq>   the audit trail, put with the change
+//	requests/<key>              idempotency keys
+package etcdstore
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/rollout"
+	"github.com/lockkeeper/lockkeeper/semaphore"
+)
+
+// DefaultPrefix is the prefix of all keys.
+const DefaultPrefix = "/lockkeeper/"
+
+const (
+	// attemptTimeout bounds one request to etcd: a proposal that was lost with
+	// its leader is never answered.
+	attemptTimeout = 2 * time.Second
+	// maxSelection bounds the value that lists a rollout's nodes, in bytes; etcd
+	// takes 1.5 MiB in one request.
+	maxSelection = 1 << 20
+)
+
+// Config of a Store.
+type Config struct {
+	Client    *clientv3.Client
+	Prefix    string           // default DefaultPrefix
+	HasLeader func() bool      // nil: always
+	Floor     func() error     // semaphore.ErrDiskLow below the floor for new rollouts; nil: none
+	Logger    *slog.Logger     // nil: discarded
+	Now       func() time.Time // nil: time.Now
+	Name      string           // of this coordinator, shown in the election's key
+	// ElectionTTL is how long a dead engine stays elected, in whole seconds;
+	// default 5 s.
+	ElectionTTL time.Duration
+}
+
+// Store implements rollout.Store.
+type Store struct {
+	cfg    Config
+	client *clientv3.Client
+	prefix string // ends in a slash
+
+	mu       sync.Mutex
+	view     rollout.Snapshot
+	raw      map[string]*parts // by rollout id, as the watch brings them
+	seen     int64             // store revision that the view has reached
+	changed  chan struct{}
+	progress chan struct{} // closed when seen grows
+
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+}
+
+// New makes a Store. Nothing runs before Start.
+func New(cfg Config) *Store {
+	if cfg.Prefix == "" {
+		cfg.Prefix = DefaultPrefix
+	}
+	if cfg.HasLeader == nil {
+		cfg.HasLeader = func() bool { return true }
+	}
+	if cfg.Floor == nil {
+		cfg.Floor = func() error { return nil }
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.ElectionTTL < time.Second {
+		cfg.ElectionTTL = 5 * time.Second
+	}
+	return &Store{
+		cfg: cfg, client: cfg.Client, prefix: strings.TrimSuffix(cfg.Prefix, "/") + "/",
+		view: rollout.Snapshot{Rollouts: map[string]rollout.State{}}, raw: map[string]*parts{},
+		changed: make(chan struct{}), progress: make(chan struct{}),
+	}
+}
+
+// Read implements rollout.Store.
+func (s *Store) Read(ctx context.Context, id string) (rollout.State, error) {
+	resp, err := s.get(ctx, s.prefix+"rollouts/"+id+"/", clientv3.WithPrefix())
+	if err != nil {
+		return rollout.State{}, err
+	}
+	snap := s.assemble(resp.Kvs)
+	st, ok := snap[id]
+	if !ok {
+		return rollout.State{}, rollout.ErrNotFound
+	}
+	return st, nil
+}
+
+// ReadAll implements rollout.Store.
+func (s *Store) ReadAll(ctx context.Context) (rollout.Snapshot, error) {
+	txn, err := s.commit(ctx, nil, []clientv3.Op{
+		clientv3.OpGet(s.prefix+"rollouts/", clientv3.WithPrefix()),
+		clientv3.OpGet(s.catalogKey()),
+	})
+	if err != nil {
+		return rollout.Snapshot{}, err
+	}
+	snap := rollout.Snapshot{Rollouts: s.assemble(txn.Responses[0].GetResponseRange().Kvs)}
+	for _, kv := range txn.Responses[1].GetResponseRange().Kvs {
+		snap.Catalog = kv.ModRevision
+	}
+	return snap, nil
+}
+
+// Request implements rollout.Store.
+func (s *Store) Request(ctx context.Context, key string) (rollout.Request, bool, error) {
+	resp, err := s.get(ctx, s.requestKey(key))
+	if err != nil || len(resp.Kvs) == 0 {
+		return rollout.Request{}, false, err
+	}
+	var r rollout.Request
+	if err := json.Unmarshal(resp.Kvs[0].Value, &r); err != nil {
+		return r, false, fmt.Errorf("idempotency key %q: %w", key, err)
+	}
+	return r, true, nil
+}
+
+// Create implements rollout.Store.
+func (s *Store) Create(ctx context.Context, c rollout.Creation) error {
+	if err := s.cfg.Floor(); err != nil {
+		return err
+	}
+	selection, err := rollout.Selection{V: rollout.SchemaVersion, Nodes: c.Nodes}.Encode()
+	if err != nil {
+		return err
+	}
+	if len(selection) > maxSelection {
+		return rollout.ErrTooLarge
+	}
+	head, err := c.Head.Encode()
+	if err != nil {
+		return err
+	}
+	event, err := json.Marshal(c.Event)
+	if err != nil {
+		return err
+	}
+	headKey := s.key(c.Head.ID, "head")
+	ifs := []clientv3.Cmp{
+		clientv3.Compare(clientv3.ModRevision(s.catalogKey()), "=", c.Catalog),
+		clientv3.Compare(clientv3.CreateRevision(headKey), "=", 0),
+	}
+	then := []clientv3.Op{
+		clientv3.OpPut(headKey, string(head)),
+		clientv3.OpPut(s.key(c.Head.ID, "selection"), string(selection)),
+		clientv3.OpPut(s.eventKey(c.Event), string(event)),
+		clientv3.OpPut(s.catalogKey(), catalogValue(c.Head.ID)),
+	}
+	if c.Key != "" {
+		r := rollout.Request{V: rollout.SchemaVersion, ID: c.Head.ID, Digest: c.Digest, At: s.cfg.Now().UTC()}
+		value, err := json.Marshal(r)
+		if err != nil {
+			return err
+		}
+		ifs = append(ifs, clientv3.Compare(clientv3.CreateRevision(s.requestKey(c.Key)), "=", 0))
+		then = append(then, clientv3.OpPut(s.requestKey(c.Key), string(value)))
+	}
+	txn, err := s.commit(ctx, ifs, then)
+	if err != nil {
+		return err
+	}
+	if !txn.Succeeded {
+		return rollout.ErrChanged
+	}
+	s.waitFor(ctx, txn.Header.Revision)
+	return nil
+}
+
+// Write implements rollout.Store.
+func (s *Store) Write(ctx context.Context, c rollout.Change) error {
+	head, err := c.Head.Encode()
+	if err != nil {
+		return err
+	}
+	ifs, err := s.guards(c.Term, c.Head.ID, c.Revision)
+	if err != nil {
+		return err
+	}
+	then := []clientv3.Op{clientv3.OpPut(s.key(c.Head.ID, "head"), string(head))}
+	for _, r := range c.Results {
+		value, err := r.Encode()
+		if err != nil {
+			return err
+		}
+		then = append(then, clientv3.OpPut(s.key(c.Head.ID, "nodes/"+semaphore.EscapeID(r.Node)), string(value)))
+	}
+	for _, e := range c.Events {
+		value, err := json.Marshal(e)
+		if err != nil {
+			return err
+		}
+		then = append(then, clientv3.OpPut(s.eventKey(e), string(value)))
+	}
+	if c.Catalog != 0 {
+		ifs = append(ifs, clientv3.Compare(clientv3.ModRevision(s.catalogKey()), "=", c.Catalog))
+		then = append(then, clientv3.OpPut(s.catalogKey(), catalogValue(c.Head.ID)))
+	}
+	return s.guarded(ctx, c.Term, ifs, then)
+}
+
+// Delete implements rollout.Store.
+func (s *Store) Delete(ctx context.Context, id string, revision int64, term rollout.Term) error {
+	ifs, err := s.guards(term, id, revision)
+	if err != nil {
+		return err
+	}
+	return s.guarded(ctx, term, ifs, []clientv3.Op{clientv3.OpDelete(s.prefix+"rollouts/"+id+"/", clientv3.WithPrefix())})
+}
+
+// guards are the comparisons of a change: the head is as it was read, and the
+// engine that decided is still the elected one.
+func (s *Store) guards(t rollout.Term, id string, revision int64) ([]clientv3.Cmp, error) {
+	ifs := []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(s.key(id, "head")), "=", revision)}
+	if t == nil {
+		return ifs, nil
+	}
+	mine, ok := t.(*term)
+	if !ok {
+		return nil, errors.New("a term of another store")
+	}
+	return append(ifs, mine.isElected()), nil
+}
+
+// guarded commits a change and tells a lost comparison of the head from a lost
+// election.
+func (s *Store) guarded(ctx context.Context, t rollout.Term, ifs []clientv3.Cmp, then []clientv3.Op) error {
+	txn, err := s.commit(ctx, ifs, then)
+	switch {
+	case err != nil:
+		return err
+	case txn.Succeeded:
+		s.waitFor(ctx, txn.Header.Revision)
+		return nil
+	case t == nil:
+		return rollout.ErrChanged
+	}
+	check, err := s.commit(ctx, []clientv3.Cmp{t.(*term).isElected()}, nil)
+	if err != nil {
+		return err
+	}
+	if !check.Succeeded {
+		return rollout.ErrNotElected
+	}
+	return rollout.ErrChanged
+}
+
+func (s *Store) key(id, part string) string { return s.prefix + "rollouts/" + id + "/" + part }
+func (s *Store) catalogKey() string         { return s.prefix + "rollout-catalog" }
+func (s *Store) requestKey(key string) string {
+	return s.prefix + "requests/" + semaphore.EscapeID(key)
+}
+
+func (s *Store) eventKey(e semaphore.Event) string {
+	return fmt.Sprintf("%sevents/%s/%016d", s.prefix, e.Scope, e.Seq)
+}
+
+func catalogValue(last string) string { return fmt.Sprintf(`{"v":1,"last":%q}`, last) }
+
+// get reads linearizably, within the deadline.
+func (s *Store) get(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+	if !s.cfg.HasLeader() {
+		return nil, semaphore.ErrNoQuorum
+	}
+	c, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	resp, err := s.client.Get(c, key, opts...)
+	return resp, outcome(ctx, err)
+}
+
+func (s *Store) commit(ctx context.Context, ifs []clientv3.Cmp, then []clientv3.Op) (*clientv3.TxnResponse, error) {
+	if !s.cfg.HasLeader() {
+		return nil, semaphore.ErrNoQuorum
+	}
+	c, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	resp, err := s.client.Txn(c).If(ifs...).Then(then...).Commit()
+	return resp, outcome(ctx, err)
+}
+
+// outcome names a failed request: the caller's own end, or no quorum. What
+// became of the request is unknown either way.
+func outcome(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return fmt.Errorf("%w: %w", semaphore.ErrNoQuorum, err)
+}

@@ -1,0 +1,198 @@
+package rollout
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/semaphore"
+)
+
+const (
+	// coalesce is the least time between two looks, so that a burst of reports
+	// is decided once.
+	coalesce = 50 * time.Millisecond
+	// tick is the longest time between two looks: some things change by time alone.
+	tick = time.Second
+	// keptRollouts is how many ended rollouts are kept.
+	keptRollouts = 100
+)
+
+// campaign stands for election again and again, and hands each term to run.
+func (e *Engine) campaign(ctx context.Context, terms chan<- Term) {
+	for ctx.Err() == nil {
+		t, err := e.cfg.Store.Campaign(ctx)
+		if err != nil {
+			continue // only ctx ends a campaign
+		}
+		select {
+		case terms <- t:
+			select {
+			case <-t.Done():
+			case <-ctx.Done():
+			}
+		case <-ctx.Done():
+		}
+		if err := t.Resign(context.WithoutCancel(ctx)); err != nil {
+			e.log.Debug("giving the office up failed; it ends by itself", "error", err)
+		}
+	}
+}
+
+// run looks at everything whenever something changed, and acts while elected.
+func (e *Engine) run(ctx context.Context, terms <-chan Term) {
+	var o *office
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for {
+		fleet, groups, own := e.cfg.Fleet.Changed(), e.cfg.Semaphores.Changed(), e.cfg.Store.Changed()
+		if o != nil {
+			o.look()
+		}
+		p := e.refresh()
+		if o != nil && !o.act(ctx, p) {
+			e.leave(o)
+			o = nil
+		}
+		var over <-chan struct{}
+		if o != nil {
+			over = o.term.Done()
+		}
+		if !sleep(ctx, coalesce) {
+			break
+		}
+		select {
+		case <-fleet:
+		case <-groups:
+		case <-own:
+		case <-ticker.C:
+		case <-over:
+			e.leave(o)
+			o = nil
+		case t := <-terms:
+			o = newOffice(e, t)
+			e.metrics.elected(true)
+			e.log.Info("this coordinator's rollout engine is elected")
+		case <-ctx.Done():
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	if o != nil {
+		e.leave(o)
+	}
+}
+
+func (e *Engine) leave(o *office) {
+	e.judge(nil)
+	e.metrics.elected(false)
+	e.log.Info("this coordinator's rollout engine is not elected any more", "after", e.cfg.Now().Sub(o.since).Round(time.Second))
+}
+
+func (e *Engine) judge(overdue map[holdKey]bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.overdue = overdue
+}
+
+// office is what the elected engine does in one term.
+type office struct {
+	e     *Engine
+	term  Term
+	since time.Time
+	watch *watchman
+}
+
+func newOffice(e *Engine, t Term) *office {
+	now := e.cfg.Now()
+	return &office{e: e, term: t, since: now, watch: newWatchman(now)}
+}
+
+// look takes the time of holds and members.
+func (o *office) look() {
+	o.watch.look(o.e.cfg.Semaphores, o.e.cfg.Fleet.Nodes(), o.e.cfg.Now())
+	o.e.judge(o.watch.overdue())
+}
+
+// act carries out what was decided. It reports false when the term is over.
+func (o *office) act(ctx context.Context, p *picture) bool {
+	for _, id := range p.order {
+		d, ok := p.decisions[id]
+		if !ok || !d.Changed {
+			continue
+		}
+		if !o.write(ctx, id, p.states[id], d) {
+			return false
+		}
+	}
+	if !o.prune(ctx, p) {
+		return false
+	}
+	for _, duty := range o.watch.duties() {
+		c, cancel := context.WithTimeout(ctx, 2*time.Second)
+		answer, err := o.e.cfg.Semaphores.Do(c, duty.group, duty.op)
+		cancel()
+		if err != nil {
+			o.e.log.Warn("a duty of the elected engine failed, trying again", "group", duty.group, "error", err)
+			break // the next look comes to it again
+		}
+		if answer.Kind != semaphore.OK {
+			o.e.log.Debug("a duty of the elected engine was refused", "group", duty.group, "kind", answer.Kind, "detail", answer.Detail)
+		}
+	}
+	return true
+}
+
+func (o *office) write(ctx context.Context, id string, st State, d Decisions) bool {
+	err := o.e.cfg.Store.Write(ctx, Change{
+		Revision: st.Revision, Head: d.Head, Results: d.Results, Events: d.Events, Term: o.term,
+	})
+	switch {
+	case err == nil:
+		if d.Head.State != st.Head.State {
+			o.e.log.Info("rollout", "id", id, "state", d.Head.State, "why", d.Head.Why)
+		}
+	case errors.Is(err, ErrNotElected):
+		return false
+	case errors.Is(err, ErrChanged):
+		// Another change came first: its arrival makes us look again.
+	case ctx.Err() == nil:
+		o.e.log.Warn("writing a rollout failed, trying again", "id", id, "error", err)
+	}
+	return true
+}
+
+// prune forgets the oldest ended rollouts past the bound, one at each look.
+func (o *office) prune(ctx context.Context, p *picture) bool {
+	ended := 0
+	for _, id := range p.order {
+		if st := p.states[id]; !st.Head.State.Active() && st.Newer == "" {
+			ended++
+		}
+	}
+	if ended <= keptRollouts {
+		return true
+	}
+	for _, id := range slices.Backward(p.order) {
+		st := p.states[id]
+		if st.Head.State.Active() || st.Newer != "" {
+			continue
+		}
+		return !errors.Is(o.e.cfg.Store.Delete(ctx, id, st.Revision, o.term), ErrNotElected)
+	}
+	return true
+}
+
+// sleep reports false when ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,146 @@
+package rollout
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+)
+
+// picture is everything that the engine tells, at one moment. It is replaced,
+// never changed.
+type picture struct {
+	rollouts  map[string]api.Rollout
+	order     []string // newest first
+	states    map[string]State
+	decisions map[string]Decisions // of the active ones
+	views     map[string]NodeView  // of the nodes of active ones
+	active    map[string]string    // node to the newest active rollout that has it
+}
+
+// endedRollout saves looking at an ended rollout again.
+type endedRollout struct {
+	revision int64
+	shown    api.Rollout
+}
+
+// holdKey names one hold for good.
+type holdKey struct {
+	group, node string
+	fence       int64
+}
+
+func (e *Engine) picture() *picture {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.shown
+}
+
+// refresh decides all rollouts on what is known now and shows the outcome.
+func (e *Engine) refresh() *picture {
+	e.refreshing.Lock()
+	defer e.refreshing.Unlock()
+	now := e.cfg.Now()
+	snap := e.cfg.Store.View()
+	e.mu.Lock()
+	overdue := e.overdue
+	e.mu.Unlock()
+
+	p := &picture{
+		rollouts: make(map[string]api.Rollout, len(snap.Rollouts)), states: snap.Rollouts,
+		decisions: map[string]Decisions{}, views: map[string]NodeView{}, active: map[string]string{},
+	}
+	p.order = slices.Collect(maps.Keys(snap.Rollouts))
+	slices.SortFunc(p.order, func(a, b string) int { // ids grow with time
+		return cmp.Or(snap.Rollouts[b].Head.CreatedAt.Compare(snap.Rollouts[a].Head.CreatedAt), cmp.Compare(b, a))
+	})
+	var fleet *fleetView
+	ended := make(map[string]endedRollout, len(e.ended))
+	for _, id := range p.order {
+		st := snap.Rollouts[id]
+		if !st.Head.State.Active() {
+			old, ok := e.ended[id]
+			if !ok || old.revision != st.Revision {
+				old = endedRollout{st.Revision, present(st, Decide(st.Head.Spec, st, nil, now), nil)}
+			}
+			ended[id], p.rollouts[id] = old, old.shown
+			continue
+		}
+		if fleet == nil {
+			fleet = newFleetView(e.cfg.Fleet.Nodes(), e.cfg.Semaphores, overdue, now)
+		}
+		views := fleet.of(st)
+		for _, v := range views {
+			p.views[v.Node] = v
+		}
+		for _, n := range st.Nodes {
+			if _, newer := p.active[n.Node]; !newer {
+				p.active[n.Node] = id
+			}
+		}
+		d := Decide(st.Head.Spec, st, views, now)
+		p.decisions[id] = d
+		p.rollouts[id] = present(st, d, fleet.slots)
+	}
+	e.ended = ended
+	e.metrics.count(p)
+
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.shown = p
+	close(e.changed)
+	e.changed = make(chan struct{})
+	return p
+}
+
+// present is a rollout as the API tells it. slots is how many nodes of a group
+// may go at once, nil when unknown.
+func present(st State, d Decisions, slots func(group string) int) api.Rollout {
+	h := &st.Head
+	r := api.Rollout{
+		ID: h.ID, Spec: h.Spec, BundleName: h.BundleName, State: h.State, Why: h.Why, By: h.By,
+		CreatedAt: h.CreatedAt, EndedAt: h.EndedAt, Progress: d.Progress, Stalled: h.Stalled,
+		Nodes: d.Nodes, Revision: st.Revision,
+	}
+	if st.Newer != "" {
+		r.Why = st.Newer + " was written by a newer version: this coordinator only shows the rollout"
+	}
+	if h.State.Active() && slots != nil {
+		r.Progress.EstimateS = estimate(st, d, slots)
+	}
+	return r
+}
+
+// estimate is the time to go in seconds: the mean time of the nodes that are
+// updated, for as many turns as the slots of the slowest group need. 0 when
+// nothing is known to go by.
+func estimate(st State, d Decisions, slots func(group string) int) int {
+	var sum time.Duration
+	n := 0
+	for _, r := range st.Results {
+		if r.State == api.NodeUpdated && !r.Began.IsZero() && r.At.After(r.Began) {
+			sum += r.At.Sub(r.Began)
+			n++
+		}
+	}
+	if n == 0 {
+		return 0
+	}
+	left := map[string]int{}
+	for _, node := range d.Nodes {
+		if node.State != api.NodeUpdated && node.State != api.NodeBroken {
+			left[node.Group]++
+		}
+	}
+	turns := 0
+	for group, nodes := range left {
+		at := slots(group)
+		if at <= 0 {
+			return 0
+		}
+		turns = max(turns, (nodes+at-1)/at)
+	}
+	return int((sum / time.Duration(n) * time.Duration(turns)).Round(time.Second) / time.Second)
+}

@@ -1,0 +1,95 @@
+package rollout
+
+import (
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/semaphore"
+)
+
+// SchemaVersion is the highest `v` that this program can read and write.
+const SchemaVersion = 1
+
+// Head is the one key that every transaction of a rollout compares and puts.
+type Head struct {
+	V          int              `json:"v"`
+	ID         string           `json:"id"`
+	Spec       api.RolloutSpec  `json:"spec"`
+	BundleName string           `json:"bundle_name,omitempty"`
+	State      api.RolloutState `json:"state"`
+	Why        string           `json:"why,omitempty"`
+	By         string           `json:"by"`
+	CreatedAt  time.Time        `json:"created_at"`
+	EndedAt    time.Time        `json:"ended_at,omitzero"`
+	EventSeq   int64            `json:"event_seq"` // sequence of the rollout's last event
+	// Failures numbers the failures of the rollout: the number of the last one.
+	Failures int64 `json:"failures,omitempty"`
+	// Acknowledged: failures up to this number no longer count against the
+	// budget. A resume of a halted rollout sets it.
+	Acknowledged int64 `json:"acknowledged,omitempty"`
+	// Retried: nodes whose failure has a number up to this one are wanted again.
+	Retried int64        `json:"retried,omitempty"`
+	Stalled *api.Stalled `json:"stalled,omitempty"`
+
+	Extra semaphore.Extra `json:"-"`
+}
+
+// Selected is a node of the rollout, fixed when it was created.
+type Selected struct {
+	Node  string `json:"node"`
+	Group string `json:"group"`
+}
+
+// Selection is the rollout's nodes. It is written once.
+type Selection struct {
+	V     int             `json:"v"`
+	Nodes []Selected      `json:"nodes"`
+	Extra semaphore.Extra `json:"-"`
+}
+
+// Result is what became of one node, as far as it is worth keeping: that it
+// began, that it is updated, that it failed. A node without one has not begun.
+type Result struct {
+	V       int       `json:"v"`
+	Node    string    `json:"node"`
+	State   string    `json:"state"` // updating, updated, failed
+	Attempt int       `json:"attempt"`
+	Detail  string    `json:"detail,omitempty"`
+	Began   time.Time `json:"began,omitzero"` // of this attempt; zero when it was there already
+	At      time.Time `json:"at"`             // of this state
+	// Failure is the number of the node's last failure in this rollout.
+	Failure int64 `json:"failure,omitempty"`
+	// FailedAt and Fence say which failure that was: the time that the node gave
+	// it, and the hold that was overdue. Neither counts twice.
+	FailedAt time.Time       `json:"failed_at,omitzero"`
+	Fence    int64           `json:"fence,omitempty"`
+	Extra    semaphore.Extra `json:"-"`
+}
+
+// State is a rollout at one revision.
+type State struct {
+	Head     Head
+	Nodes    []Selected        // by group, then id
+	Results  map[string]Result // by node
+	Revision int64             // ModRevision of the head key
+	// Newer is the key of a value whose `v` is above SchemaVersion, empty when
+	// there is none. With it the rollout is shown and not touched.
+	Newer string
+}
+
+// NodeView is what is known of a node at the moment of a decision.
+type NodeView struct {
+	Node, Group string
+	Known       bool // it has reported at some time
+	Report      api.Report
+	ChangedAt   time.Time // of the report
+	LastHeard   time.Time
+	Held        bool // it holds a slot of its group
+	Fence       int64
+	Overdue     bool
+	// Kept says why the node could not start even if every healthy holder
+	// returned its slot; nil when it could.
+	Kept []api.Blocker
+	// AllKept: every slot of its group is kept by failed nodes.
+	AllKept bool
+}

@@ -1,0 +1,106 @@
+package rollout
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/semaphore"
+)
+
+// Store keeps the rollouts. Every change of one is a transaction that compares
+// and puts its head; those of the elected engine compare the election key too.
+// Errors of all methods that ask the store: semaphore.ErrNoQuorum (nothing is
+// known of the outcome), or the context's error.
+type Store interface {
+	// Start loads the rollouts and watches them until Stop. Without quorum it
+	// starts with what this member last knew.
+	Start(ctx context.Context) error
+	Stop()
+
+	// Campaign waits until this process is elected, or ctx ends.
+	Campaign(ctx context.Context) (Term, error)
+
+	// Read is the rollout at a revision that is current when Read is called;
+	// ErrNotFound when there is none of that id.
+	Read(ctx context.Context, id string) (State, error)
+	// ReadAll is all rollouts and the catalog's revision, from one moment that
+	// is current when ReadAll is called.
+	ReadAll(ctx context.Context) (Snapshot, error)
+	// Request is what was created under an idempotency key in the last 24 h.
+	Request(ctx context.Context, key string) (Request, bool, error)
+
+	// Create puts a new rollout. ErrChanged when another one was created or
+	// revived since the catalog was read, or the key was used meanwhile.
+	Create(ctx context.Context, c Creation) error
+	// Write carries a change out. ErrChanged when the rollout (or the catalog,
+	// if named) changed since it was read, ErrNotElected when the term is over.
+	// When Write returns nil, View shows the change.
+	Write(ctx context.Context, c Change) error
+	// Delete forgets an ended rollout.
+	Delete(ctx context.Context, id string, revision int64, term Term) error
+
+	// View is the rollouts as last seen by the watch: quick, perhaps behind.
+	// Nothing in it may be changed by the caller.
+	View() Snapshot
+	// Changed returns a channel that is closed at the next change.
+	Changed() <-chan struct{}
+}
+
+// Term is a time in office.
+type Term interface {
+	// Done is closed when the term is, or may be, over.
+	Done() <-chan struct{}
+	// Resign gives the office up, so that another is elected at once.
+	Resign(ctx context.Context) error
+}
+
+// Snapshot is all rollouts at one moment.
+type Snapshot struct {
+	Rollouts map[string]State
+	// Catalog is the ModRevision of the key that every creation puts.
+	Catalog int64
+}
+
+// Request ties an idempotency key to what it created.
+type Request struct {
+	V      int       `json:"v"`
+	ID     string    `json:"id"`
+	Digest string    `json:"digest"` // of the body
+	At     time.Time `json:"at"`     // the key is forgotten 24 h later
+}
+
+// Creation is a rollout to put.
+type Creation struct {
+	Head    Head
+	Nodes   []Selected
+	Event   semaphore.Event
+	Catalog int64  // as read
+	Key     string // idempotency key, empty for none
+	Digest  string // of the body
+}
+
+// Change is what a transaction does to one rollout.
+type Change struct {
+	Revision int64 // of the head, as read
+	Head     Head
+	Results  []Result
+	Events   []semaphore.Event
+	Catalog  int64 // as read, when the rollout comes back to life; 0: not compared
+	Term     Term  // the elected engine's; nil for an operator's action
+}
+
+// MaxChanges bounds the keys that one transaction puts.
+const MaxChanges = 256
+
+// Errors of a Store.
+var (
+	// ErrNotFound: there is no rollout of that id.
+	ErrNotFound = errors.New("no such rollout")
+	// ErrChanged: another change came first; read again and decide again.
+	ErrChanged = errors.New("the rollout changed meanwhile")
+	// ErrNotElected: another coordinator's engine is elected now.
+	ErrNotElected = errors.New("this engine is not elected any more")
+	// ErrTooLarge: the selection does not fit into the store.
+	ErrTooLarge = errors.New("the list of nodes is too large for one rollout")
+)
