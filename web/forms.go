@@ -1,0 +1,6 @@
+package web
+
+import "net/http"
+
+func (s *server) formRoutes(mux *http.ServeMux) {
+}

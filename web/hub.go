@@ -1,0 +1,150 @@
+package web
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// The hub renders each topic that somebody looks at once per change, for all
+// its viewers. A topic's renderer lives from its first viewer to its last.
+const (
+	// renderGap is the least time between two renderings of a topic.
+	renderGap = 500 * time.Millisecond
+	// renderEvery catches what changes with time alone: a hold becomes
+	// overdue, a node falls silent. What looks the same is not sent.
+	renderEvery = 5 * time.Second
+	// maxTopics bounds how many topics viewers can make the hub render.
+	maxTopics = 500
+)
+
+// fragment is one element of a page, rendered.
+type fragment struct {
+	ID      string `json:"id"`
+	HTML    string `json:"html"`
+	key     string // compared instead of HTML when set
+	version int64  // of the topic, at which it last changed
+}
+
+func (f fragment) same(g fragment) bool {
+	if f.key != "" || g.key != "" {
+		return f.key == g.key
+	}
+	return f.HTML == g.HTML
+}
+
+type hub struct {
+	render  func(ctx context.Context, topic string) ([]fragment, error)
+	changed func() <-chan struct{}
+
+	mu     sync.Mutex
+	topics map[string]*topic
+}
+
+func newHub(render func(context.Context, string) ([]fragment, error), changed func() <-chan struct{}) *hub {
+	return &hub{render: render, changed: changed, topics: map[string]*topic{}}
+}
+
+// topic is the newest rendering of one page.
+type topic struct {
+	viewers int // guarded by hub.mu
+	cancel  context.CancelFunc
+	done    chan struct{}
+
+	mu        sync.Mutex
+	version   int64
+	fragments []fragment
+	err       error
+	next      chan struct{} // closed by the next rendering that differs
+}
+
+// join adds a viewer; leave must be called once. It is nil when the hub is full.
+func (h *hub) join(name string) (t *topic, leave func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t = h.topics[name]
+	if t == nil {
+		if len(h.topics) >= maxTopics {
+			return nil, nil
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		t = &topic{cancel: cancel, done: make(chan struct{}), next: make(chan struct{})}
+		h.topics[name] = t
+		go h.monitor(ctx, name, t)
+	}
+	t.viewers++
+	return t, func() {
+		h.mu.Lock()
+		t.viewers--
+		last := t.viewers == 0
+		if last {
+			delete(h.topics, name)
+			t.cancel()
+		}
+		h.mu.Unlock()
+		if last {
+			<-t.done
+		}
+	}
+}
+
+// monitor renders the topic at each change, until its last viewer has left.
+func (h *hub) monitor(ctx context.Context, name string, t *topic) {
+	defer close(t.done)
+	for ctx.Err() == nil {
+		changed := h.changed() // taken before reading, so that no change is missed
+		fragments, err := h.render(ctx, name)
+		t.publish(fragments, err)
+		pause(ctx, renderGap, nil)
+		pause(ctx, renderEvery-renderGap, changed)
+	}
+}
+
+// pause ends after d, when wake is closed, or with ctx.
+func pause(ctx context.Context, d time.Duration, wake <-chan struct{}) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-wake:
+	case <-timer.C:
+	}
+}
+
+// publish takes a rendering over; what is the same keeps its version.
+func (t *topic) publish(fragments []fragment, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err != nil {
+		t.err = err // the last good rendering stays
+		return
+	}
+	t.err = nil
+	old := make(map[string]fragment, len(t.fragments))
+	for _, f := range t.fragments {
+		old[f.ID] = f
+	}
+	differs := len(fragments) != len(t.fragments)
+	for i, f := range fragments {
+		if was, ok := old[f.ID]; ok && was.same(f) {
+			fragments[i].version = was.version
+			continue
+		}
+		fragments[i].version = t.version + 1
+		differs = true
+	}
+	if !differs {
+		return
+	}
+	t.version++
+	t.fragments = fragments
+	close(t.next)
+	t.next = make(chan struct{})
+}
+
+// newest is the latest rendering, and what is closed when it is no longer.
+func (t *topic) newest() ([]fragment, <-chan struct{}) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.fragments, t.next
+}

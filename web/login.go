@@ -1,0 +1,65 @@
+package web
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/coordinator/auth"
+)
+
+// CookieName is the cookie in which a browser carries its token. The door
+// reads it like a bearer token.
+const CookieName = "lockkeeper_token"
+
+// cookieSeconds is how long a browser keeps it.
+const cookieSeconds = 12 * 3600
+
+// loginForm is the login page's input.
+type loginForm struct{ Next string }
+
+func (s *server) showLogin(w http.ResponseWriter, r *http.Request) {
+	s.render(w, r, http.StatusOK, "login", s.loginView(localPath(r.URL.Query().Get("next")), nil))
+}
+
+func (s *server) loginView(next string, p *problem) view {
+	return view{Frame: Frame{Now: s.opts.Now(), Data: loginForm{Next: next}}, Title: "Log in", Problem: p}
+}
+
+// login takes a token. The cookie is out of reach of scripts and of other sites.
+func (s *server) login(w http.ResponseWriter, r *http.Request) {
+	next := localPath(r.PostFormValue("next"))
+	secret := strings.TrimSpace(r.PostFormValue("token"))
+	who, err := s.backend.Authenticate(r.Context(), secret)
+	if err == nil && !who.Allows(api.RoleViewer) {
+		err = api.Errorf(api.Forbidden, "this token is of role %q; the dashboard needs viewer or more", who.Role)
+	}
+	if err != nil {
+		p := newProblem(w, "Not logged in", err)
+		s.render(w, r, p.Kind.Status(), "login", s.loginView(next, p))
+		return
+	}
+	setCookie(w, r, secret, cookieSeconds)
+	http.Redirect(w, r, next, http.StatusSeeOther)
+}
+
+func (s *server) logout(w http.ResponseWriter, r *http.Request) {
+	setCookie(w, r, "", -1)
+	http.Redirect(w, r, "/login", http.StatusSeeOther)
+}
+
+func setCookie(w http.ResponseWriter, r *http.Request, value string, maxAge int) {
+	http.SetCookie(w, &http.Cookie{Name: CookieName, Value: value, Path: "/", MaxAge: maxAge,
+		HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteStrictMode})
+}
+
+// localPath keeps a redirect on this site.
+func localPath(next string) string {
+	if !strings.HasPrefix(next, "/") || strings.HasPrefix(next, "//") || strings.ContainsAny(next, "\\\r\n\t") {
+		return "/"
+	}
+	return next
+}
+
+// mayAct reports whether the viewer may do what the role may.
+func mayAct(r *http.Request, role api.Role) bool { return auth.From(r.Context()).Allows(role) }

@@ -1,0 +1,123 @@
+package web_test
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/coordinator/auth"
+	"github.com/lockkeeper/lockkeeper/semaphore"
+	"github.com/lockkeeper/lockkeeper/web"
+)
+
+// ask sends one request as a principal, behind a door that names requests.
+func ask(t *testing.T, b web.Backend, who auth.Principal, method, target string, form url.Values) *http.Response {
+	t.Helper()
+	var body io.Reader
+	if form != nil {
+		body = strings.NewReader(form.Encode())
+	}
+	r := httptest.NewRequest(method, target, body)
+	if form != nil {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	w := httptest.NewRecorder()
+	w.Header().Set(api.HeaderRequestID, "req-7f31")
+	web.New(b, web.Options{Version: "test"}).ServeHTTP(w, r.WithContext(auth.With(r.Context(), who)))
+	return w.Result()
+}
+
+func text(t *testing.T, r *http.Response) string {
+	t.Helper()
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
+// show is a page seen by a local administrator.
+func show(t *testing.T, b web.Backend, target string) string {
+	t.Helper()
+	r := ask(t, b, auth.Local(), http.MethodGet, target, nil)
+	body := text(t, r)
+	if r.StatusCode != http.StatusOK {
+		t.Fatalf("GET %s: %d\n%s", target, r.StatusCode, body)
+	}
+	return body
+}
+
+// hostile is what an attacker would name things.
+const hostile = `"><script>alert('x')</script>&`
+
+func TestPages_HostileNamesNeverBecomeMarkup(t *testing.T) {
+	b := newStage()
+	now := time.Now()
+	h := api.Hold{Group: "web", Node: hostile, State: "confirmed", Via: hostile, Since: now, Fence: 7, Reason: hostile, Phase: hostile,
+		Revoked: &api.Mark{By: hostile, At: now, Reason: hostile}}
+	b.status.Sentence = hostile
+	b.status.Frozen = &api.Freeze{ID: hostile, By: hostile, Reason: hostile, At: now}
+	b.status.Figures = api.Figures{Nodes: 1, OldestNode: hostile, OldestWait: now, Waiting: 1}
+	b.status.Attention = []api.Attention{{Kind: hostile, Severity: "bad", Title: hostile, Detail: hostile, Node: hostile, Group: "web", Rollout: hostile, Hold: &h}}
+	b.status.Groups = []api.Group{{Name: "web", Spec: api.GroupSpec{Slots: hostile, Limits: []api.Limit{{By: hostile, Max: hostile}}},
+		Status: api.GroupStatus{Slots: 2, Members: 1, Held: 1, Waiting: 1, Frozen: b.status.Frozen},
+		Holds:  []api.Hold{h}, Queue: []api.Waiter{{Node: hostile, Via: hostile, Reason: hostile, Place: 1}}}}
+	ro := api.Rollout{ID: hostile, BundleName: hostile, State: api.RolloutRunning, By: hostile, Why: hostile,
+		Spec:    api.RolloutSpec{Bundle: hostile, Name: hostile, Group: hostile, Selector: hostile, Nodes: []string{hostile}, Reason: hostile},
+		Stalled: &api.Stalled{Since: now, Blockers: []api.Blocker{{Kind: hostile, Detail: hostile}}},
+		Nodes:   []api.RolloutNode{{Node: hostile, Group: hostile, State: api.NodeBroken, Detail: hostile}}}
+	b.status.Rollouts = []api.Rollout{ro}
+	b.rollouts[ro.ID] = ro
+	b.bundles = []api.Bundle{{Digest: hostile, Name: hostile, By: hostile, Interrupt: hostile}}
+	b.nodes = []api.Node{{ID: hostile, Group: "web", Labels: map[string]string{hostile: hostile}, State: api.NodeFailed, Hold: &h, Duplicate: hostile, Via: hostile, BootID: hostile,
+		Wanted: &api.Wanted{Rollout: hostile, Bundle: hostile, Name: hostile},
+		Report: api.Report{Phase: api.PhaseApplying, Message: hostile, Bundle: hostile, OS: hostile, Version: hostile, Failure: &api.Failure{Reason: hostile, Detail: hostile, Bundle: hostile}}}}
+	b.events = []api.Event{{Kind: hostile, Actor: hostile, Node: hostile, Group: "web", Detail: hostile, Scope: hostile, At: now, Slots: 1}}
+	b.status.Cluster = api.Cluster{ID: hostile, Quorum: true, Served: hostile, Members: []api.Member{{ID: hostile, Name: hostile, Role: hostile, URL: hostile, Version: hostile}}, Store: api.StoreInfo{EtcdVersion: hostile}}
+
+	id := semaphore.EscapeID(hostile)
+	for _, target := range []string{"/", "/nodes?q=" + url.QueryEscape(hostile) + "&selector=" + url.QueryEscape(hostile) + "&state=" + url.QueryEscape(hostile),
+		"/nodes/" + id, "/groups/web", "/rollouts", "/rollouts/" + id, "/bundles", "/events?node=" + url.QueryEscape(hostile), "/cluster",
+		"/rollouts/new?bundle=" + url.QueryEscape(hostile), "/groups/web/holds/" + id + "/free?fence=7", "/rollouts/" + id + "/abort", "/freeze?group=web"} {
+		body := show(t, b, target)
+		if strings.Contains(body, "<script>") || strings.Contains(body, `"><`+"script") {
+			t.Errorf("GET %s: a name became markup", target)
+		}
+		if !strings.Contains(body, "&lt;script&gt;") && target != "/freeze?group=web" {
+			t.Errorf("GET %s: the name is not shown", target)
+		}
+	}
+}
+
+func TestPages_NothingInlineAndNothingFromElsewhere(t *testing.T) {
+	b := newStage()
+	r := ask(t, b, auth.Local(), http.MethodGet, "/", nil)
+	csp := r.Header.Get("Content-Security-Policy")
+	for _, want := range []string{"default-src 'self'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'self'"} {
+		if !strings.Contains(csp, want) {
+			t.Errorf("Content-Security-Policy %q lacks %s", csp, want)
+		}
+	}
+	body := text(t, r)
+	for _, bad := range []string{"<style", " style=", " onclick=", "http://", "https://", "javascript:"} {
+		if strings.Contains(strings.ReplaceAll(body, `xmlns="http://www.w3.org/2000/svg"`, ""), bad) {
+			t.Errorf("the page has %q", bad)
+		}
+	}
+}
+
+func TestNode_AnyIDHasAPage(t *testing.T) {
+	for _, id := range []string{"web-1", "a/b", "..", ".", "a b+c?d#e", "100%", "böse", "a//b", "%2F"} {
+		b := newStage()
+		b.nodes = []api.Node{{ID: id, State: api.NodeIdle}}
+		body := show(t, b, "/nodes/"+semaphore.EscapeID(id))
+		if !strings.Contains(body, "<title>") {
+			t.Errorf("node %q: no page", id)
+		}
+	}
+}

@@ -1,0 +1,143 @@
+package web
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"html/template"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/coordinator/auth"
+)
+
+//go:embed templates
+var templateFiles embed.FS
+
+// Frame is what a page's fragments are rendered from: the same for every
+// viewer, so that one rendering serves them all.
+type Frame struct {
+	Now    time.Time
+	Nav    string // section of the menu
+	Topic  string // of the stream, empty: only the shell is live
+	Status api.Status
+	Data   any
+}
+
+// Self lets a template hand the frame on, whatever it was given.
+func (f Frame) Self() Frame { return f }
+
+// view is a frame in front of one viewer.
+type view struct {
+	Frame
+	Title   string
+	Who     auth.Principal
+	Version string
+	Problem *problem
+}
+
+// problem is a refused request as the page shows it.
+type problem struct {
+	*api.Error
+	What      string // "Slot not freed"
+	RequestID string
+}
+
+// Status is the problem's HTTP status and kind.
+func (p problem) Code() string { return fmt.Sprintf("%d %s", p.Kind.Status(), p.Kind) }
+
+// sets are the parsed templates by page.
+var sets = parseTemplates()
+
+func parseTemplates() map[string]*template.Template {
+	shared := template.Must(template.New("").Funcs(funcs).ParseFS(templateFiles, "templates/*.html"))
+	pages, err := templateFiles.ReadDir("templates/pages")
+	if err != nil {
+		panic(err) // the folder is embedded
+	}
+	out := map[string]*template.Template{}
+	for _, f := range pages {
+		set := template.Must(template.Must(shared.Clone()).ParseFS(templateFiles, "templates/pages/"+f.Name()))
+		out[f.Name()[:len(f.Name())-len(".html")]] = set
+	}
+	return out
+}
+
+// assetURL addresses a static file by its hash, so that browsers may keep it.
+var assetURL = func() func(name string) string {
+	hashes := map[string]string{}
+	entries, err := staticFiles.ReadDir("static")
+	if err != nil {
+		panic(err) // the folder is embedded
+	}
+	for _, e := range entries {
+		if body, err := staticFiles.ReadFile("static/" + e.Name()); err == nil {
+			sum := sha256.Sum256(body)
+			hashes[e.Name()] = hex.EncodeToString(sum[:6])
+		}
+	}
+	return func(name string) string { return "/static/" + name + "?v=" + hashes[name] }
+}()
+
+// render writes a page whole or not at all.
+func (s *server) render(w http.ResponseWriter, r *http.Request, status int, name string, v view) {
+	v.Who, v.Version = auth.From(r.Context()), s.opts.Version
+	var body bytes.Buffer
+	if err := sets[name].ExecuteTemplate(&body, "layout", v); err != nil {
+		s.opts.Logger.Error("page not rendered", "page", name, "error", err)
+		http.Error(w, "The page could not be rendered; the log says why. Request "+w.Header().Get(api.HeaderRequestID), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = body.WriteTo(w) // a client that left is no error of ours
+}
+
+// newFrame reads what every page shows around its content. Without a status
+// the page still stands, and says so.
+func (s *server) newFrame(ctx context.Context, nav, topic string) (Frame, error) {
+	st, err := s.backend.Status(ctx)
+	return Frame{Now: s.opts.Now(), Nav: nav, Topic: topic, Status: st}, err
+}
+
+// refuse shows an error as a page of its own.
+func (s *server) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	p := newProblem(w, "That did not work", err)
+	if r.URL.Path == "/ui/stream" {
+		http.Error(w, p.Detail, p.Kind.Status())
+		return
+	}
+	f, ferr := s.newFrame(r.Context(), "", "")
+	if ferr != nil {
+		f.Now = s.opts.Now()
+	}
+	if p.Kind == api.NotFound || p.Kind == api.UnknownGroup {
+		p.What = "Not found"
+	}
+	s.render(w, r, p.Kind.Status(), "problem", view{Frame: f, Title: p.What, Problem: p})
+}
+
+func (s *server) notFound(w http.ResponseWriter, r *http.Request) {
+	s.refuse(w, r, api.Errorf(api.NotFound, "there is no page %s", r.URL.Path))
+}
+
+// newProblem says what was not done and why.
+func newProblem(w http.ResponseWriter, what string, err error) *problem {
+	var e *api.Error
+	if !errors.As(err, &e) {
+		e = api.Errorf(api.Internal, "%v", err)
+	}
+	id := e.RequestID
+	if id == "" {
+		id = w.Header().Get(api.HeaderRequestID)
+	}
+	return &problem{Error: e, What: what, RequestID: id}
+}
+
+func queryEscape(s string) string { return url.QueryEscape(s) }

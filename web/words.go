@@ -1,0 +1,279 @@
+package web
+
+import (
+	"fmt"
+	"html/template"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/semaphore"
+)
+
+// look is how a state is shown: hue, shape and word together.
+type look struct {
+	Class string // is-ok, is-busy, is-warn, is-bad, is-lost, is-calm
+	Icon  string
+	Word  string
+}
+
+var phaseLooks = map[api.Phase]look{
+	api.PhaseIdle:      {"is-ok", "idle", "Idle"},
+	api.PhaseWaiting:   {"is-busy", "waiting", "Waiting"},
+	api.PhaseHolding:   {"is-busy", "holding", "Holding"},
+	api.PhaseDraining:  {"is-busy", "draining", "Draining"},
+	api.PhaseApplying:  {"is-busy", "applying", "Applying"},
+	api.PhaseRebooting: {"is-busy", "rebooting", "Rebooting"},
+	api.PhaseVerifying: {"is-busy", "verifying", "Verifying"},
+	api.PhaseReleasing: {"is-busy", "releasing", "Releasing"},
+	api.PhaseFailed:    {"is-bad", "failed", "Failed"},
+}
+
+var nodeLooks = map[api.NodeState]look{
+	api.NodeFailed:      {"is-bad", "failed", "Failed"},
+	api.NodeOverdue:     {"is-warn", "overdue", "Overdue"},
+	api.NodeDuplicate:   {"is-warn", "copy", "Two hosts, one id"},
+	api.NodeUnreachable: {"is-lost", "unreachable", "Unreachable"},
+	api.NodeOut:         {"is-busy", "holding", "Out of service"},
+	api.NodeWaiting:     {"is-busy", "waiting", "Waiting"},
+	api.NodeIdle:        {"is-ok", "idle", "Idle"},
+}
+
+var rolloutLooks = map[api.RolloutState]look{
+	api.RolloutRunning:   {"is-busy", "running", "Running"},
+	api.RolloutPaused:    {"is-warn", "paused", "Paused"},
+	api.RolloutHalted:    {"is-bad", "halted", "Halted"},
+	api.RolloutSucceeded: {"is-ok", "ok", "Succeeded"},
+	api.RolloutFailed:    {"is-bad", "failed", "Failed"},
+	api.RolloutAborted:   {"is-calm", "aborted", "Aborted"},
+}
+
+var rolloutNodeLooks = map[string]look{
+	api.NodePending:  {"is-calm", "idle", "Not started"},
+	api.NodeQueued:   {"is-busy", "waiting", "Waiting"},
+	api.NodeUpdating: {"is-busy", "applying", "Updating"},
+	api.NodeUpdated:  {"is-ok", "ok", "Updated"},
+	api.NodeBroken:   {"is-bad", "failed", "Failed"},
+}
+
+// legend of the lock drawing.
+var legend = []look{
+	{Icon: "draining", Word: "draining"}, {Icon: "applying", Word: "applying"}, {Icon: "rebooting", Word: "rebooting"},
+	{Icon: "verifying", Word: "verifying"}, {Icon: "failed", Word: "failed, keeps its slot"},
+	{Icon: "overdue", Word: "past its deadline"}, {Icon: "open", Word: "gate open"}, {Icon: "shut", Word: "gate shut"},
+}
+
+// known looks a state up; one that this version does not know keeps its word.
+func known[K ~string](looks map[K]look, key K) look {
+	if l, ok := looks[key]; ok {
+		return l
+	}
+	return look{"is-calm", "idle", string(key)}
+}
+
+// attentionIcons by kind; another kind gets its severity's shape.
+var attentionIcons = map[string]string{
+	"failed": "failed", "overdue": "overdue", "unconfirmed": "waiting", "halted": "halted",
+	"unreachable": "unreachable", "duplicate_id": "copy", "foreign_agent": "user", "unauthenticated_listener": "token",
+}
+
+func attentionLook(a api.Attention) look {
+	l := look{"is-warn", "overdue", a.Kind}
+	switch a.Severity {
+	case "bad":
+		l.Class, l.Icon = "is-bad", "failed"
+	case "lost":
+		l.Class, l.Icon = "is-lost", "unreachable"
+	}
+	if icon, ok := attentionIcons[a.Kind]; ok {
+		l.Icon = icon
+	}
+	return l
+}
+
+// eventWords say what an event's kind means, behind the node's name.
+var eventWords = map[string]look{
+	"hold.granted":    {"is-busy", "slots", "was given a slot"},
+	"hold.confirmed":  {"is-busy", "slots", "took its slot"},
+	"hold.released":   {"is-ok", "releasing", "returned its slot"},
+	"hold.expired":    {"is-warn", "waiting", "did not confirm its slot in time"},
+	"hold.revoked":    {"is-warn", "aborted", "had its slot revoked"},
+	"hold.freed":      {"is-warn", "releasing", "had its slot freed by name"},
+	"hold.refenced":   {"is-busy", "slots", "asked for its slot again"},
+	"hold.returned":   {"is-calm", "releasing", "went back to its place"},
+	"fleet.frozen":    {"is-warn", "frozen", "The fleet was frozen"},
+	"fleet.unfrozen":  {"is-ok", "frozen", "The fleet was unfrozen"},
+	"group.frozen":    {"is-warn", "frozen", "The group was frozen"},
+	"group.unfrozen":  {"is-ok", "frozen", "The group was unfrozen"},
+	"rollout.created": {"is-busy", "running", "Rollout started"},
+	"rollout.paused":  {"is-warn", "paused", "Rollout paused"},
+	"rollout.resumed": {"is-busy", "running", "Rollout resumed"},
+	"rollout.halted":  {"is-bad", "halted", "Rollout halted"},
+}
+
+// eventLook shows a kind without an entry by its own words.
+func eventLook(e api.Event) look {
+	if l, ok := eventWords[e.Kind]; ok {
+		return l
+	}
+	l := look{"is-calm", "idle", strings.NewReplacer(".", " ", "_", " ").Replace(e.Kind)}
+	noun, _, _ := strings.Cut(e.Kind, ".")
+	switch {
+	case strings.Contains(e.Kind, "fail") || strings.Contains(e.Kind, "halt"):
+		l.Class, l.Icon = "is-bad", "failed"
+	case noun == "hold":
+		l.Icon = "slots"
+	case noun == "rollout":
+		l.Icon = "running"
+	case strings.Contains(e.Kind, "freeze") || strings.Contains(e.Kind, "frozen"):
+		l.Class, l.Icon = "is-warn", "frozen"
+	case noun == "token":
+		l.Icon = "token"
+	case e.Actor != "":
+		l.Icon = "user"
+	}
+	return l
+}
+
+var funcs = template.FuncMap{
+	"num": func(n int) string { return number(int64(n)) }, "bytes": byteSize, "short": shortDigest, "asset": assetURL,
+	"age": ageTag, "clock": clockTag, "when": whenTag, "late": lateTag,
+	"pct": percent, "minutes": minutes, "plural": plural,
+	"nodeURL":  func(id string) string { return "/nodes/" + semaphore.EscapeID(id) },
+	"groupURL": func(name string) string { return "/groups/" + semaphore.EscapeID(name) },
+	"rollURL":  func(id string) string { return "/rollouts/" + semaphore.EscapeID(id) },
+	"holdURL": func(group, node, act string) string {
+		return "/groups/" + semaphore.EscapeID(group) + "/holds/" + semaphore.EscapeID(node) + "/" + act
+	},
+	"topic":     topicQuery,
+	"phase":     func(p api.Phase) look { return known(phaseLooks, p) },
+	"node":      func(s api.NodeState) look { return known(nodeLooks, s) },
+	"rollout":   func(s api.RolloutState) look { return known(rolloutLooks, s) },
+	"inRollout": func(s string) look { return known(rolloutNodeLooks, s) },
+	"attention": attentionLook, "event": eventLook,
+	"track": newTrack, "title": rolloutTitle, "where": rolloutWhere,
+	"lockOf":    func(f Frame, g api.Group) lock { return newLock(g, f.Status.Stale, f.Now) },
+	"boatOf":    func(f Frame, h any) boat { return boatOf(h, f.Now) },
+	"withStale": func(data any, stale bool) dated { return dated{Stale: stale, Data: data} },
+	"count":     func(by map[api.NodeState]int, s string) int { return by[api.NodeState(s)] },
+	"legend":    func() []look { return legend },
+	"withNow":   func(f Frame, data any) dated { return dated{f.Now, f.Status.Stale, data} },
+}
+
+// dated carries the frame's time and freshness into a part's template.
+type dated struct {
+	Now   time.Time
+	Stale bool
+	Data  any
+}
+
+// topicQuery is the query of the stream for a page.
+func topicQuery(f Frame) string {
+	topic := f.Topic
+	if topic == "" {
+		topic = "page"
+		if f.Nav != "" {
+			topic += ":" + f.Nav
+		}
+	}
+	return url.Values{"topic": {topic}}.Encode()
+}
+
+// number writes 1317 as 1,317.
+func number(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+func byteSize(n int64) string {
+	f, units := float64(n), []string{"B", "KiB", "MiB", "GiB", "TiB"}
+	i := 0
+	for f >= 1024 && i < len(units)-1 {
+		f, i = f/1024, i+1
+	}
+	if i == 0 || f >= 100 {
+		return fmt.Sprintf("%.0f %s", f, units[i])
+	}
+	return fmt.Sprintf("%.1f %s", f, units[i])
+}
+
+// shortDigest is the head of a digest; a digest is ASCII.
+func shortDigest(d string) string {
+	if len(d) > 12 {
+		return d[:12]
+	}
+	return d
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return number(int64(n)) + " " + many
+}
+
+// percent of whole as an SVG length, with one decimal.
+func percent(part, whole int) string {
+	if whole <= 0 {
+		return "0%"
+	}
+	return strconv.FormatFloat(100*float64(min(part, whole))/float64(whole), 'f', 1, 64) + "%"
+}
+
+// minutes writes an estimate.
+func minutes(seconds int) string { return ageText(time.Duration(seconds) * time.Second) }
+
+// ageText is the age that lockkeeper.js writes too: 4:27, then 1 h 16 m, then 3 d 4 h.
+func ageText(d time.Duration) string {
+	s := int(max(d, 0).Seconds())
+	switch {
+	case s < 3600:
+		return fmt.Sprintf("%d:%02d", s/60, s%60)
+	case s < 86400:
+		return fmt.Sprintf("%d h %d m", s/3600, s%3600/60)
+	}
+	return fmt.Sprintf("%d d %d h", s/86400, s%86400/3600)
+}
+
+// ageTag is an age that ticks in the browser. Without now, in a fragment of
+// the stream, it names the time instead: a passing second must not change a
+// fragment, and the browser writes the age.
+func ageTag(now, t time.Time) template.HTML { return timeTag(now, t, "data-age", "") }
+
+// lateTag is how long ago a deadline was.
+func lateTag(now, t time.Time) template.HTML { return timeTag(now, t, "data-age", "late ") }
+
+func timeTag(now, t time.Time, attr, before string) template.HTML {
+	if t.IsZero() {
+		return "–"
+	}
+	text := t.UTC().Format("15:04:05")
+	if !now.IsZero() {
+		text = ageText(now.Sub(t))
+	}
+	// Every part is made here: fixed words, digits and a formatted time.
+	return template.HTML(fmt.Sprintf(`%s<time datetime="%s" title="%s" %s>%s</time>`, before,
+		t.UTC().Format(time.RFC3339), t.UTC().Format("2006-01-02 15:04:05 UTC"), attr, text))
+}
+
+// clockTag is a time of day.
+func clockTag(t time.Time) template.HTML {
+	if t.IsZero() {
+		return "–"
+	}
+	return template.HTML(fmt.Sprintf(`<time datetime="%s" title="%s">%s</time>`,
+		t.UTC().Format(time.RFC3339), t.UTC().Format("2006-01-02 15:04:05 UTC"), t.UTC().Format("15:04:05")))
+}
+
+// whenTag is a date and time.
+func whenTag(t time.Time) template.HTML {
+	if t.IsZero() {
+		return "–"
+	}
+	return template.HTML(fmt.Sprintf(`<time datetime="%s">%s</time>`, t.UTC().Format(time.RFC3339), t.UTC().Format("2 Jan 2006 15:04:05 UTC")))
+}
