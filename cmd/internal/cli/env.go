@@ -68,7 +68,7 @@ func bindBefore(c *cobra.Command) {
 	runE, run := c.PersistentPreRunE, c.PersistentPreRun
 	c.PersistentPreRun = nil
 	c.PersistentPreRunE = func(cmd *cobra.Command, args []string) error {
-		if err := fromEnv(cmd.Flags(), os.LookupEnv); err != nil {
+		if err := ReadEnv(cmd); err != nil {
 			return err
 		}
 		switch {
@@ -80,6 +80,11 @@ func bindBefore(c *cobra.Command) {
 		return nil
 	}
 }
+
+// ReadEnv sets the flags of cmd that were not given from their variables. A
+// command that BindEnv knows does so by itself; a completion function, which
+// runs without the command's hooks, calls it.
+func ReadEnv(cmd *cobra.Command) error { return fromEnv(cmd.Flags(), os.LookupEnv) }
 
 func hasEnv(f *pflag.Flag) bool {
 	return f.Name != "help" && f.Name != "version" && f.Annotations[noEnv] == nil

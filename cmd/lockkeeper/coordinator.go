@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+	"io"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+)
+
+// coordinator is what the commands ask for; *client.Client is one. Its errors
+// are *api.Error for a refusal, and wrap client.ErrUnreachable where nobody
+// answered.
+type coordinator interface {
+	Status(ctx context.Context) (api.Status, error)
+	Cluster(ctx context.Context) (api.Cluster, error)
+	Explain(ctx context.Context, group string) (api.Explanation, error)
+
+	Groups(ctx context.Context) ([]api.Group, error)
+	Group(ctx context.Context, name string) (api.Group, error)
+	PutGroup(ctx context.Context, name string, spec api.GroupSpec, ifMatch string) (api.Group, error)
+	DeleteGroup(ctx context.Context, name, ifMatch string) error
+	Freeze(ctx context.Context, group string, req api.FreezeRequest) (api.Freeze, error)
+	Unfreeze(ctx context.Context, group, id string) error
+
+	Nodes(ctx context.Context, q api.NodeQuery) (api.NodeList, error)
+	Node(ctx context.Context, id string) (api.Node, error)
+	ExplainNode(ctx context.Context, id string) (api.Verdict, error)
+	PatchNode(ctx context.Context, id string, p api.NodePatch, ifMatch string) (api.Node, error)
+	DeleteNode(ctx context.Context, id string) error
+
+	Revoke(ctx context.Context, group, node string, req api.RevokeRequest) (api.Hold, error)
+	ForceRelease(ctx context.Context, group, node string, req api.ReleaseRequest) error
+
+	CreateBundle(ctx context.Context, body io.Reader, digest string) (api.Bundle, bool, error)
+	Bundles(ctx context.Context) ([]api.Bundle, error)
+	Bundle(ctx context.Context, digest string) (api.Bundle, error)
+	DeleteBundle(ctx context.Context, digest string) error
+
+	CreateRollout(ctx context.Context, spec api.RolloutSpec, idempotencyKey string) (api.Rollout, bool, error)
+	Plan(ctx context.Context, spec api.RolloutSpec) (api.Plan, error)
+	Rollouts(ctx context.Context) ([]api.Rollout, error)
+	Rollout(ctx context.Context, id string) (api.Rollout, error)
+	RolloutAction(ctx context.Context, id, action string, req api.RolloutActionRequest) (api.Rollout, error)
+
+	CreateToken(ctx context.Context, req api.TokenRequest) (api.TokenCreated, error)
+	Tokens(ctx context.Context) ([]api.Token, error)
+	DeleteToken(ctx context.Context, id string) error
+
+	Events(ctx context.Context, q api.EventQuery) (api.EventList, error)
+	WatchEvents(ctx context.Context, after int64) (<-chan api.Event, error)
+}

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lockkeeper/lockkeeper/cmd/internal/cli"
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+)
+
+func (a *app) eventsCommand() *cobra.Command {
+	var q api.EventQuery
+	follow := false
+	c := &cobra.Command{
+		Use:   "events",
+		Short: "The audit trail: who changed what, and when",
+		Long: `The audit trail: who changed what, and when. Oldest first.
+
+Shows the newest events; with --after those behind a revision. With --follow it
+goes on with each event as it happens, over restarts of a coordinator, without
+a gap. "--follow -o json" writes one event a line.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if q.Limit < 1 || q.Limit > 10000 {
+				return usagef("--limit %d: want 1 to 10000", q.Limit)
+			}
+			if q.After < 0 {
+				return usagef("--after %d: want a revision", q.After)
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			q.Last = !cmd.Flags().Changed("after")
+			list, err := c.Events(cmd.Context(), q)
+			if err != nil {
+				return err
+			}
+			if !follow {
+				return a.print(list, func() error {
+					return a.table("There are no events.", eventHeading, a.eventRows(list.Events))
+				})
+			}
+			for _, e := range list.Events {
+				if err := a.printEvent(e); err != nil {
+					return err
+				}
+			}
+			return a.followEvents(cmd.Context(), c, q, list.Next)
+		},
+	}
+	flags := c.Flags()
+	flags.BoolVarP(&follow, "follow", "f", false, "go on with each event as it happens")
+	flags.IntVar(&q.Limit, "limit", 50, "at most so many")
+	flags.Int64Var(&q.After, "after", 0, "those behind this revision, oldest first, instead of the newest")
+	flags.StringVar(&q.Group, "group", "", "only of this group")
+	flags.StringVar(&q.Node, "node", "", "only of this node")
+	cli.NoEnv(c, "after")
+	complete(c, "group", a.completeGroups)
+	complete(c, "node", a.completeNodes)
+	return c
+}
+
+// followEvents goes on behind a revision. A stream that is lost is taken up
+// where it ended.
+func (a *app) followEvents(ctx context.Context, c coordinator, q api.EventQuery, after int64) error {
+	answered := a.now()
+	for {
+		events, err := c.WatchEvents(ctx, after)
+		if err == nil {
+			answered = a.now()
+			for e := range events {
+				after = max(after, e.Revision)
+				if q.Group != "" && e.Group != q.Group || q.Node != "" && e.Node != q.Node {
+					continue
+				}
+				if err := a.printEvent(e); err != nil {
+					return err
+				}
+			}
+		}
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil && (!passing(err) || a.now().Sub(answered) > silentFor):
+			return err
+		case err != nil:
+			a.more("No answer, trying again: %s", errorLine(err))
+		}
+		if err := sleep(ctx, a.every); err != nil {
+			return err
+		}
+	}
+}
+
+var eventHeading = []string{"REVISION", "TIME", "EVENT", "BY", "WHERE", "HELD", "DETAIL"}
+
+func (a *app) eventRows(events []api.Event) [][]string {
+	var rows [][]string
+	for _, e := range events {
+		held := "-"
+		if e.Group != "" {
+			held = fmt.Sprintf("%d/%d", e.Held, e.Slots)
+		}
+		rows = append(rows, []string{
+			strconv.FormatInt(e.Revision, 10), e.At.Local().Format(time.DateTime), cli.Cell(e.Kind),
+			orDash(e.Actor), orDash(eventPlace(e)), held, cli.Cell(e.Detail),
+		})
+	}
+	return rows
+}
+
+func eventPlace(e api.Event) string {
+	place := e.Group
+	if e.Node != "" {
+		if place != "" {
+			place += "/"
+		}
+		place += e.Node
+	}
+	if place == "" {
+		return e.Rollout
+	}
+	return place
+}
+
+// printEvent writes one event as it comes, when later columns are not known.
+func (a *app) printEvent(e api.Event) error {
+	switch a.format {
+	case formatJSON:
+		return json.NewEncoder(a.out).Encode(e)
+	case formatYAML:
+		text, err := yamlOf(e)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(a.out, "---\n%s", text)
+		return err
+	}
+	row := a.eventRows([]api.Event{e})[0]
+	_, err := fmt.Fprintf(a.out, "%s  %s  %s  by %s  %s  %s\n", row[0], row[1], row[2], row[3], row[4], row[6])
+	return err
+}

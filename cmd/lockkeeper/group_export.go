@@ -1,0 +1,58 @@
+package main
+
+import (
+	"github.com/goccy/go-yaml"
+	"github.com/spf13/cobra"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+)
+
+func (a *app) groupExportCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "export [GROUP]...",
+		Short: "Write groups as a file for \"lockkeeper apply\"",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			var groups []api.Group
+			if len(args) == 0 {
+				if groups, err = c.Groups(cmd.Context()); err != nil {
+					return err
+				}
+			}
+			for _, name := range args {
+				g, err := c.Group(cmd.Context(), name)
+				if err != nil {
+					return err
+				}
+				groups = append(groups, g)
+			}
+			text, err := exportGroups(groups)
+			if err != nil {
+				return err
+			}
+			_, err = a.out.Write(text)
+			return err
+		},
+	}
+	c.ValidArgsFunction = a.completeGroups
+	return c
+}
+
+// exportGroups writes what parseGroups reads.
+func exportGroups(groups []api.Group) ([]byte, error) {
+	f := groupsFile{Groups: map[string]groupSpec{}}
+	for _, g := range groups {
+		spec := groupSpec{Slots: slots(g.Spec.Slots), CountUnreachable: g.Spec.CountUnreachable}
+		for _, l := range g.Spec.Limits {
+			spec.Limits = append(spec.Limits, limit{By: l.By, Max: slots(l.Max)})
+		}
+		if g.Spec.Timeouts != (api.GroupTimeouts{}) {
+			spec.Timeouts = &groupTime{Hold: timeout(g.Spec.Timeouts.Hold), FleetLockHold: timeout(g.Spec.Timeouts.FleetLockHold)}
+		}
+		f.Groups[g.Name] = spec
+	}
+	return yaml.Marshal(f)
+}

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lockkeeper/lockkeeper/cmd/internal/cli"
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/semaphore"
+)
+
+func (a *app) groupSetCommand() *cobra.Command {
+	var (
+		slots, hold, fleetlock string
+		limits                 []string
+		countUnreachable       bool
+		dryRun                 bool
+		ifMatch                int64
+	)
+	c := &cobra.Command{
+		Use:   "set GROUP",
+		Short: "Create a group, or change what its flags name and leave the rest",
+		Long: `Create a group, or change what its flags name and leave the rest.
+
+If somebody else changes the group meanwhile, the flags are applied again to
+what they made of it. With --if-match the change is refused instead.
+Fewer slots than are held evict nobody: nothing is granted until enough holds
+were returned.`,
+		Example: `  lockkeeper group set web --slots 2
+  lockkeeper group set web --slots 5% --limit zone=1
+  lockkeeper group set web --limit zone=none --hold-timeout 45m`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			name, match := args[0], ""
+			if err := semaphore.ValidGroup(name); err != nil {
+				return usageError{err}
+			}
+			if ifMatch > 0 {
+				match = strconv.FormatInt(ifMatch, 10)
+			}
+			given := func(flag string) bool { return cmd.Flags().Changed(flag) }
+			limitsGiven, err := parseLimits(limits)
+			if err != nil {
+				return err
+			}
+			for flag, value := range map[string]string{"hold-timeout": hold, "fleetlock-hold-timeout": fleetlock} {
+				if err := checkTimeout("--"+flag, value); err != nil {
+					return err
+				}
+			}
+			if given("slots") {
+				if _, err := semaphore.ParseSlots(slots); err != nil {
+					return usagef("--slots: %w", err)
+				}
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			g, old, err := putGroup(cmd.Context(), c, name, match, dryRun, func(old *api.GroupSpec) (api.GroupSpec, error) {
+				var spec api.GroupSpec
+				switch {
+				case old != nil:
+					spec = *old
+				case !given("slots"):
+					return spec, usagef("group %q is new: want --slots, a number such as 2 or a percentage such as 5%%", name)
+				}
+				if given("slots") {
+					spec.Slots = api.Slots(slots)
+				}
+				spec.Limits = mergeLimits(spec.Limits, limitsGiven)
+				if given("count-unreachable") {
+					spec.CountUnreachable = countUnreachable
+				}
+				if given("hold-timeout") {
+					spec.Timeouts.Hold = hold
+				}
+				if given("fleetlock-hold-timeout") {
+					spec.Timeouts.FleetLockHold = fleetlock
+				}
+				return spec, nil
+			})
+			if err != nil {
+				return err
+			}
+			return a.print(g, func() error {
+				a.say("%s", changeLine(name, old, g.Spec, dryRun))
+				return nil
+			})
+		},
+	}
+	flags := c.Flags()
+	flags.StringVar(&slots, "slots", "", "how many may be out of service at once: 2, or 5% of the members")
+	flags.StringSliceVar(&limits, "limit", nil, "LABEL=MAX, at most so many holds among nodes with the same value; LABEL=none lifts it (repeatable)")
+	flags.BoolVar(&countUnreachable, "count-unreachable", false, "nodes that are down take up slots too")
+	flags.StringVar(&hold, "hold-timeout", "", "until a hold is overdue (default 30m)")
+	flags.StringVar(&fleetlock, "fleetlock-hold-timeout", "", "the same for holds by FleetLock (default 1h)")
+	flags.BoolVar(&dryRun, "dry-run", false, "say what would change, and change nothing")
+	flags.Int64Var(&ifMatch, "if-match", 0, "only if the group is at this revision")
+	// A variable that is left set would change every group that is touched.
+	cli.NoEnv(c, "slots", "limit", "count-unreachable", "hold-timeout", "fleetlock-hold-timeout", "if-match")
+	c.ValidArgsFunction = a.completeGroups
+	return c
+}
+
+// none lifts a limit.
+const none = "none"
+
+func parseLimits(texts []string) ([]api.Limit, error) {
+	var limits []api.Limit
+	for _, text := range texts {
+		by, limit, ok := strings.Cut(text, "=")
+		if !ok || by == "" || limit == "" {
+			return nil, usagef("--limit %q: want LABEL=MAX such as zone=1, or LABEL=none", text)
+		}
+		if limit != none {
+			if _, err := semaphore.ParseSlots(limit); err != nil {
+				return nil, usagef("--limit %q: want LABEL=MAX such as zone=1 or zone=10%%, or LABEL=none", text)
+			}
+		}
+		if slices.ContainsFunc(limits, func(l api.Limit) bool { return l.By == by }) {
+			return nil, usagef("--limit %q: the label %q is given twice", text, by)
+		}
+		limits = append(limits, api.Limit{By: by, Max: api.Slots(limit)})
+	}
+	return limits, nil
+}
+
+// mergeLimits sets the limits of the labels that changes name.
+func mergeLimits(limits, changes []api.Limit) []api.Limit {
+	limits = slices.Clone(limits)
+	for _, change := range changes {
+		i := slices.IndexFunc(limits, func(l api.Limit) bool { return l.By == change.By })
+		switch {
+		case change.Max == none && i >= 0:
+			limits = slices.Delete(limits, i, i+1)
+		case change.Max == none:
+		case i >= 0:
+			limits[i] = change
+		default:
+			limits = append(limits, change)
+		}
+	}
+	return limits
+}
+
+func checkTimeout(where, value string) error {
+	if value == "" {
+		return nil
+	}
+	if d, err := time.ParseDuration(value); err != nil || d <= 0 {
+		return usagef("%s %q: want a duration such as 30m or 1h30m", where, value)
+	}
+	return nil
+}

@@ -1,0 +1,277 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lockkeeper/lockkeeper/cmd/internal/cli"
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+)
+
+func (a *app) rolloutCommand() *cobra.Command {
+	return noun("rollout", "Bringing nodes to a bundle",
+		a.rolloutStartCommand(), a.rolloutShowCommand(), a.rolloutListCommand(),
+		a.rolloutActionCommand("pause", "Start no further node; those under way finish"),
+		a.rolloutActionCommand("resume", "Go on with a rollout that was paused or halted"),
+		a.rolloutActionCommand("abort", "End a rollout for good; nodes under way finish"),
+		a.rolloutActionCommand("retry", "Try the failed nodes once more"),
+	)
+}
+
+func (a *app) rolloutListCommand() *cobra.Command {
+	active := false
+	c := &cobra.Command{
+		Use:   "list",
+		Short: "List the rollouts, newest first",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			all, err := c.Rollouts(cmd.Context())
+			if err != nil {
+				return err
+			}
+			list := []api.Rollout{}
+			for _, r := range all {
+				if !active || r.State.Active() {
+					list = append(list, r)
+				}
+			}
+			return a.print(list, func() error {
+				return a.table("There are no rollouts.", a.rolloutHeading(), a.rolloutRows(list))
+			})
+		},
+	}
+	c.Flags().BoolVar(&active, "active", false, "only those that can still go on")
+	return c
+}
+
+func (a *app) rolloutHeading() []string {
+	return []string{"ROLLOUT", "NAME", a.paint(plain, "STATE"), "UPDATED", "FAILED", "AGE", "BY", "WHY"}
+}
+
+func (a *app) rolloutRows(list []api.Rollout) [][]string {
+	var rows [][]string
+	for _, r := range list {
+		rows = append(rows, []string{
+			cli.Cell(r.ID), orDash(rolloutName(r)), a.paint(rolloutColour(r), stateText(r)),
+			fmt.Sprintf("%d/%d", r.Progress.Updated, r.Progress.Total), strconv.Itoa(r.Progress.Failed),
+			cli.Age(r.CreatedAt, a.now()), cli.Cell(r.By), cli.Cell(r.Why),
+		})
+	}
+	return rows
+}
+
+func rolloutName(r api.Rollout) string {
+	if r.Spec.Name != "" {
+		return r.Spec.Name
+	}
+	return r.BundleName
+}
+
+func stateText(r api.Rollout) string {
+	if r.Stalled != nil && r.State.Active() {
+		return string(r.State) + ", stalled"
+	}
+	return string(r.State)
+}
+
+func rolloutColour(r api.Rollout) colour {
+	switch r.State {
+	case api.RolloutSucceeded:
+		return green
+	case api.RolloutFailed, api.RolloutHalted:
+		return red
+	case api.RolloutPaused, api.RolloutAborted:
+		return yellow
+	}
+	if r.Stalled != nil {
+		return yellow
+	}
+	return blue
+}
+
+func (a *app) rolloutShowCommand() *cobra.Command {
+	wait := false
+	c := &cobra.Command{
+		Use:   "show ROLLOUT",
+		Short: "Show a rollout and its nodes; with --wait, follow it to its end",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			id, err := fullRolloutID(cmd.Context(), c, args[0])
+			if err != nil {
+				return err
+			}
+			if wait {
+				return a.follow(cmd.Context(), c, id)
+			}
+			r, err := c.Rollout(cmd.Context(), id)
+			if err != nil {
+				return err
+			}
+			return a.print(r, func() error { return a.printRollout(r) })
+		},
+	}
+	c.Flags().BoolVar(&wait, "wait", false, "follow it to its end; exit code 1 unless it succeeds")
+	c.ValidArgsFunction = a.completeRollouts
+	return c
+}
+
+func (a *app) printRollout(r api.Rollout) error {
+	left := ""
+	if r.Progress.EstimateS > 0 && r.State.Active() {
+		left = "about " + cli.Span(time.Duration(r.Progress.EstimateS)*time.Second)
+	}
+	ended := ""
+	if !r.EndedAt.IsZero() {
+		ended = ago(r.EndedAt, a.now())
+	}
+	stalled := ""
+	if r.Stalled != nil {
+		stalled = "since " + cli.Age(r.Stalled.Since, a.now()) + ": " + blockerText(r.Stalled.Blockers)
+	}
+	err := a.facts(
+		"Rollout", cli.Cell(r.ID),
+		"Name", cli.Cell(r.Spec.Name),
+		"State", a.paint(rolloutColour(r), stateText(r)),
+		"Why", cli.Cell(r.Why),
+		"Stalled", a.paintIf(yellow, stalled),
+		"Bundle", cli.Cell(short(r.Spec.Bundle)+" "+r.BundleName),
+		"Selection", cli.Cell(selectionText(r.Spec)),
+		"Progress", progressText(r.Progress),
+		"May fail", strconv.Itoa(r.Spec.MaxFailures),
+		"Left", left,
+		"Started", cli.Cell(ago(r.CreatedAt, a.now())+" by "+r.By),
+		"Reason", cli.Cell(r.Spec.Reason),
+		"Ended", ended,
+	)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(a.out)
+	return a.table("It selects no node.", a.rolloutNodeHeading(), a.rolloutNodeRows(r.Nodes))
+}
+
+func (a *app) rolloutNodeHeading() []string {
+	return []string{"NODE", "GROUP", a.paint(plain, "STATE"), "PHASE", "ATTEMPT", "SINCE", "DETAIL"}
+}
+
+func (a *app) rolloutNodeRows(nodes []api.RolloutNode) [][]string {
+	var rows [][]string
+	for _, n := range nodes {
+		tint := plain
+		switch n.State {
+		case api.NodeBroken:
+			tint = red
+		case api.NodeUpdated:
+			tint = green
+		case api.NodeUpdating, api.NodeQueued:
+			tint = blue
+		}
+		rows = append(rows, []string{
+			cli.Cell(n.Node), orDash(n.Group), a.paint(tint, n.State), orDash(string(n.Phase)),
+			strconv.Itoa(n.Attempt), cli.Age(n.Since, a.now()), cli.Cell(n.Detail),
+		})
+	}
+	return rows
+}
+
+func blockerText(blockers []api.Blocker) string {
+	var list []string
+	for _, b := range blockers {
+		list = append(list, b.Detail)
+	}
+	return strings.Join(list, "; ")
+}
+
+func selectionText(s api.RolloutSpec) string {
+	var list []string
+	if s.Group != "" {
+		list = append(list, "group "+s.Group)
+	}
+	if s.Selector != "" {
+		list = append(list, s.Selector)
+	}
+	if len(s.Nodes) > 0 {
+		list = append(list, strings.Join(s.Nodes, ", "))
+	}
+	return strings.Join(list, ", ")
+}
+
+func progressText(p api.RolloutProgress) string {
+	return fmt.Sprintf("%d of %d updated, %d updating, %d waiting, %d pending, %d failed",
+		p.Updated, p.Total, p.Updating, p.Waiting, p.Pending, p.Failed)
+}
+
+func (a *app) rolloutActionCommand(action, short string) *cobra.Command {
+	reason := ""
+	c := &cobra.Command{
+		Use:   action + " ROLLOUT",
+		Short: short,
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			id, err := fullRolloutID(cmd.Context(), c, args[0])
+			if err != nil {
+				return err
+			}
+			r, err := c.RolloutAction(cmd.Context(), id, action, api.RolloutActionRequest{Reason: reason})
+			if err != nil {
+				return err
+			}
+			return a.print(r, func() error {
+				text := fmt.Sprintf("rollout %s: %s", r.ID, stateText(r))
+				if r.Why != "" {
+					text += ": " + r.Why
+				}
+				a.say("%s", cli.Cell(text))
+				return nil
+			})
+		},
+	}
+	c.Flags().StringVar(&reason, "reason", "", "why, for the audit trail")
+	cli.NoEnv(c, "reason")
+	c.ValidArgsFunction = a.completeRollouts
+	return c
+}
+
+// fullRolloutID completes the beginning of an id by what the coordinator has.
+func fullRolloutID(ctx context.Context, c coordinator, text string) (string, error) {
+	if text == "" {
+		return "", usagef("rollout: want an id; \"lockkeeper rollout list\" shows them")
+	}
+	list, err := c.Rollouts(ctx)
+	if err != nil {
+		return "", err
+	}
+	var found []string
+	for _, r := range list {
+		if strings.EqualFold(r.ID, text) {
+			return r.ID, nil
+		}
+		if strings.HasPrefix(strings.ToLower(r.ID), strings.ToLower(text)) {
+			found = append(found, r.ID)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return "", notFoundf("no rollout %q; \"lockkeeper rollout list\" shows them", text)
+	case 1:
+		return found[0], nil
+	}
+	return "", usagef("%d rollouts begin with %s: want more of the id", len(found), text)
+}
