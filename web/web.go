@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
@@ -141,4 +143,14 @@ func cached(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// cameFrom is the page of this site that the request names as its referrer,
+// or the fallback.
+func cameFrom(r *http.Request, fallback string) string {
+	u, err := url.Parse(r.Referer())
+	if err != nil || u.Host != r.Host || u.Path == "" || strings.HasSuffix(u.Path, "/abort") {
+		return fallback
+	}
+	return localPath(u.RequestURI())
 }

@@ -157,6 +157,7 @@ var funcs = template.FuncMap{
 	"lockOf":    func(f Frame, g api.Group) lock { return newLock(g, f.Status.Stale, f.Now) },
 	"boatOf":    func(f Frame, h any) boat { return boatOf(h, f.Now) },
 	"withStale": func(data any, stale bool) dated { return dated{Stale: stale, Data: data} },
+	"minus":     func(a, b int) int { return a - b },
 	"count":     func(by map[api.NodeState]int, s string) int { return by[api.NodeState(s)] },
 	"legend":    func() []look { return legend },
 	"withNow":   func(f Frame, data any) dated { return dated{f.Now, f.Status.Stale, data} },
