@@ -112,7 +112,7 @@ func newOffice(e *Engine, t Term) *office {
 
 // look takes the time of holds and members.
 func (o *office) look() {
-	o.watch.look(o.e.cfg.Semaphores, o.e.cfg.Fleet.Nodes(), o.e.cfg.Now())
+	o.watch.look(o.e.cfg.Semaphores, o.e.cfg.Fleet.Nodes, o.e.cfg.Now())
 	o.e.judge(o.watch.overdue())
 }
 

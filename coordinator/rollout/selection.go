@@ -117,7 +117,7 @@ func Select(spec api.RolloutSpec, nodes []api.Node, groupExists func(string) boo
 			n, ok := known[id]
 			switch path := fmt.Sprintf("nodes[%d]", i); {
 			case !ok:
-				fields = append(fields, api.FieldError{Path: path, Detail: fmt.Sprintf("node %q is not known: it never reported", id)})
+				fields = append(fields, api.FieldError{Path: path, Detail: fmt.Sprintf("node %q is not known: no agent of that id ever reported", id)})
 			case !hasAgent(n):
 				fields = append(fields, api.FieldError{Path: path, Detail: fmt.Sprintf("node %q has no agent (it comes through FleetLock), so nothing can be rolled out to it", id)})
 			default:

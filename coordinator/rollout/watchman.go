@@ -48,7 +48,7 @@ func newWatchman(now time.Time) *watchman {
 }
 
 // look takes the time and finds what is due.
-func (w *watchman) look(store semaphore.Store, nodes []api.Node, now time.Time) {
+func (w *watchman) look(store semaphore.Store, nodes func() []api.Node, now time.Time) {
 	step := min(max(0, now.Sub(w.last)), longestStep)
 	w.last = now
 	w.todo = nil
@@ -64,9 +64,9 @@ func (w *watchman) look(store semaphore.Store, nodes []api.Node, now time.Time) 
 			continue
 		}
 		if byID == nil {
-			byID = make(map[string]*api.Node, len(nodes))
-			for i := range nodes {
-				byID[nodes[i].ID] = &nodes[i]
+			byID = map[string]*api.Node{}
+			for _, n := range nodes() {
+				byID[n.ID] = &n
 			}
 		}
 		w.lookAtMembers(group, &st, byID, now)
