@@ -181,8 +181,8 @@ func (a *app) printNode(n api.Node, v api.Verdict) error {
 		"Verdict", cli.Cell(v.Summary),
 		"Phase", cli.Cell(string(r.Phase)),
 		"Message", cli.Cell(r.Message),
-		"Failure", a.paintIf(red, failure),
-		"Duplicate", a.paintIf(red, n.Duplicate),
+		"Failure", a.paint(red, failure),
+		"Duplicate", a.paint(red, n.Duplicate),
 		"Hold", cli.Cell(hold),
 		"Bundle", short(r.Bundle),
 		"Wanted", cli.Cell(wanted),
@@ -195,14 +195,6 @@ func (a *app) printNode(n api.Node, v api.Verdict) error {
 		"Agent", cli.Cell(r.Version),
 		"Revision", strconv.FormatInt(n.Revision, 10),
 	)
-}
-
-// paintIf leaves an empty text empty.
-func (a *app) paintIf(c colour, text string) string {
-	if text == "" {
-		return ""
-	}
-	return a.paint(c, text)
 }
 
 func (a *app) nodeForgetCommand() *cobra.Command {

@@ -101,7 +101,7 @@ const (
 // too, so that a column keeps its alignment if all its cells are painted.
 func (a *app) paint(c colour, text string) string {
 	text = cli.Cell(text)
-	if !a.colour {
+	if !a.colour || text == "" {
 		return text
 	}
 	return "\x1b[" + string(c) + "m" + text + "\x1b[0m"

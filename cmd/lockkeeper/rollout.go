@@ -146,7 +146,7 @@ func (a *app) printRollout(r api.Rollout) error {
 		"Name", cli.Cell(r.Spec.Name),
 		"State", a.paint(rolloutColour(r), stateText(r)),
 		"Why", cli.Cell(r.Why),
-		"Stalled", a.paintIf(yellow, stalled),
+		"Stalled", a.paint(yellow, stalled),
 		"Bundle", cli.Cell(short(r.Spec.Bundle)+" "+r.BundleName),
 		"Selection", cli.Cell(selectionText(r.Spec)),
 		"Progress", progressText(r.Progress),

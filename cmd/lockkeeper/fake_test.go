@@ -1,0 +1,154 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/coordinator/client"
+)
+
+// noon is when the tests happen.
+var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+
+// fake is a coordinator of which a test says only what it needs; anything else
+// that is asked of it is a nil dereference, and fails the test.
+type fake struct {
+	coordinator
+	status   []api.Status // one answer after another, the last for ever
+	groups   map[string]api.Group
+	rollouts []api.Rollout // as status, for one rollout
+	err      []error       // before any answer, one at a time
+
+	put      func() // before a put arrives: what others do meanwhile
+	released []api.ReleaseRequest
+	revoked  []api.RevokeRequest
+	refuse   error // of a release
+}
+
+func (f *fake) fail() error {
+	if len(f.err) == 0 {
+		return nil
+	}
+	err := f.err[0]
+	f.err = f.err[1:]
+	return err
+}
+
+func (f *fake) Status(context.Context) (api.Status, error) {
+	if err := f.fail(); err != nil {
+		return api.Status{}, err
+	}
+	s := f.status[0]
+	if len(f.status) > 1 {
+		f.status = f.status[1:]
+	}
+	return s, nil
+}
+
+func (f *fake) Groups(context.Context) ([]api.Group, error) {
+	list := []api.Group{}
+	for _, name := range sortedKeys(f.groups) {
+		list = append(list, f.groups[name])
+	}
+	return list, f.fail()
+}
+
+func (f *fake) Group(_ context.Context, name string) (api.Group, error) {
+	g, ok := f.groups[name]
+	if !ok {
+		return g, api.Errorf(api.UnknownGroup, "group %q does not exist", name)
+	}
+	return g, nil
+}
+
+func (f *fake) PutGroup(_ context.Context, name string, spec api.GroupSpec, ifMatch string) (api.Group, error) {
+	if f.put != nil {
+		f.put()
+	}
+	g, ok := f.groups[name]
+	if ok && ifMatch != strconv.FormatInt(g.Revision, 10) || !ok && ifMatch != "*" {
+		return api.Group{}, api.Errorf(api.Changed, "group %q is at revision %d", name, g.Revision)
+	}
+	g = api.Group{Name: name, Revision: g.Revision + 1, Spec: spec}
+	f.groups[name] = g
+	return g, nil
+}
+
+func (f *fake) Rollouts(context.Context) ([]api.Rollout, error) { return f.rollouts[:1], nil }
+
+func (f *fake) Rollout(context.Context, string) (api.Rollout, error) {
+	if err := f.fail(); err != nil {
+		return api.Rollout{}, err
+	}
+	r := f.rollouts[0]
+	if len(f.rollouts) > 1 {
+		f.rollouts = f.rollouts[1:]
+	}
+	return r, nil
+}
+
+func (f *fake) Revoke(_ context.Context, group, node string, req api.RevokeRequest) (api.Hold, error) {
+	f.revoked = append(f.revoked, req)
+	return api.Hold{Group: group, Node: node, Fence: req.Fence, State: "revoked"}, nil
+}
+
+func (f *fake) ForceRelease(_ context.Context, _, _ string, req api.ReleaseRequest) error {
+	if f.refuse != nil {
+		return f.refuse
+	}
+	f.released = append(f.released, req)
+	return nil
+}
+
+// shell runs command lines against a coordinator.
+type shell struct {
+	connect func(client.Config) (coordinator, error)
+	stdin   string
+	inTTY   bool
+	outTTY  bool
+	colour  bool
+}
+
+func newShell(c coordinator) *shell {
+	return &shell{connect: func(client.Config) (coordinator, error) { return c, nil }}
+}
+
+type result struct {
+	code     int
+	out, err string
+}
+
+func (s *shell) run(t *testing.T, args ...string) result {
+	t.Helper()
+	var out, errs bytes.Buffer
+	a := &app{
+		in: strings.NewReader(s.stdin), out: &out, err: &errs,
+		inTTY: s.inTTY, outTTY: s.outTTY, colour: s.colour,
+		now: func() time.Time { return noon }, every: time.Millisecond, connect: s.connect,
+	}
+	root := newRoot(a)
+	root.SetArgs(args)
+	cmd, err := root.ExecuteContextC(t.Context())
+	return result{a.exit(cmd, err, false), out.String(), errs.String()}
+}
+
+// want checks the exit code and that texts are in the output or the errors.
+func (r result) want(t *testing.T, code int, texts ...string) {
+	t.Helper()
+	if r.code != code {
+		t.Errorf("exit code %d, want %d", r.code, code)
+	}
+	for _, text := range texts {
+		if !strings.Contains(r.out, text) && !strings.Contains(r.err, text) {
+			t.Errorf("neither output nor errors have %q", text)
+		}
+	}
+	if t.Failed() {
+		t.Logf("output:\n%s\nerrors:\n%s", r.out, r.err)
+	}
+}

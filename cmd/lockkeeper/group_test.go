@@ -1,0 +1,141 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+)
+
+func web(slots string) api.Group {
+	return api.Group{Name: "web", Revision: 7, Spec: api.GroupSpec{Slots: api.Slots(slots)}}
+}
+
+func TestGroupSet_CreatesWhatDoesNotExist(t *testing.T) {
+	f := &fake{groups: map[string]api.Group{}}
+	newShell(f).run(t, "group", "set", "web", "--slots", "5%", "--limit", "zone=1").
+		want(t, exitOK, "group web: created: slots 5%, limit by zone 1\n")
+	newShell(f).run(t, "group", "set", "db").want(t, exitUsage, `group "db" is new: want --slots`)
+}
+
+func TestGroupSet_ChangesWhatItsFlagsNameAndLeavesTheRest(t *testing.T) {
+	g := web("1")
+	g.Spec.Limits = []api.Limit{{By: "zone", Max: "1"}, {By: "rack", Max: "2"}}
+	g.Spec.CountUnreachable = true
+	f := &fake{groups: map[string]api.Group{"web": g}}
+	newShell(f).run(t, "group", "set", "web", "--slots", "3", "--limit", "zone=none", "--hold-timeout", "45m").
+		want(t, exitOK, "group web: slots 1 → 3, limit by zone 1 → none, hold-timeout 45m\n")
+	want := api.GroupSpec{
+		Slots: "3", Limits: []api.Limit{{By: "rack", Max: "2"}}, CountUnreachable: true,
+		Timeouts: api.GroupTimeouts{Hold: "45m"},
+	}
+	if diff := cmp.Diff(want, f.groups["web"].Spec); diff != "" {
+		t.Error(diff)
+	}
+	newShell(f).run(t, "group", "set", "web", "--slots", "3").want(t, exitOK, "group web: nothing to change\n")
+	if f.groups["web"].Revision != 8 {
+		t.Error("a set that changes nothing was written")
+	}
+}
+
+func TestGroupSet_AppliesItsFlagsToWhatSomebodyElseChangedMeanwhile(t *testing.T) {
+	f := &fake{groups: map[string]api.Group{"web": web("1")}}
+	others := 2
+	f.put = func() {
+		if others--; others >= 0 {
+			g := f.groups["web"]
+			g.Revision++
+			g.Spec.CountUnreachable = true
+			f.groups["web"] = g
+		}
+	}
+	newShell(f).run(t, "group", "set", "web", "--slots", "3").want(t, exitOK, "slots 1 → 3\n")
+	if got := f.groups["web"].Spec; got.Slots != "3" || !got.CountUnreachable {
+		t.Errorf("spec = %+v", got)
+	}
+}
+
+func TestGroupSet_WithIfMatchIsRefusedOnceTheGroupHasChanged(t *testing.T) {
+	f := &fake{groups: map[string]api.Group{"web": web("1")}}
+	newShell(f).run(t, "group", "set", "web", "--slots", "3", "--if-match", "6").want(t, exitRefused, "changed: ")
+	if f.groups["web"].Spec.Slots != "1" {
+		t.Error("the group was changed")
+	}
+}
+
+func TestGroupSet_DryRunChangesNothing(t *testing.T) {
+	f := &fake{groups: map[string]api.Group{"web": web("1")}}
+	newShell(f).run(t, "group", "set", "web", "--slots", "3", "--dry-run").want(t, exitOK, "group web: would change: slots 1 → 3\n")
+	if f.groups["web"].Spec.Slots != "1" {
+		t.Error("the group was changed")
+	}
+}
+
+func TestGroupSet_AVariableCannotChooseWhatIsChanged(t *testing.T) {
+	t.Setenv("LOCKKEEPER_SLOTS", "9")
+	f := &fake{groups: map[string]api.Group{"web": web("1")}}
+	newShell(f).run(t, "group", "set", "web").want(t, exitOK, "nothing to change")
+}
+
+func TestApply_BringsGroupsToTheFileAndLeavesOthersAlone(t *testing.T) {
+	f := &fake{groups: map[string]api.Group{"web": web("1"), "db": {Name: "db", Revision: 2, Spec: api.GroupSpec{Slots: "1"}}}}
+	s := newShell(f)
+	s.stdin = "groups:\n  web:\n    slots: 2\n  cache:\n    slots: 10%\n"
+	s.run(t, "apply", "-f", "-", "--dry-run").want(t, exitOK,
+		"group cache: would be created: slots 10%\ngroup web: would change: slots 1 → 2\n")
+	if len(f.groups) != 2 {
+		t.Fatal("a dry run made a group")
+	}
+	s.run(t, "apply", "-f", "-").want(t, exitOK, "group cache: created: slots 10%\ngroup web: slots 1 → 2\n")
+	s.run(t, "apply", "-f", "-").want(t, exitOK, "group cache: nothing to change\ngroup web: nothing to change\n")
+	if f.groups["db"].Revision != 2 {
+		t.Error("a group that the file does not name was touched")
+	}
+}
+
+func TestParseGroups_SaysLineAndColumnOfWhatIsWrong(t *testing.T) {
+	for _, c := range []struct{ name, file, want string }{
+		{"unknown key", "groups:\n  web:\n    slots: 1\n    slot: 2\n", `4:5: unknown field "slot"`},
+		{"unknown key at the top", "group:\n  web:\n", `1:1: unknown field "group"`},
+		{"key twice", "groups:\n  web:\n    slots: 1\n  web:\n    slots: 2\n", `4:3: mapping key "web" already defined at [2:3]`},
+		{"slots are no number", "groups:\n  web:\n    slots: many\n", `3:12: slots "many": want a whole number such as 2, or a percentage such as 5%`},
+		{"slots below 0", "groups:\n  web:\n    slots: -1\n", "3:12: slots -1: must not be below 0"},
+		{"limit over 100 %", "groups:\n  web:\n    slots: 1\n    limits:\n      - by: zone\n        max: 101%\n", "6:14: slots 101%: a percentage is at most 100%"},
+		{"no duration", "groups:\n  web:\n    slots: 1\n    timeouts:\n      hold: soon\n", `5:13: duration "soon": want a duration such as 30m or 1h30m`},
+		{"no truth", "groups:\n  web:\n    slots: 1\n    count_unreachable: perhaps\n", `4:24: "perhaps" does not belong here: want true or false`},
+		{"slots missing", "groups:\n  web:\n    count_unreachable: true\n", `2:3: group "web": want slots, a number such as 2 or a percentage such as 5%`},
+		{"no group name", "groups:\n  a b:\n    slots: 1\n", `2:3: group "a b": want 1 to 253 of the characters a-z A-Z 0-9 . -`},
+		{"limit without max", "groups:\n  web:\n    slots: 1\n    limits:\n      - by: zone\n", `2:3: group "web": limits[0]: want both by and max`},
+		{"nothing", "", `1:1: no groups: want "groups:" with a name and "slots:" for each`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := parseGroups([]byte(c.file))
+			if err == nil || err.Error() != c.want {
+				t.Errorf("error = %v\nwant    %s", err, c.want)
+			}
+		})
+	}
+}
+
+func TestExport_IsReadBackByApply(t *testing.T) {
+	groups := []api.Group{
+		{Name: "web", Spec: api.GroupSpec{
+			Slots: "5%", Limits: []api.Limit{{By: "zone", Max: "1"}}, CountUnreachable: true,
+			Timeouts: api.GroupTimeouts{Hold: "30m0s", FleetLockHold: "1h0m0s"},
+		}},
+		{Name: "1.5", Spec: api.GroupSpec{Slots: "2"}},
+	}
+	text, err := exportGroups(groups)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := parseGroups(text)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	want := map[string]api.GroupSpec{"web": groups[0].Spec, "1.5": groups[1].Spec}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s\n%s", diff, text)
+	}
+}
