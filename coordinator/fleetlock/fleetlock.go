@@ -47,13 +47,17 @@ type Backend interface {
 type Options struct {
 	// Wait is how long a request for a slot is parked; 0 answers at once.
 	// DefaultWait suits Zincati.
-	Wait   time.Duration
+	Wait time.Duration
+	// Admit says who may ask, and for what; acquire is false for a release.
+	// A nil Admit admits everybody who can connect.
+	Admit  func(r *http.Request, group, id string, acquire bool) *api.Error
 	Logger *slog.Logger // nil discards
 }
 
 type handler struct {
 	backend Backend
 	wait    time.Duration
+	admit   func(r *http.Request, group, id string, acquire bool) *api.Error
 	log     *slog.Logger
 }
 
@@ -62,7 +66,7 @@ func New(b Backend, o Options) http.Handler {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &handler{backend: b, wait: max(0, o.Wait), log: o.Logger}
+	return &handler{backend: b, wait: max(0, o.Wait), admit: o.Admit, log: o.Logger}
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -95,6 +99,12 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	// Lifted now: net/http goes on reading to learn when the client leaves.
 	_ = control.SetReadDeadline(time.Time{})
+	if h.admit != nil {
+		if e := h.admit(r, params.group, params.id, path == PreReboot); e != nil {
+			h.refuse(w, r, e)
+			return
+		}
+	}
 	if path == SteadyState {
 		h.steadyState(w, r, params)
 		return
@@ -167,7 +177,7 @@ func (h *handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if !errors.As(err, &e) {
 		// Either the client has left, or it is a fault of ours.
 		if r.Context().Err() == nil {
-			h.log.ErrorContext(r.Context(), "a FleetLock request failed", "err", err)
+			h.log.ErrorContext(r.Context(), "a FleetLock request failed", "request_id", api.RequestID(r.Context()), "err", err)
 		}
 		e = api.Errorf(api.Internal, "the coordinator failed; its log says why")
 	}

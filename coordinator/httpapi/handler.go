@@ -46,7 +46,7 @@ func New(b Backend, o Options) http.Handler {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	mux := chi.NewMux()
-	mux.Use(escapedPath, limitBody)
+	mux.Use(escapedPath)
 	s := &service{Backend: b, log: o.Logger, api: humachi.New(mux, config(o.Version))}
 	s.fleet()
 	s.groups()
@@ -112,7 +112,9 @@ func on[I, O any](s *service, op huma.Operation, handle func(context.Context, *I
 	if op.MaxBodyBytes == 0 {
 		op.MaxBodyBytes = maxJSON + 1
 	}
-	op.BodyReadTimeout = -1 // see limitBody
+	// The door bounds the time for bodies and lifts the bound when they are
+	// read. Huma's deadline would stay, and end a long poll.
+	op.BodyReadTimeout = -1
 	op.OperationID = operationID(op.Summary)
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := handle(ctx, in)
@@ -127,7 +129,7 @@ func on[I, O any](s *service, op huma.Operation, handle func(context.Context, *I
 func (s *service) failed(ctx context.Context, err error) error {
 	answer := refuse(err)
 	if answer.Kind == api.Internal {
-		s.log.ErrorContext(ctx, "the request failed", "err", err)
+		s.log.ErrorContext(ctx, "the request failed", "request_id", api.RequestID(ctx), "err", err)
 	}
 	return answer
 }

@@ -3,8 +3,6 @@ package httpapi
 import (
 	"encoding/base64"
 	"encoding/hex"
-	"errors"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -15,9 +13,6 @@ import (
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 )
 
-// bodyWithin is how long a client may take to send a body.
-const bodyWithin = 30 * time.Second
-
 // escapedPath makes chi route by the path as it was sent, so that an id with
 // an escaped slash stays one segment, and so that every parameter is escaped.
 func escapedPath(next http.Handler) http.Handler {
@@ -25,36 +20,6 @@ func escapedPath(next http.Handler) http.Handler {
 		r.URL.RawPath = r.URL.EscapedPath()
 		next.ServeHTTP(w, r)
 	})
-}
-
-// limitBody gives a body a time to arrive in. The deadline is lifted when the
-// body is read: left in place it would end a long poll, because net/http goes
-// on reading to learn when the client leaves.
-func limitBody(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Body != nil && r.Body != http.NoBody {
-			r.Body = &timedBody{ReadCloser: r.Body, control: http.NewResponseController(w)}
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
-type timedBody struct {
-	io.ReadCloser
-	control *http.ResponseController
-	begun   bool
-}
-
-func (b *timedBody) Read(p []byte) (int, error) {
-	if !b.begun {
-		b.begun = true
-		_ = b.control.SetReadDeadline(time.Now().Add(bodyWithin))
-	}
-	n, err := b.ReadCloser.Read(p)
-	if errors.Is(err, io.EOF) {
-		_ = b.control.SetReadDeadline(time.Time{})
-	}
-	return n, err
 }
 
 // wrongMethod answers 405 with the methods that the path has.

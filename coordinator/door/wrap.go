@@ -1,0 +1,186 @@
+package door
+
+import (
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/coordinator/auth"
+)
+
+// Cluster is what every answer says of the cluster.
+type Cluster interface {
+	ClusterID() (id string, incarnation int64)
+	Revision() int64
+	Stale() bool
+	// ForeignCluster is told that a client of another cluster calls, and says
+	// how it is refused.
+	ForeignCluster(ctx context.Context, theirID string) *api.Error
+}
+
+// Options of Wrap.
+type Options struct {
+	// Authenticate says whose secret it is, or refuses with an *api.Error.
+	Authenticate func(ctx context.Context, secret string) (auth.Principal, error)
+	Cluster      Cluster
+	// AllowedHosts are the names that clients may call this coordinator by,
+	// besides those of loopback and the address that they connected to.
+	AllowedHosts []string
+	// Loopback: only this host can connect, and needs no credentials.
+	Loopback bool
+	// FleetLock: serves the FleetLock protocol and nothing else, to hosts that
+	// cannot send credentials.
+	FleetLock bool
+	Logger    *slog.Logger // nil discards
+	Metrics   *Metrics     // nil counts nothing
+}
+
+// door checks requests on their way in and dresses answers on their way out.
+type door struct {
+	Options
+	next  http.Handler
+	hosts map[string]bool
+	cross *http.CrossOriginProtection
+}
+
+// Wrap puts the door in front of a handler. The handler gets paths as clients
+// escaped them (URL.RawPath is always set), and who asks in the context.
+func Wrap(next http.Handler, o Options) http.Handler {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	d := &door{Options: o, next: next, hosts: map[string]bool{}, cross: http.NewCrossOriginProtection()}
+	for _, name := range o.AllowedHosts {
+		d.hosts[hostOnly(name)] = true
+	}
+	return d
+}
+
+func (d *door) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	start := time.Now()
+	id := rand.Text()
+	route := chi.NewRouteContext()
+	ctx := api.WithRequestID(context.WithValue(r.Context(), chi.RouteCtxKey, route), id)
+	r = r.WithContext(ctx)
+	r.URL.RawPath = r.URL.EscapedPath()
+
+	w := &recorder{ResponseWriter: rw, control: http.NewResponseController(rw)}
+	w.dress = func() { d.identify(w.Header()) }
+	d.headers(w.Header(), r, id)
+	guardBody(w, r)
+	who := ""
+	defer func() {
+		fault := recover()
+		if fault != nil && fault != http.ErrAbortHandler {
+			d.Logger.Error("a request made the coordinator panic", "request_id", id, "fault", fault, "stack", string(debug.Stack()))
+			if !w.wrote {
+				api.WriteProblem(w, api.Errorf(api.Internal, "the coordinator failed; its log says why under this request id"))
+			}
+		}
+		d.note(w, r, routeOf(route, r), who, id, time.Since(start))
+		w.finish()
+		if fault != nil {
+			panic(http.ErrAbortHandler)
+		}
+	}()
+
+	principal, err := d.check(w, r)
+	if err != nil {
+		d.refuse(w, r, err)
+		return
+	}
+	who = principal.Name
+	d.next.ServeHTTP(w, r.WithContext(auth.With(r.Context(), principal)))
+}
+
+// refusal is an error with a status of HTTP's own.
+type refusal struct {
+	why    *api.Error
+	status int
+}
+
+func (e *refusal) Error() string { return e.why.Error() }
+func (e *refusal) Unwrap() error { return e.why }
+
+// check is everything that a request must pass, in the order in which a
+// stranger may learn of it.
+func (d *door) check(w http.ResponseWriter, r *http.Request) (auth.Principal, error) {
+	if err := d.checkHost(r); err != nil {
+		return auth.Principal{}, err
+	}
+	if err := d.cross.Check(r); err != nil {
+		return auth.Principal{}, api.Errorf(api.Forbidden, "the request comes from another site's page, which may change nothing here: %v", err)
+	}
+	if err := checkContentType(r); err != nil {
+		return auth.Principal{}, err
+	}
+	if d.FleetLock {
+		return auth.Principal{}, nil
+	}
+	principal, err := d.authenticate(w, r)
+	if err != nil {
+		return auth.Principal{}, err
+	}
+	theirs := r.Header.Get(api.HeaderCluster)
+	if theirs != "" && d.Cluster != nil {
+		if own, _ := d.Cluster.ClusterID(); own != theirs {
+			if e := d.Cluster.ForeignCluster(auth.With(r.Context(), principal), theirs); e != nil {
+				return auth.Principal{}, e
+			}
+		}
+	}
+	return principal, nil
+}
+
+func (d *door) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	status := 0
+	if own, ok := err.(*refusal); ok {
+		status = own.status
+	}
+	if isFleetLock(r) {
+		writeFleetLock(w, err, status)
+		return
+	}
+	api.WriteProblemStatus(w, err, status)
+}
+
+// headers are in every answer. A handler may replace them.
+func (d *door) headers(h http.Header, r *http.Request, id string) {
+	h.Set(api.HeaderRequestID, id)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("Referrer-Policy", "same-origin")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Content-Security-Policy", "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'")
+	if strings.HasPrefix(r.URL.Path, "/api/") {
+		h.Set("Cache-Control", "no-store")
+	}
+}
+
+// note counts a request and logs it: once when it changed something, and when
+// it failed. Refusals that belong to the semaphore's daily work, of which a
+// waiting fleet makes many, are counted and logged only for debugging.
+func (d *door) note(w *recorder, r *http.Request, route, who, id string, took time.Duration) {
+	code := w.code()
+	d.Metrics.count(route, r.Method, code, took)
+	level := slog.LevelDebug
+	switch {
+	case code >= 500 && code != http.StatusServiceUnavailable:
+		level = slog.LevelError
+	case code == http.StatusConflict || code == http.StatusLocked:
+	case code >= 400:
+		level = slog.LevelWarn
+	case changes(r) && !strings.HasSuffix(route, "/poll") && !strings.HasSuffix(route, "/plans"):
+		level = slog.LevelInfo
+	}
+	d.Logger.Log(context.WithoutCancel(r.Context()), level, "request", "request_id", id, "method", r.Method,
+		"path", r.URL.EscapedPath(), "status", code, "by", who, "peer", r.RemoteAddr, "took", took.Round(time.Microsecond))
+}
