@@ -1,0 +1,186 @@
+package web_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+)
+
+// browser starts Chromium once for the package; TestMain ends it.
+var browser struct {
+	sync.Once
+	ctx    context.Context
+	cancel context.CancelFunc
+	err    error
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if browser.cancel != nil {
+		browser.cancel()
+	}
+	os.Exit(code)
+}
+
+func findChromium() (string, error) {
+	names := []string{"chromium", "chromium-browser", "google-chrome"}
+	for _, name := range names {
+		if path, err := exec.LookPath(name); err == nil {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("no Chromium (looked for %s); install it with: apt-get install chromium", strings.Join(names, ", "))
+}
+
+// tab is a page of the browser that keeps what went wrong in it.
+type tab struct {
+	*testing.T
+	ctx      context.Context
+	mu       sync.Mutex
+	problems []string
+}
+
+// openTab opens an empty page. Without a browser the test is skipped, unless
+// everything is required. When the test ends, the page must have logged no
+// error: a violated content policy is one.
+func openTab(t *testing.T) *tab {
+	t.Helper()
+	browser.Do(func() {
+		path, err := findChromium()
+		if err != nil {
+			browser.err = err
+			return
+		}
+		alloc, cancelAlloc := chromedp.NewExecAllocator(context.Background(), chromedp.ExecPath(path), chromedp.Headless,
+			chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun, chromedp.WSURLReadTimeout(time.Minute), chromedp.Flag("hide-scrollbars", true))
+		ctx, cancel := chromedp.NewContext(alloc)
+		browser.ctx, browser.cancel = ctx, func() { cancel(); cancelAlloc() }
+		browser.err = chromedp.Do(ctx)
+	})
+	if browser.err != nil {
+		if os.Getenv("LOCKKEEPER_TEST_REQUIRE_ALL") == "1" {
+			t.Fatal(browser.err)
+		}
+		t.Skip(browser.err)
+	}
+	p := &tab{T: t}
+	ctx, cancel := chromedp.NewContext(browser.ctx, chromedp.WithListener(p.listen))
+	ctx, cancelTime := context.WithTimeout(ctx, 3*time.Minute)
+	p.ctx = ctx
+	t.Cleanup(func() {
+		cancelTime()
+		cancel()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for _, problem := range p.problems {
+			t.Errorf("the page logged: %s", problem)
+		}
+	})
+	if _, err := chromedp.Call(ctx, log.Enable, cdp.Empty{}); err != nil {
+		p.Fatal(err)
+	}
+	return p
+}
+
+func (p *tab) listen(ev any) {
+	problem := ""
+	switch ev := ev.(type) {
+	case *log.EventEntryAdded:
+		if ev.Entry.Level == "error" {
+			problem = ev.Entry.Text + " " + ev.Entry.URL
+		}
+	case *runtime.EventExceptionThrown:
+		problem = ev.ExceptionDetails.Text
+		if e := ev.ExceptionDetails.Exception; e != nil {
+			problem += " " + e.Description
+		}
+	case *runtime.EventConsoleAPICalled:
+		if ev.Type == "error" {
+			problem = "console.error"
+		}
+	}
+	if problem != "" {
+		p.mu.Lock()
+		p.problems = append(p.problems, problem)
+		p.mu.Unlock()
+	}
+}
+
+func (p *tab) do(steps ...chromedp.Action[chromedp.Void]) {
+	p.Helper()
+	if err := chromedp.Do(p.ctx, steps...); err != nil {
+		p.Fatal(err)
+	}
+}
+
+// until waits for a JavaScript expression to become true.
+func (p *tab) until(what, expression string) {
+	p.Helper()
+	if err := chromedp.Do(p.ctx, ignore(chromedp.Poll[bool](expression, chromedp.WithPollingTimeout(90*time.Second)))); err != nil {
+		body, _ := chromedp.Run(p.ctx, chromedp.Evaluate[string]("document.body.innerText"))
+		p.Fatalf("%s: %v; the page says:\n%s", what, err, body)
+	}
+}
+
+func ignore[T any](a chromedp.Action[T]) chromedp.Action[chromedp.Void] {
+	return func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
+		_, err := a(ctx, t)
+		return chromedp.Void{}, err
+	}
+}
+
+func (p *tab) click(css string) { p.Helper(); p.do(chromedp.Click(chromedp.CSS(css))) }
+func (p *tab) fill(css, text string) {
+	p.Helper()
+	p.do(chromedp.SendKeys(chromedp.CSS(css), text))
+}
+
+func (p *tab) truth(expression string) bool {
+	p.Helper()
+	v, err := chromedp.Run(p.ctx, chromedp.Evaluate[bool](expression))
+	if err != nil {
+		p.Fatal(err)
+	}
+	return v
+}
+
+// look sets the size of the window and the theme.
+func (p *tab) look(width int64, theme string) {
+	p.Helper()
+	p.do(chromedp.EmulateViewport(width, 900))
+	if _, err := chromedp.Call(p.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: theme}}}); err != nil {
+		p.Fatal(err)
+	}
+}
+
+// picture saves the whole page for a person to look at.
+func (p *tab) picture(name string) {
+	p.Helper()
+	dir := os.Getenv("LOCKKEEPER_TEST_OUTPUT")
+	if dir == "" {
+		dir = filepath.Join("..", "test-output")
+	}
+	png, err := chromedp.Run(p.ctx, chromedp.FullScreenshot(100))
+	if err != nil {
+		p.Fatal(err)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		p.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, name+".png"), png, 0o644); err != nil {
+		p.Fatal(err)
+	}
+}
