@@ -37,6 +37,12 @@ type timing struct {
 	overdue     bool
 }
 
+// views is what the watchman looks at.
+type views interface {
+	Groups() []string
+	View(group string) (semaphore.State, bool)
+}
+
 // duty is a change of one group.
 type duty struct {
 	group string
@@ -48,7 +54,7 @@ func newWatchman(now time.Time) *watchman {
 }
 
 // look takes the time and finds what is due.
-func (w *watchman) look(store semaphore.Store, nodes func() []api.Node, now time.Time) {
+func (w *watchman) look(store views, nodes func() []api.Node, now time.Time) {
 	step := min(max(0, now.Sub(w.last)), longestStep)
 	w.last = now
 	w.todo = nil
