@@ -115,6 +115,10 @@ type TokenRequest struct {
 	Node        string `json:"node,omitempty"` // role node: the id it is bound to
 	Description string `json:"description,omitempty"`
 	TTL         string `json:"ttl,omitempty"` // "720h"; empty: does not end
+
+	// IdempotencyKey is that of the header: the same key with the same body
+	// makes one token, whose secret is shown the first time only.
+	IdempotencyKey string `json:"-"`
 }
 
 // Role says what a credential may do; each but node includes those before it.

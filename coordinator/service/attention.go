@@ -1,0 +1,244 @@
+package service
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/semaphore"
+)
+
+// The kinds of attention, most urgent first.
+const (
+	attentionFailed      = "failed"
+	attentionOverdue     = "overdue"
+	attentionHalted      = "halted"
+	attentionUnconfirmed = "unconfirmed"
+	attentionDuplicate   = "duplicate_id"
+	attentionDisk        = "disk_low"
+	attentionUnreachable = "unreachable"
+	attentionForeign     = "foreign_agent"
+	attentionRolledBack  = "rolled_back"
+)
+
+// Severities.
+const (
+	bad  = "bad"
+	warn = "warn"
+	lost = "lost"
+)
+
+const (
+	// namesShown is how many nodes a grouped entry names.
+	namesShown = 5
+	// foreignShown is for how long a foreign agent is listed.
+	foreignShown = 24 * time.Hour
+	// diskFloor is the free space below which nothing new begins, in bytes.
+	diskFloor = 512 << 20
+)
+
+// attention lists what needs a person, most urgent first.
+func (s *Service) attention(o *overview, states map[string]semaphore.State) []api.Attention {
+	list := append([]api.Attention{}, stuck(o)...)
+	for _, r := range o.rollouts {
+		if r.State == api.RolloutHalted {
+			list = append(list, api.Attention{
+				Kind: attentionHalted, Severity: bad, Rollout: r.ID, Group: r.Spec.Group, Since: r.CreatedAt,
+				Title:  fmt.Sprintf("rollout %s halted", rolloutName(&r)),
+				Detail: sentenceOf(r.Why) + "Nothing new starts under it until somebody resumes, retries or aborts it.",
+			})
+		}
+	}
+	list = append(list, unconfirmed(states, o.at)...)
+	for i := range o.nodes {
+		if n := &o.nodes[i]; n.Duplicate != "" {
+			list = append(list, api.Attention{
+				Kind: attentionDuplicate, Severity: warn, Node: n.ID, Group: n.Group, Hold: n.Hold,
+				Title:  fmt.Sprintf("two hosts go by the id %s", n.ID),
+				Detail: sentenceOf(n.Duplicate) + "Give one of them another id, then clear the mark.",
+			})
+		}
+	}
+	if free := s.node.DiskFree(); s.node.Info().Embedded && free > 0 && free < diskFloor {
+		list = append(list, api.Attention{
+			Kind: attentionDisk, Severity: bad, Title: "the coordinator is low on disk space",
+			Detail: fmt.Sprintf("%d MB are free, %d MB are needed: nothing new starts until there is room.", free>>20, diskFloor>>20),
+		})
+	}
+	list = append(list, unreachable(o)...)
+	for _, f := range s.db.Foreign() {
+		if o.at.Sub(f.At) > foreignShown {
+			continue
+		}
+		detail := "It was refused: it holds on to the cluster that it knows until somebody runs `lockkeeper-agent trust` there."
+		if f.Froze {
+			detail = "This cluster is new, so it froze itself: it may be an empty replacement of the real one. " + detail
+		}
+		list = append(list, api.Attention{
+			Kind: attentionForeign, Severity: warn, Since: f.At,
+			Title: fmt.Sprintf("an agent of another cluster called (%s, from cluster %s)", f.By, f.Cluster), Detail: detail,
+		})
+	}
+	return append(list, rolledBack(o)...)
+}
+
+// stuck are the holds that will not come back by themselves.
+func stuck(o *overview) []api.Attention {
+	var failed, overdue []api.Attention
+	for i := range o.groups {
+		for _, h := range o.groups[i].Holds {
+			a := api.Attention{Group: h.Group, Node: h.Node, Since: h.Since, Severity: bad, Hold: &h}
+			switch {
+			case h.Failed:
+				a.Kind, a.Title = attentionFailed, fmt.Sprintf("%s failed and keeps its slot", h.Node)
+				a.Detail = sentenceOf(failureOf(o, h.Node)) + "Repair the host, or free the slot by name if it is down."
+				failed = append(failed, a)
+			case h.Overdue:
+				a.Kind, a.Title, a.Since = attentionOverdue, fmt.Sprintf("%s is overdue", h.Node), h.Deadline
+				a.Detail = fmt.Sprintf("It should have returned its slot at %s. Look at the host; if it is down, free the slot by name.", clock(h.Deadline))
+				overdue = append(overdue, a)
+			}
+		}
+	}
+	return append(failed, overdue...)
+}
+
+func failureOf(o *overview, node string) string {
+	i, found := slices.BinarySearchFunc(o.nodes, node, func(n api.Node, id string) int { return strings.Compare(n.ID, id) })
+	if !found {
+		return ""
+	}
+	r := &o.nodes[i].Report
+	if r.Failure != nil {
+		return r.Failure.Reason + ": " + r.Failure.Detail
+	}
+	return r.Message
+}
+
+func unconfirmed(states map[string]semaphore.State, now time.Time) []api.Attention {
+	var list []api.Attention
+	for group, st := range states {
+		for _, m := range st.Members {
+			if !m.RetryAfter.After(now) {
+				continue
+			}
+			list = append(list, api.Attention{
+				Kind: attentionUnconfirmed, Severity: warn, Node: m.Node, Group: group,
+				Title: fmt.Sprintf("%s does not confirm its slot", m.Node),
+				Detail: fmt.Sprintf("It asked for a slot and did not confirm it within %s, %d times in a row; it may ask again at %s. Look at its agent.",
+					semaphore.ConfirmWithin, m.Unconfirmed, clock(m.RetryAfter)),
+			})
+		}
+	}
+	slices.SortFunc(list, byNode)
+	return list
+}
+
+// unreachable groups the silent nodes, since one cause often silences many.
+func unreachable(o *overview) []api.Attention {
+	return grouped(o, func(n *api.Node) bool { return n.State == api.NodeUnreachable }, func(group string, nodes []*api.Node) api.Attention {
+		since := nodes[0].LastHeard
+		for _, n := range nodes {
+			if n.LastHeard.Before(since) {
+				since = n.LastHeard
+			}
+		}
+		return api.Attention{
+			Kind: attentionUnreachable, Severity: lost, Since: since,
+			Title:  fmt.Sprintf("%s not heard from in group %s", are(len(nodes), "host"), group),
+			Detail: names(nodes) + " sent nothing for 2 minutes or more. They start nothing meanwhile, and their agents come back by themselves.",
+		}
+	})
+}
+
+// rolledBack groups the nodes whose last bundle failed and that are in service.
+func rolledBack(o *overview) []api.Attention {
+	return grouped(o, inServiceAfterFailure, func(group string, nodes []*api.Node) api.Attention {
+		var since time.Time
+		detail := ""
+		for _, n := range nodes {
+			if f := n.Report.Failure; f != nil && (since.IsZero() || f.At.Before(since)) {
+				since, detail = f.At, f.Reason+": "+f.Detail
+			}
+		}
+		return api.Attention{
+			Kind: attentionRolledBack, Severity: warn, Since: since,
+			Title:  fmt.Sprintf("%s in service after a failed update, in group %s", are(len(nodes), "host"), group),
+			Detail: sentenceOf(detail) + names(nodes) + " did not take the last bundle. Roll out one that works, or retry.",
+		}
+	})
+}
+
+func inServiceAfterFailure(n *api.Node) bool { return n.State == api.NodeFailed && n.Hold == nil }
+
+func failedInService(o *overview) int {
+	n := 0
+	for i := range o.nodes {
+		if inServiceAfterFailure(&o.nodes[i]) {
+			n++
+		}
+	}
+	return n
+}
+
+// grouped makes one entry for each group with nodes that match.
+func grouped(o *overview, match func(*api.Node) bool, entry func(group string, nodes []*api.Node) api.Attention) []api.Attention {
+	by := map[string][]*api.Node{}
+	for i := range o.nodes {
+		if n := &o.nodes[i]; match(n) {
+			by[n.Group] = append(by[n.Group], n)
+		}
+	}
+	list := make([]api.Attention, 0, len(by))
+	for group, nodes := range by {
+		a := entry(group, nodes)
+		a.Group = group
+		if len(nodes) == 1 {
+			a.Node = nodes[0].ID
+		}
+		list = append(list, a)
+	}
+	slices.SortFunc(list, func(a, b api.Attention) int { return cmp.Compare(a.Group, b.Group) })
+	return list
+}
+
+func names(nodes []*api.Node) string {
+	texts := make([]string, 0, namesShown)
+	for _, n := range nodes[:min(len(nodes), namesShown)] {
+		texts = append(texts, n.ID)
+	}
+	text := strings.Join(texts, ", ")
+	if more := len(nodes) - len(texts); more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}
+
+func byNode(a, b api.Attention) int { return strings.Compare(a.Node, b.Node) }
+
+func rolloutName(r *api.Rollout) string {
+	switch {
+	case r.Spec.Name != "":
+		return r.Spec.Name
+	case r.BundleName != "":
+		return r.BundleName
+	}
+	return r.ID
+}
+
+// sentenceOf ends a text as a sentence, with a blank behind it.
+func sentenceOf(text string) string {
+	text = strings.TrimSpace(text)
+	if text == "" {
+		return ""
+	}
+	if !strings.HasSuffix(text, ".") {
+		text += "."
+	}
+	return capital(text) + " "
+}
+
+func clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }

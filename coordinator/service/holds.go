@@ -1,0 +1,232 @@
+package service
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/coordinator/fleet"
+	"github.com/lockkeeper/lockkeeper/semaphore"
+)
+
+const (
+	// freshFor is how long after the commit or read that it rests on a grant
+	// may be answered; later, look again.
+	freshFor = 2 * time.Second
+	// maxWait bounds how long an acquire is parked.
+	maxWait = 25 * time.Minute
+	// looks bounds the looks for a fresh answer.
+	looks = 3
+	// maxReason bounds a reason, in bytes.
+	maxReason = 1000
+)
+
+// fresh asks until an answer comes back in time to be believed.
+func (s *Service) fresh(ctx context.Context, ask func() (semaphore.Answer, error)) (semaphore.Answer, error) {
+	for range looks {
+		a, err := ask()
+		if err != nil {
+			return a, s.problem(ctx, err)
+		}
+		if a.Kind != semaphore.OK || s.now().Sub(a.At) <= freshFor {
+			return a, nil
+		}
+	}
+	return semaphore.Answer{}, noQuorum() // whatever it was, it came too late to be believed
+}
+
+// Acquire takes a slot for a node, waiting for it if need be.
+func (s *Service) Acquire(ctx context.Context, group, node string, req api.AcquireRequest, wait time.Duration) (api.AcquireResponse, error) {
+	if _, err := needNode(ctx, node); err != nil {
+		return api.AcquireResponse{}, err
+	}
+	var v invalid
+	v.check("group", semaphore.ValidGroup(group))
+	v.check("node", semaphore.ValidNode(node))
+	requireText(&v, "instance", req.Instance, 256)
+	requireText(&v, "request", req.Request, 256)
+	boundText(&v, "boot_id", req.BootID, 256)
+	boundText(&v, "reason", req.Reason, maxReason)
+	if wait < 0 || wait > maxWait {
+		v.add("wait", "want 0s to "+maxWait.String())
+	}
+	if err := v.err(); err != nil {
+		return api.AcquireResponse{}, err
+	}
+	op := semaphore.Acquire{
+		Node: node, Instance: req.Instance, Request: req.Request, BootID: req.BootID,
+		Reason: req.Reason, Via: semaphore.ViaAgent,
+	}
+	a, err := s.fresh(ctx, func() (semaphore.Answer, error) {
+		a, err := s.store.Acquire(ctx, group, op, wait)
+		wait = 0
+		return a, err
+	})
+	if err == nil {
+		err = s.refusal(a)
+	}
+	if err != nil {
+		return api.AcquireResponse{}, err
+	}
+	return api.AcquireResponse{Hold: *s.hold(group, *a.Hold)}, nil
+}
+
+// Confirm is the agent's gate.
+func (s *Service) Confirm(ctx context.Context, group, node string, req api.ConfirmRequest) (api.Hold, error) {
+	if _, err := needNode(ctx, node); err != nil {
+		return api.Hold{}, err
+	}
+	var v invalid
+	requireText(&v, "instance", req.Instance, 256)
+	requireText(&v, "boot_id", req.BootID, 256)
+	requireFence(&v, req.Fence)
+	if err := v.err(); err != nil {
+		return api.Hold{}, err
+	}
+	op := semaphore.Confirm{Node: node, Instance: req.Instance, BootID: req.BootID, Fence: req.Fence}
+	a, err := s.fresh(ctx, func() (semaphore.Answer, error) { return s.store.Do(ctx, group, op) })
+	if err == nil {
+		err = s.refusal(a)
+	}
+	if err != nil {
+		return api.Hold{}, err
+	}
+	return *s.hold(group, *a.Hold), nil
+}
+
+// Release returns a node's own slot. It is done too when there is nothing to
+// return, or another hold is in place.
+func (s *Service) Release(ctx context.Context, group, node string, fence int64, instance string) error {
+	if _, err := needNode(ctx, node); err != nil {
+		return err
+	}
+	var v invalid
+	requireText(&v, "instance", instance, 256)
+	requireFence(&v, fence)
+	if err := v.err(); err != nil {
+		return err
+	}
+	_, err := s.do(ctx, group, semaphore.Release{Node: node, Instance: instance, Via: semaphore.ViaAgent, Fence: fence})
+	return err
+}
+
+// LeaveQueue gives a node's place up.
+func (s *Service) LeaveQueue(ctx context.Context, group, node string) error {
+	if _, err := needEither(ctx, api.RoleOperator, node); err != nil {
+		return err
+	}
+	return s.problem(ctx, s.store.Leave(ctx, group, node))
+}
+
+// SetPriority reorders a waiter.
+func (s *Service) SetPriority(ctx context.Context, group, node string, req api.PriorityRequest) error {
+	p, err := need(ctx, api.RoleOperator)
+	if err != nil {
+		return err
+	}
+	var v invalid
+	if req.Priority < -100 || req.Priority > 100 {
+		v.add("priority", "want a whole number from -100 to 100")
+	}
+	if err := v.err(); err != nil {
+		return err
+	}
+	err = s.store.SetPriority(ctx, group, node, req.Priority, p.Name)
+	if isNoWaiter(err) {
+		return api.Errorf(api.NotFound, "node %q does not wait in group %q", node, group)
+	}
+	return s.problem(ctx, err)
+}
+
+// Holds lists the holds of a group, or of all, oldest first.
+func (s *Service) Holds(ctx context.Context, group string) ([]api.Hold, error) {
+	if _, err := need(ctx, api.RoleViewer); err != nil {
+		return nil, err
+	}
+	names := s.store.Groups()
+	if group != "" {
+		names = []string{group}
+	}
+	list := []api.Hold{}
+	for _, name := range names {
+		st, found := s.store.View(name)
+		if !found || !st.Exists() {
+			if group != "" {
+				return nil, s.unknownGroup(group)
+			}
+			continue
+		}
+		for _, h := range st.Holds {
+			list = append(list, *s.hold(name, h))
+		}
+	}
+	slices.SortFunc(list, oldestFirst)
+	return list, nil
+}
+
+// Revoke marks a hold, the first step of freeing it by name.
+func (s *Service) Revoke(ctx context.Context, group, node string, req api.RevokeRequest) (api.Hold, error) {
+	p, err := need(ctx, api.RoleOperator)
+	if err != nil {
+		return api.Hold{}, err
+	}
+	var v invalid
+	byName(&v, node, req.Name, req.Reason, req.Fence)
+	if err := v.err(); err != nil {
+		return api.Hold{}, err
+	}
+	op := semaphore.Revoke{Node: node, Name: req.Name, Fence: req.Fence, By: p.Name, Reason: req.Reason}
+	a, err := s.do(ctx, group, op)
+	if err != nil {
+		return api.Hold{}, err
+	}
+	return *s.hold(group, *a.Hold), nil
+}
+
+// ForceRelease deletes a revoked hold, the second step.
+func (s *Service) ForceRelease(ctx context.Context, group, node string, req api.ReleaseRequest) error {
+	p, err := need(ctx, api.RoleOperator)
+	if err != nil {
+		return err
+	}
+	var v invalid
+	byName(&v, node, req.Name, req.Reason, req.Fence)
+	if err := v.err(); err != nil {
+		return err
+	}
+	_, err = s.do(ctx, group, semaphore.ForceRelease{
+		Node: node, Name: req.Name, Fence: req.Fence, By: p.Name, Reason: req.Reason,
+		HostIsDown: req.HostIsDown, LastHeard: s.lastHeard(node),
+	})
+	return err
+}
+
+// lastHeard is the last moment at which a node may have been heard, whichever
+// way it speaks to the coordinator.
+func (s *Service) lastHeard(node string) time.Time {
+	agent, other := s.fleet.MaybeHeard(node), s.peers.heard(node)
+	if other.After(agent) {
+		return other
+	}
+	return agent
+}
+
+// hold is a hold as the API shows it, with what its node last said.
+func (s *Service) hold(group string, h semaphore.Hold) *api.Hold {
+	out := fleet.HoldOf(group, h, s.now())
+	if rec, found := s.fleet.Record(h.Node); found {
+		out.Phase, out.Failed = string(rec.Report.Phase), fleet.Failed(&rec.Report)
+		heard := s.fleet.Heard(h.Node)
+		out.Heard = &heard
+	}
+	return out
+}
+
+func oldestFirst(a, b api.Hold) int {
+	if c := a.Since.Compare(b.Since); c != 0 {
+		return c
+	}
+	return strings.Compare(a.Node, b.Node)
+}

@@ -1,0 +1,191 @@
+package service
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/semaphore"
+)
+
+const (
+	// sweepPause lies between two looks over all parked polls: what a rollout
+	// wants may change for any node.
+	sweepPause = 100 * time.Millisecond
+	// tick is how often things that only time changes are looked at.
+	tick = 2 * time.Second
+)
+
+// parked is one long poll that waits.
+type parked struct {
+	tag   atomic.Pointer[string] // of the answer that its node has, nil before the first
+	woken chan struct{}          // holds one wake-up
+}
+
+func (p *parked) wake() {
+	select {
+	case p.woken <- struct{}{}:
+	default:
+	}
+}
+
+// polls knows the long polls by node. Of two for one node the newer counts; the
+// older runs into its time.
+type polls struct {
+	mu     sync.Mutex
+	parked map[string]*parked
+}
+
+func (l *polls) enter(id string) *parked {
+	p := &parked{woken: make(chan struct{}, 1)}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.parked[id] = p
+	return p
+}
+
+func (l *polls) leave(id string, p *parked) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.parked[id] == p {
+		delete(l.parked, id)
+	}
+}
+
+func (l *polls) wake(id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if p, found := l.parked[id]; found {
+		p.wake()
+	}
+}
+
+// all is a copy, so that the sweep does not hold the lock.
+func (l *polls) all() map[string]*parked {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := make(map[string]*parked, len(l.parked))
+	for id, p := range l.parked {
+		out[id] = p
+	}
+	return out
+}
+
+// heldAs is what a poll tells of a hold.
+type heldAs struct {
+	fence int64
+	state semaphore.HoldState
+}
+
+// holdDiff finds whose hold changed, by looking at holds only.
+type holdDiff struct {
+	heads map[string]int64 // ModRevision of each group's head
+	holds map[string]map[string]heldAs
+}
+
+// changed returns the nodes whose hold changed since the last call.
+func (d *holdDiff) changed(store semaphore.Store) []string {
+	var nodes []string
+	seen := map[string]bool{}
+	for _, group := range store.Groups() {
+		seen[group] = true
+		st, found := store.View(group)
+		if !found || d.heads[group] == st.HeadRev {
+			continue
+		}
+		d.heads[group] = st.HeadRev
+		old, now := d.holds[group], make(map[string]heldAs, len(st.Holds))
+		for node, h := range st.Holds {
+			now[node] = heldAs{h.Fence, h.State}
+			if old[node] != now[node] {
+				nodes = append(nodes, node)
+			}
+		}
+		for node := range old {
+			if _, holds := now[node]; !holds {
+				nodes = append(nodes, node)
+			}
+		}
+		d.holds[group] = now
+	}
+	for group, old := range d.holds {
+		if !seen[group] {
+			for node := range old {
+				nodes = append(nodes, node)
+			}
+			delete(d.holds, group)
+			delete(d.heads, group)
+		}
+	}
+	return nodes
+}
+
+// monitorChanges wakes the long polls that something changed for, and tells
+// everybody who follows Changed.
+func (s *Service) monitorChanges(ctx context.Context) {
+	holds := holdDiff{heads: map[string]int64{}, holds: map[string]map[string]heldAs{}}
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	sweep := time.NewTimer(0)
+	defer sweep.Stop()
+	<-sweep.C
+	sweeping := false
+	said := ""
+	for {
+		store, nodes, rollouts, db := s.store.Changed(), s.fleet.Changed(), s.roll.Changed(), s.db.Changed()
+		for _, node := range holds.changed(s.store) {
+			s.polls.wake(node)
+		}
+		for changed := false; !changed; {
+			select {
+			case <-ctx.Done():
+				return
+			case <-store:
+				changed = true
+			case <-nodes:
+				changed = true
+			case <-db:
+				changed = true
+			case <-rollouts:
+				changed = true
+			case <-sweep.C:
+				sweeping = false
+				s.sweepPolls()
+			case <-ticker.C:
+				// What time alone changed shows in the sentence.
+				o := s.overview()
+				changed = o.sentence != said
+				said = o.sentence
+			}
+		}
+		if !sweeping && closed(rollouts) {
+			sweeping = true
+			sweep.Reset(sweepPause)
+		}
+		s.bump()
+	}
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// sweepPolls wakes the long polls whose answer would be another one now.
+func (s *Service) sweepPolls() {
+	for id, p := range s.polls.all() {
+		have := p.tag.Load()
+		rec, found := s.fleet.Record(id)
+		if have == nil || !found {
+			continue
+		}
+		if s.answerPoll(id, rec.Group).Tag != *have {
+			p.wake()
+		}
+	}
+}

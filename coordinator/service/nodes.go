@@ -1,0 +1,190 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/semaphore"
+)
+
+// Bounds of a page of nodes.
+const (
+	defaultPage = 100
+	maxPage     = 1000
+)
+
+// Nodes is a page of the nodes that match, by id.
+func (s *Service) Nodes(ctx context.Context, q api.NodeQuery) (api.NodeList, error) {
+	if _, err := need(ctx, api.RoleViewer); err != nil {
+		return api.NodeList{}, err
+	}
+	var v invalid
+	if q.Limit == 0 {
+		q.Limit = defaultPage
+	}
+	if q.Limit < 1 || q.Limit > maxPage {
+		v.add("limit", fmt.Sprintf("want 1 to %d", maxPage))
+	}
+	if q.State != "" && !slices.Contains(api.NodeStates, api.NodeState(q.State)) {
+		v.add("state", fmt.Sprintf("%q: want one of %s", q.State, joinStates()))
+	}
+	labels := parseSelector(&v, q.Selector)
+	if err := v.err(); err != nil {
+		return api.NodeList{}, err
+	}
+	text := strings.ToLower(q.Text)
+	list := api.NodeList{Nodes: []api.Node{}}
+	for _, n := range s.overview().nodes {
+		if q.Group != "" && n.Group != q.Group || q.State != "" && n.State != api.NodeState(q.State) ||
+			text != "" && !strings.Contains(strings.ToLower(n.ID), text) || !labelled(n.Labels, labels) {
+			continue
+		}
+		list.Total++
+		if n.ID <= q.After && q.After != "" {
+			continue
+		}
+		if len(list.Nodes) == q.Limit {
+			list.Next = list.Nodes[q.Limit-1].ID
+			continue
+		}
+		n.Wanted = s.roll.WantedFor(n.ID)
+		list.Nodes = append(list.Nodes, n)
+	}
+	return list, nil
+}
+
+// Node is one node.
+func (s *Service) Node(ctx context.Context, id string) (api.Node, error) {
+	if _, err := needEither(ctx, api.RoleViewer, id); err != nil {
+		return api.Node{}, err
+	}
+	return s.findNode(id)
+}
+
+func (s *Service) findNode(id string) (api.Node, error) {
+	n, found := s.fleet.Node(id)
+	if !found {
+		n, found = s.guest(id)
+	}
+	if !found {
+		return api.Node{}, api.Errorf(api.NotFound, "there is no node %q: a node appears when its agent first reports, or when it first asks through FleetLock", id)
+	}
+	n.Wanted = s.roll.WantedFor(id)
+	return n, nil
+}
+
+// guest is a node that no agent reports for: it came through FleetLock.
+func (s *Service) guest(id string) (api.Node, bool) {
+	for _, name := range s.store.Groups() {
+		st, found := s.store.View(name)
+		if !found {
+			continue
+		}
+		m, member := st.Members[id]
+		_, holds := st.Holds[id]
+		if member || holds {
+			m.Node = id
+			return s.guestNode(&st, m, semaphore.Place(&st, id) > 0), true
+		}
+	}
+	return api.Node{}, false
+}
+
+// PatchNode changes what an operator declares of a node.
+func (s *Service) PatchNode(ctx context.Context, id string, patch api.NodePatch, ifMatch string) (api.Node, error) {
+	p, err := need(ctx, api.RoleOperator)
+	if err != nil {
+		return api.Node{}, err
+	}
+	var v invalid
+	revision := parseIfMatch(&v, ifMatch)
+	checkLabels(&v, "labels", patch.Labels)
+	if err := v.err(); err != nil {
+		return api.Node{}, err
+	}
+	n, err := s.findNode(id)
+	if err != nil {
+		return api.Node{}, err
+	}
+	if revision != -1 && revision != n.Revision {
+		return api.Node{}, api.Errorf(api.Changed, "node %q is at revision %d, not %d", id, n.Revision, revision)
+	}
+	if patch.Labels != nil {
+		if _, err := s.do(ctx, n.Group, semaphore.PutMember{Node: id, Declared: patch.Labels, By: p.Name}); err != nil {
+			return api.Node{}, err
+		}
+	}
+	if patch.ClearDuplicate {
+		if err := s.fleet.EndSession(ctx, id); err != nil {
+			return api.Node{}, s.problem(ctx, err)
+		}
+		s.peers.forget(id)
+		if _, err := s.do(ctx, n.Group, semaphore.SetDuplicate{Node: id, By: p.Name}); err != nil {
+			return api.Node{}, err
+		}
+	}
+	return s.findNode(id)
+}
+
+// DeleteNode forgets a node that does not hold. Its agent brings it back by
+// its next report.
+func (s *Service) DeleteNode(ctx context.Context, id string) error {
+	p, err := need(ctx, api.RoleOperator)
+	if err != nil {
+		return err
+	}
+	if _, err := s.findNode(id); err != nil {
+		return err
+	}
+	for _, group := range s.store.Groups() {
+		st, found := s.store.View(group)
+		if _, member := st.Members[id]; !found || !member {
+			continue
+		}
+		if err := s.store.Leave(ctx, group, id); err != nil && !isNoWaiter(err) {
+			return s.problem(ctx, err)
+		}
+		if _, err := s.do(ctx, group, semaphore.RemoveMember{Node: id, By: p.Name}); err != nil {
+			return err
+		}
+	}
+	s.peers.forget(id)
+	return s.problem(ctx, s.fleet.Forget(ctx, id))
+}
+
+// parseSelector reads "zone=a,role=web".
+func parseSelector(v *invalid, text string) map[string]string {
+	if text == "" {
+		return nil
+	}
+	labels := map[string]string{}
+	for part := range strings.SplitSeq(text, ",") {
+		name, value, found := strings.Cut(strings.TrimSpace(part), "=")
+		if !found || name == "" {
+			v.add("selector", fmt.Sprintf("%q: want labels such as zone=a,role=web", text))
+			return nil
+		}
+		labels[name] = value
+	}
+	return labels
+}
+
+func labelled(have, want map[string]string) bool {
+	for name, value := range want {
+		if v, found := have[name]; !found || v != value {
+			return false
+		}
+	}
+	return true
+}
+
+func joinStates() string {
+	texts := make([]string, len(api.NodeStates))
+	for i, st := range api.NodeStates {
+		texts[i] = string(st)
+	}
+	return strings.Join(texts, ", ")
+}

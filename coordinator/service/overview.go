@@ -1,0 +1,194 @@
+package service
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/coordinator/fleet"
+	"github.com/lockkeeper/lockkeeper/semaphore"
+)
+
+const (
+	// overviewPause is the longest pause between two overviews of a fleet that
+	// changes all the time; a small one is looked over more often.
+	overviewPause = 200 * time.Millisecond
+	// overviewLasts is how long an overview is good when nothing changed: what
+	// depends on time alone (overdue, unreachable) is seen at the latest then.
+	overviewLasts = 2 * time.Second
+	// queueShown is how much of a queue the lists of groups show.
+	queueShown = 100
+)
+
+// overview is the whole fleet from one pass. Nothing in it may be changed.
+type overview struct {
+	at        time.Time
+	nodes     []api.Node // by id
+	groups    []api.Group
+	figures   api.Figures
+	frozen    *api.Freeze
+	rollouts  []api.Rollout
+	attention []api.Attention
+	sentence  string
+	ok        bool
+	stale     bool
+}
+
+// viewCache makes one pass serve every request between two changes.
+type viewCache struct {
+	mu    sync.Mutex
+	last  *overview
+	made  time.Time     // monotonic
+	took  time.Duration // the last pass
+	signs [3]<-chan struct{}
+	stale bool
+}
+
+// overview is the fleet as it was at most overviewPause ago.
+func (s *Service) overview() *overview {
+	c := &s.view
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	stale := s.Stale()
+	if c.last != nil && stale == c.stale {
+		age := time.Since(c.made)
+		pause := min(overviewPause, 20*c.took)
+		if age < pause || age < overviewLasts && !c.changed() {
+			return c.last
+		}
+	}
+	began := time.Now()
+	// The signs first: a change during the pass is seen by the next.
+	c.signs = [3]<-chan struct{}{s.store.Changed(), s.fleet.Changed(), s.roll.Changed()}
+	c.stale = stale
+	c.last = s.lookOver(stale)
+	c.made = time.Now()
+	c.took = c.made.Sub(began)
+	return c.last
+}
+
+func (c *viewCache) changed() bool { return slices.ContainsFunc(c.signs[:], closed) }
+
+// lookOver makes one pass over everything.
+func (s *Service) lookOver(stale bool) *overview {
+	o := &overview{
+		at: s.now().UTC(), nodes: s.fleet.Nodes(), stale: stale, rollouts: s.roll.List(),
+		frozen: freezeOf(s.store.FleetFreeze(), ""), groups: []api.Group{},
+	}
+	known := make(map[string]bool, len(o.nodes))
+	for i := range o.nodes {
+		known[o.nodes[i].ID] = true
+	}
+	states := map[string]semaphore.State{}
+	for _, name := range s.store.Groups() {
+		st, found := s.store.View(name)
+		if !found || !st.Exists() {
+			continue
+		}
+		states[name] = st
+		o.groups = append(o.groups, s.group(&st, queueShown))
+		o.count(&st)
+		o.nodes = append(o.nodes, s.guests(&st, known)...)
+	}
+	slices.SortFunc(o.nodes, func(a, b api.Node) int { return strings.Compare(a.ID, b.ID) })
+	o.figures.Nodes = len(o.nodes)
+	o.figures.ByState = make(map[api.NodeState]int, len(api.NodeStates))
+	for i := range o.nodes {
+		o.figures.ByState[o.nodes[i].State]++
+	}
+	for i := range o.groups {
+		o.figures.Stuck += o.groups[i].Status.Stuck
+	}
+	o.figures.Wanted, o.figures.AtWanted = wanted(o.rollouts)
+	o.attention = s.attention(o, states)
+	o.ok = len(o.attention) == 0 && !stale
+	o.sentence = sentence(o)
+	return o
+}
+
+func (o *overview) count(st *semaphore.State) {
+	f := &o.figures
+	f.Slots += st.SlotCount()
+	f.Held += len(st.Holds)
+	f.Waiting += len(st.Queue)
+	for i := range st.Queue {
+		if w := &st.Queue[i]; f.OldestWait.IsZero() || w.Since.Before(f.OldestWait) {
+			f.OldestWait, f.OldestNode = w.Since, w.Node
+		}
+	}
+}
+
+// wanted counts the nodes of the rollouts under way, else of the last one, and
+// those of them that have their bundle.
+func wanted(rollouts []api.Rollout) (total, there int) {
+	for _, r := range rollouts {
+		if r.State.Active() {
+			total += r.Progress.Total
+			there += r.Progress.Updated
+		}
+	}
+	if total == 0 && len(rollouts) > 0 {
+		return rollouts[0].Progress.Total, rollouts[0].Progress.Updated
+	}
+	return total, there
+}
+
+// guests are the nodes of a group that no agent reports for.
+func (s *Service) guests(st *semaphore.State, known map[string]bool) []api.Node {
+	var list []api.Node
+	var waiting map[string]bool
+	add := func(m semaphore.Member) {
+		if known[m.Node] {
+			return
+		}
+		if waiting == nil {
+			waiting = make(map[string]bool, len(st.Queue))
+			for i := range st.Queue {
+				waiting[st.Queue[i].Node] = true
+			}
+		}
+		known[m.Node] = true
+		list = append(list, s.guestNode(st, m, waiting[m.Node]))
+	}
+	for _, m := range st.Members {
+		add(m)
+	}
+	for node := range st.Holds {
+		add(semaphore.Member{Node: node})
+	}
+	return list
+}
+
+func (s *Service) guestNode(st *semaphore.State, m semaphore.Member, waiting bool) api.Node {
+	n := api.Node{
+		ID: m.Node, Group: st.Group, Labels: m.Labels(), Declared: m.Declared, Via: string(semaphore.ViaFleetLock),
+		Duplicate: m.Duplicate, LastHeard: s.peers.heard(m.Node), State: api.NodeIdle,
+		Report: api.Report{Group: st.Group},
+	}
+	h, holds := st.Holds[m.Node]
+	if holds {
+		n.Hold = fleet.HoldOf(st.Group, h, s.now())
+		n.Via = string(h.Via)
+		if h.OtherPeer != "" && n.Duplicate == "" {
+			n.Duplicate = "addresses " + h.Peer + " and " + h.OtherPeer + " ask under this id"
+		}
+	}
+	if n.Duplicate == "" {
+		n.Duplicate = s.peers.duplicate(m.Node)
+	}
+	switch {
+	case holds && n.Hold.Overdue:
+		n.State = api.NodeOverdue
+	case n.Duplicate != "":
+		n.State = api.NodeDuplicate
+	case holds:
+		n.State = api.NodeOut
+	case waiting:
+		n.State = api.NodeWaiting
+	}
+	return n
+}
+
+func sortHolds(list []api.Hold) { slices.SortFunc(list, oldestFirst) }

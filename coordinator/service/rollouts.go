@@ -1,0 +1,118 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/coordinator/auth"
+	"github.com/lockkeeper/lockkeeper/coordinator/etcdstore"
+)
+
+// actions on a rollout.
+var actions = []string{"pause", "resume", "halt", "abort", "retry"}
+
+// CreateRollout starts a rollout. It reports false when the same request
+// started it before.
+func (s *Service) CreateRollout(ctx context.Context, spec api.RolloutSpec, idempotencyKey string) (api.Rollout, bool, error) {
+	p, err := need(ctx, api.RoleDeployer)
+	if err != nil {
+		return api.Rollout{}, false, err
+	}
+	var v invalid
+	boundText(&v, "Idempotency-Key", idempotencyKey, 256)
+	if err := s.checkRollout(ctx, &v, spec); err != nil {
+		return api.Rollout{}, false, err
+	}
+	r, created, err := s.roll.Create(ctx, spec, p.Name, idempotencyKey)
+	return r, created, s.problem(ctx, err)
+}
+
+// Plan previews a rollout.
+func (s *Service) Plan(ctx context.Context, spec api.RolloutSpec) (api.Plan, error) {
+	if _, err := need(ctx, api.RoleViewer); err != nil {
+		return api.Plan{}, err
+	}
+	var v invalid
+	if err := s.checkRollout(ctx, &v, spec); err != nil {
+		return api.Plan{}, err
+	}
+	plan, err := s.roll.Plan(spec)
+	return plan, s.problem(ctx, err)
+}
+
+func (s *Service) checkRollout(ctx context.Context, v *invalid, spec api.RolloutSpec) error {
+	boundText(v, "name", spec.Name, 256)
+	boundText(v, "reason", spec.Reason, maxReason)
+	if checkDigest(spec.Bundle) != nil {
+		v.add("bundle", fmt.Sprintf("%q: want the SHA-256 of an uploaded bundle, 64 hexadecimal digits", spec.Bundle))
+	}
+	if spec.Group == "" && spec.Selector == "" && len(spec.Nodes) == 0 {
+		v.add("group", "name a group, a selector or nodes: a rollout to everything must say so by its selector or groups")
+	}
+	if spec.MaxFailures < 0 {
+		v.add("max_failures", "must not be below 0")
+	}
+	parseSelector(v, spec.Selector)
+	if err := v.err(); err != nil {
+		return err
+	}
+	if spec.Group != "" {
+		if st, found := s.store.View(spec.Group); !found || !st.Exists() {
+			return s.unknownGroup(spec.Group)
+		}
+	}
+	if _, err := s.db.Bundle(ctx, spec.Bundle); err != nil {
+		if errors.Is(err, etcdstore.ErrNotFound) {
+			return &api.Error{
+				Kind: api.Invalid, Detail: fmt.Sprintf("bundle: there is no bundle %s here: upload it first", spec.Bundle),
+				Fields: []api.FieldError{{Path: "bundle", Detail: "is not stored here"}},
+			}
+		}
+		return s.problem(ctx, err)
+	}
+	return nil
+}
+
+// Rollouts lists the rollouts, newest first, without their nodes.
+func (s *Service) Rollouts(ctx context.Context) ([]api.Rollout, error) {
+	if _, err := need(ctx, api.RoleViewer); err != nil {
+		return nil, err
+	}
+	return append([]api.Rollout{}, s.roll.List()...), nil
+}
+
+// Rollout is one rollout with its nodes.
+func (s *Service) Rollout(ctx context.Context, id string) (api.Rollout, error) {
+	if _, err := need(ctx, api.RoleViewer); err != nil {
+		return api.Rollout{}, err
+	}
+	r, found := s.roll.Get(id)
+	if !found {
+		return api.Rollout{}, api.Errorf(api.NotFound, "there is no rollout %q", id)
+	}
+	return r, nil
+}
+
+// RolloutAction is pause, resume, halt, abort or retry.
+func (s *Service) RolloutAction(ctx context.Context, id, action string, req api.RolloutActionRequest) (api.Rollout, error) {
+	p, err := need(ctx, api.RoleDeployer)
+	if err != nil {
+		return api.Rollout{}, err
+	}
+	var v invalid
+	if !slices.Contains(actions, action) {
+		v.add("action", fmt.Sprintf("%q: want one of %v", action, actions))
+	}
+	boundText(&v, "reason", req.Reason, maxReason)
+	if err := v.err(); err != nil {
+		return api.Rollout{}, err
+	}
+	r, err := s.roll.Act(ctx, id, action, p.Name, req.Reason)
+	return r, s.problem(ctx, err)
+}
+
+// ownNode is the node that the one who asks is bound to.
+func ownNode(ctx context.Context) string { return auth.From(ctx).Node }

@@ -1,0 +1,168 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/coordinator/etcdstore"
+	"github.com/lockkeeper/lockkeeper/coordinator/fleet"
+	"github.com/lockkeeper/lockkeeper/semaphore"
+)
+
+// Rollouts is the rollout engine as the service uses it. Errors are
+// *api.Error, semaphore.ErrNoQuorum or the context's.
+type Rollouts interface {
+	Create(ctx context.Context, spec api.RolloutSpec, by, idempotencyKey string) (api.Rollout, bool, error)
+	// Act is pause, resume, halt, abort or retry.
+	Act(ctx context.Context, id, action, by, reason string) (api.Rollout, error)
+	Get(id string) (api.Rollout, bool) // with its nodes
+	List() []api.Rollout               // newest first, without their nodes
+	Plan(spec api.RolloutSpec) (api.Plan, error)
+	// WantedFor is what a node should come to now, nil for nothing.
+	WantedFor(node string) *api.Wanted
+	Changed() <-chan struct{}
+}
+
+// ClusterInfo is the coordinator's own member of the store.
+type ClusterInfo interface {
+	HasLeader() bool
+	Info() api.StoreInfo
+	Members() []api.Member
+	DiskFree() int64
+}
+
+// Config of a Service.
+type Config struct {
+	Store    semaphore.Store
+	Fleet    *fleet.Registry
+	Rollouts Rollouts
+	DB       *etcdstore.DB
+	Node     ClusterInfo
+	Logger   *slog.Logger
+	Version  string
+	// AutoCreateGroups makes a group that a node names, with 0 slots.
+	AutoCreateGroups bool
+	// StrictAddress refuses a FleetLock id that asks from a second address.
+	StrictAddress bool
+	Now           func() time.Time // nil: time.Now
+}
+
+// Service carries the requests of all doors out.
+type Service struct {
+	cfg    Config
+	store  semaphore.Store
+	fleet  *fleet.Registry
+	roll   Rollouts
+	db     *etcdstore.DB
+	node   ClusterInfo
+	logger *slog.Logger
+	now    func() time.Time
+
+	view  viewCache
+	polls polls
+	peers peers
+
+	mu      sync.Mutex
+	changed chan struct{}
+
+	life   context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+}
+
+// New makes a Service. Nothing runs before Start.
+func New(cfg Config) *Service {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	s := &Service{
+		cfg: cfg, store: cfg.Store, fleet: cfg.Fleet, roll: cfg.Rollouts, db: cfg.DB, node: cfg.Node,
+		logger: cfg.Logger, now: cfg.Now, changed: make(chan struct{}),
+	}
+	s.polls.parked = map[string]*parked{}
+	s.peers.seen = map[string]contact{}
+	s.life, s.cancel = context.WithCancel(context.Background())
+	return s
+}
+
+// Start begins to follow what the service shows. Without it long polls are not
+// woken, and Changed never fires.
+func (s *Service) Start() { s.wg.Go(func() { s.monitorChanges(s.life) }) }
+
+// Stop ends every long poll and what Start began, and waits for the latter.
+func (s *Service) Stop() {
+	s.cancel()
+	s.wg.Wait()
+}
+
+// Bootstrap makes what a new cluster needs, and changes nothing in an old one:
+// its identity, and the group "default" with one slot.
+func (s *Service) Bootstrap(ctx context.Context) error {
+	id, created, err := s.db.Bootstrap(ctx)
+	if err != nil {
+		return fmt.Errorf("bootstrap the cluster: %w", err)
+	}
+	if created {
+		s.logger.Warn("made a new cluster; agents that knew another one will not believe it", "cluster", id.ID)
+	}
+	st, err := s.store.Read(ctx, defaultGroup)
+	if err != nil {
+		return fmt.Errorf("bootstrap the group %q: %w", defaultGroup, err)
+	}
+	if st.HeadRev != 0 {
+		return nil // it was there once; deleting it was somebody's wish
+	}
+	spec := semaphore.Spec{Slots: semaphore.Slots{N: 1}}
+	if _, err := s.store.Do(ctx, defaultGroup, semaphore.PutSpec{Spec: spec, By: "bootstrap"}); err != nil {
+		return fmt.Errorf("bootstrap the group %q: %w", defaultGroup, err)
+	}
+	return nil
+}
+
+// defaultGroup exists from the first start.
+const defaultGroup = "default"
+
+// ClusterID is the cluster's identity, empty before it was bootstrapped.
+func (s *Service) ClusterID() (id string, incarnation int64) {
+	i := s.db.Identity()
+	return i.ID, i.Incarnation
+}
+
+// Revision is the store's revision as this coordinator knows it.
+func (s *Service) Revision() int64 { return s.node.Info().Revision }
+
+// Stale reports whether there is no quorum, so that reads may be behind.
+func (s *Service) Stale() bool { return !s.node.HasLeader() }
+
+// Ready returns nil while the coordinator has quorum and knows its cluster.
+func (s *Service) Ready(context.Context) error {
+	if s.Stale() {
+		return noQuorum()
+	}
+	if id, _ := s.ClusterID(); id == "" {
+		return &api.Error{Kind: api.NoQuorum, Detail: "the cluster's identity is not loaded yet", RetryAfter: retryNoQuorum}
+	}
+	return nil
+}
+
+// Changed returns a channel that is closed at the next change of anything that
+// the service shows.
+func (s *Service) Changed() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changed
+}
+
+func (s *Service) bump() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
