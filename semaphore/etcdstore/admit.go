@@ -1,0 +1,159 @@
+package etcdstore
+
+import (
+	"errors"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/semaphore"
+)
+
+// lookAgain bounds how long the admission loop sleeps without an event: some
+// verdicts end by time alone.
+const lookAgain = 5 * time.Second
+
+func (g *group) wake() {
+	select {
+	case g.kick <- struct{}{}:
+	default:
+	}
+}
+
+// monitorQueue grants slots to this store's parked waiters, in order. It runs
+// while there are any. A slot that belongs to another coordinator's waiter and
+// stays free is taken after OvertakeAfter.
+func (s *Store) monitorQueue(g *group) {
+	var free time.Time // since when a slot could be taken by overtaking
+	for {
+		st, waits := s.queueState(g)
+		if !waits {
+			return
+		}
+		overtake := !free.IsZero() && time.Since(free) >= semaphore.OvertakeAfter
+		op := semaphore.Admit{Overtake: overtake}
+		sleep := lookAgain
+		switch d := semaphore.Decide(&st, op, s.cfg.Now()); {
+		case s.cfg.Floor() != nil || !s.cfg.HasLeader():
+			free, sleep = time.Time{}, semaphore.OvertakeAfter
+		case d.Writes():
+			free = time.Time{}
+			if _, err := s.do(s.ctx, g, op); err != nil {
+				if !errors.Is(err, semaphore.ErrNoQuorum) && s.ctx.Err() == nil {
+					s.log.Warn("a waiter could not be admitted", "group", g.name, "error", err)
+				}
+				sleep = semaphore.OvertakeAfter
+				break
+			}
+			continue
+		case overtake || !s.couldOvertake(&st):
+			free = time.Time{}
+		case free.IsZero():
+			free, sleep = time.Now(), semaphore.OvertakeAfter
+		default:
+			sleep = semaphore.OvertakeAfter - time.Since(free)
+		}
+		t := time.NewTimer(sleep)
+		select {
+		case <-g.kick:
+		case <-t.C:
+		case <-s.ctx.Done():
+		}
+		t.Stop()
+		if s.ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+func (s *Store) couldOvertake(st *semaphore.State) bool {
+	d := semaphore.Decide(st, semaphore.Admit{Overtake: true}, s.cfg.Now())
+	return d.Writes()
+}
+
+// queueState is the group's state, and whether a client of this store waits in
+// it. When none does, the loop has ended.
+func (s *Store) queueState(g *group) (semaphore.State, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, w := range g.waiters {
+		if len(w.calls) > 0 {
+			return s.stateLocked(g), true
+		}
+	}
+	g.loop = false
+	return semaphore.State{}, false
+}
+
+// deliver hands the holds that a decision gave to waiters to their clients.
+// s.mu is held.
+func (s *Store) deliver(g *group, d semaphore.Decision, rev int64, at time.Time) {
+	for _, h := range d.Granted {
+		w := g.waiters[h.Node]
+		delete(g.waiters, h.Node)
+		if w == nil || len(w.calls) == 0 {
+			// Its client left while the transaction was under way. An agent
+			// comes back for its hold or lets it expire; a FleetLock client
+			// knows of none.
+			if h.Via == semaphore.ViaFleetLock {
+				s.spawnLocked(func() { s.giveBack(g, h) })
+			}
+			continue
+		}
+		w.stopTimer()
+		hold := h
+		newest := w.calls[len(w.calls)-1]
+		newest.tell(result{final: true, answer: semaphore.Answer{
+			Hold: &hold, Created: true, Revision: rev, At: at,
+		}})
+		for _, c := range w.calls[:len(w.calls)-1] {
+			c.tell(result{})
+		}
+	}
+}
+
+// giveBack releases a hold that was made for a client which has gone.
+func (s *Store) giveBack(g *group, h semaphore.Hold) {
+	op := semaphore.Release{Node: h.Node, Via: h.Via, Instance: h.Instance, Fence: h.Fence}
+	for {
+		if _, err := s.do(s.ctx, g, op); err == nil {
+			return
+		}
+		if pause(s.ctx, time.Second) != nil {
+			return
+		}
+	}
+}
+
+// abandon sees to the unknown attempts of a FleetLock acquire that was
+// answered otherwise, or whose client has gone: a hold that they made is given
+// back, and one that they might still make is prevented by a new head.
+func (s *Store) abandon(g *group, op semaphore.Op, tried []attempt) {
+	if a, ok := op.(semaphore.Acquire); !ok || a.Via != semaphore.ViaFleetLock || len(tried) == 0 {
+		return
+	}
+	s.spawn(func() {
+		for !s.settle(g, tried) {
+			if pause(s.ctx, time.Second) != nil {
+				return
+			}
+		}
+	})
+}
+
+// settle reports whether the outcome of all attempts is known and dealt with.
+func (s *Store) settle(g *group, tried []attempt) bool {
+	if s.ready(s.ctx) != nil || s.take(s.ctx, g.turn) != nil {
+		return false
+	}
+	won, rev, err := s.seal(g, tried)
+	<-g.turn
+	if err != nil {
+		return false
+	}
+	if won == nil {
+		return true
+	}
+	if a := s.commit(g, won, rev); a.Created {
+		s.giveBack(g, *a.Hold)
+	}
+	return true
+}

@@ -1,0 +1,78 @@
+package etcdstore
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/lockkeeper/lockkeeper/semaphore"
+)
+
+type metrics struct {
+	txn       prometheus.Histogram
+	conflicts prometheus.Counter
+	grants    *prometheus.CounterVec
+	releases  *prometheus.CounterVec
+	denials   *prometheus.CounterVec
+	confirms  prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	m := &metrics{
+		txn: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "lockkeeper_store_txn_duration_seconds",
+			Help:    "Duration of a transaction of the store, from its start to its answer.",
+			Buckets: prometheus.ExponentialBuckets(0.0002, 2, 15),
+		}),
+		conflicts: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "lockkeeper_store_conflicts_total",
+			Help: "Transactions that lost their comparison and were decided again.",
+		}),
+		grants: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "lockkeeper_grants_total",
+			Help: "Slots granted by this coordinator, by door.",
+		}, []string{"via"}),
+		releases: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "lockkeeper_releases_total",
+			Help: "Slots returned, freed or expired through this coordinator, by door of the hold.",
+		}, []string{"via"}),
+		denials: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "lockkeeper_denials_total",
+			Help: "Acquires and confirms that were refused, by reason.",
+		}, []string{"reason"}),
+		confirms: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "lockkeeper_confirms_total",
+			Help: "First confirms of a hold.",
+		}),
+	}
+	if reg != nil {
+		reg.MustRegister(m.txn, m.conflicts, m.grants, m.releases, m.denials, m.confirms)
+	}
+	return m
+}
+
+// committed counts what a decision that committed did to st.
+func (m *metrics) committed(st *semaphore.State, d semaphore.Decision) {
+	for _, e := range d.Events {
+		if e.Kind == "hold.confirmed" {
+			m.confirms.Inc()
+		}
+	}
+	for _, c := range d.Changes {
+		switch {
+		case c.DeleteHold != "":
+			m.releases.WithLabelValues(string(st.Holds[c.DeleteHold].Via)).Inc()
+		case c.Hold != nil:
+			if _, held := st.Holds[c.Hold.Node]; !held {
+				m.grants.WithLabelValues(string(c.Hold.Via)).Inc()
+			}
+		}
+	}
+}
+
+func (m *metrics) answered(op semaphore.Op, a semaphore.Answer) {
+	switch op.(type) {
+	case semaphore.Acquire, semaphore.Confirm:
+		if a.Kind != semaphore.OK {
+			m.denials.WithLabelValues(string(a.Kind)).Inc()
+		}
+	}
+}

@@ -1,0 +1,284 @@
+package etcdstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/lockkeeper/lockkeeper/semaphore"
+)
+
+// keepPlace makes sure that the node has a place in the queue which this store
+// keeps. A place that another coordinator kept is taken over with its ticket.
+func (s *Store) keepPlace(ctx context.Context, g *group, op semaphore.Acquire) error {
+	key := s.keys.node(g.name, queueKeys, op.Node)
+	for {
+		if err := s.ready(ctx); err != nil {
+			return err
+		}
+		w, p, queued, mine := s.placeOf(g, op)
+		if mine {
+			return nil
+		}
+		if err := s.cfg.Floor(); err != nil {
+			return err
+		}
+		lease, err := s.lease(ctx)
+		if err != nil {
+			if err := s.rest(ctx, classify(err)); err != nil {
+				return err
+			}
+			continue
+		}
+		value, err := semaphore.EncodeWaiter(w)
+		if err != nil {
+			return err
+		}
+		err = s.swapPlace(ctx, g, op.Node, p, queued, clientv3.OpPut(key, string(value), clientv3.WithLease(lease)), value, lease)
+		if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+			s.loseLease(lease)
+			continue
+		}
+		if err == nil {
+			return nil
+		}
+		if err := s.rest(ctx, err); err != nil {
+			return err
+		}
+	}
+}
+
+// placeOf is the waiter as its key should say, and what the key is known to
+// be. mine: nothing is to be written.
+func (s *Store) placeOf(g *group, op semaphore.Acquire) (w semaphore.Waiter, p place, queued, mine bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	own := g.waiters[op.Node]
+	if own == nil {
+		own = &waiter{node: op.Node, asked: time.Now()}
+		g.waiters[op.Node] = own
+	}
+	own.via = op.Via
+	own.stopTimer()
+	w = semaphore.Waiter{V: semaphore.SchemaVersion, Node: op.Node, Since: s.cfg.Now().UTC()}
+	p, queued = g.places[op.Node]
+	if queued {
+		w = g.queue[g.index(op.Node)]
+		mine = s.leases.owns(p.lease) && w.Via == op.Via && w.Instance == op.Instance
+	}
+	w.Via, w.Instance, w.Reason = op.Via, op.Instance, op.Reason
+	return w, p, queued, mine
+}
+
+// swapPlace runs one operation on the key of a waiter, if the key is as known,
+// and takes over what became of it. errLost: it was not as known.
+func (s *Store) swapPlace(ctx context.Context, g *group, node string, p place, queued bool, op clientv3.Op, value []byte, lease clientv3.LeaseID) error {
+	key := s.keys.node(g.name, queueKeys, node)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), attemptTimeout)
+	defer cancel()
+	rev := int64(0)
+	if queued {
+		rev = p.rev
+	}
+	resp, err := s.cfg.Client.Txn(ctx).If(unchanged(key, rev)).Then(op).Else(clientv3.OpGet(key)).Commit()
+	if err != nil {
+		if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+			return err
+		}
+		return classify(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := resp.Header.Revision
+	switch {
+	case !resp.Succeeded:
+		if kvs := resp.Responses[0].GetResponseRange().GetKvs(); len(kvs) > 0 {
+			s.putWaiter(g, node, kvs[0])
+		} else if s.removeWaiter(g, node, at) {
+			g.lostPlace(node)
+		}
+		return errLost
+	case op.IsDelete():
+		if s.removeWaiter(g, node, at) {
+			g.lostPlace(node)
+		}
+	default:
+		ticket := at
+		if i := g.index(node); queued && i >= 0 {
+			ticket = g.queue[i].CreateRevision
+		}
+		s.putWaiter(g, node, &mvccpb.KeyValue{
+			Key: []byte(key), Value: value, CreateRevision: ticket, ModRevision: at, Lease: int64(lease),
+		})
+	}
+	s.wakeLocked()
+	return nil
+}
+
+// deletePlace deletes the key of a waiter, unless it changed meanwhile.
+func (s *Store) deletePlace(g *group, node string, p place) {
+	key := s.keys.node(g.name, queueKeys, node)
+	for {
+		if s.ready(s.ctx) == nil {
+			err := s.swapPlace(s.ctx, g, node, p, true, clientv3.OpDelete(key), nil, 0)
+			if err == nil || errors.Is(err, errLost) {
+				return
+			}
+		}
+		if pause(s.ctx, time.Second) != nil {
+			return
+		}
+	}
+}
+
+// Leave implements semaphore.Store. A call that is parked for the node is
+// answered with its refusal.
+func (s *Store) Leave(ctx context.Context, name, node string) error {
+	if semaphore.ValidGroup(name) != nil {
+		return nil
+	}
+	g := s.enter(name)
+	defer s.exit(g)
+	key := s.keys.node(g.name, queueKeys, node)
+	for {
+		if err := s.ready(ctx); err != nil {
+			return err
+		}
+		attempt, cancel := context.WithTimeout(context.WithoutCancel(ctx), attemptTimeout)
+		resp, err := s.cfg.Client.Delete(attempt, key)
+		cancel()
+		if err == nil {
+			s.left(g, node, resp.Header.Revision)
+			return nil
+		}
+		if err := s.rest(ctx, classify(err)); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *Store) left(g *group, node string, rev int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.removeWaiter(g, node, rev)
+	if w := g.waiters[node]; w != nil {
+		w.stopTimer()
+		delete(g.waiters, node)
+		for _, c := range w.calls {
+			c.tell(result{final: true, answer: semaphore.Answer{
+				Kind: semaphore.Queued, Detail: "the node left the queue", Revision: rev, At: time.Now(),
+			}})
+		}
+	}
+	g.wake()
+	s.wakeLocked()
+}
+
+// SetPriority implements semaphore.Store.
+func (s *Store) SetPriority(ctx context.Context, name, node string, priority int, by string) error {
+	if semaphore.ValidGroup(name) != nil {
+		return semaphore.ErrNoWaiter
+	}
+	g := s.enter(name)
+	defer s.exit(g)
+	if err := s.take(ctx, g.turn); err != nil {
+		return err
+	}
+	defer func() { <-g.turn }()
+	for {
+		if err := s.ready(ctx); err != nil {
+			return err
+		}
+		err := s.setPriority(ctx, g, node, priority, by)
+		if !errors.Is(err, errLost) && !errors.As(err, new(unknown)) {
+			return err
+		}
+		if err := s.rest(ctx, err); err != nil {
+			return err
+		}
+		if errors.As(err, new(unknown)) {
+			if _, _, err := s.resolve(ctx, g, nil); s.rest(ctx, err) != nil {
+				return err
+			}
+		}
+	}
+}
+
+// setPriority is one attempt. The event makes it a change of the group.
+func (s *Store) setPriority(ctx context.Context, g *group, node string, priority int, by string) error {
+	if err := s.refreshPlace(ctx, g, node); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	st := s.stateLocked(g)
+	p, queued := g.places[node]
+	s.mu.Unlock()
+	switch {
+	case st.NewerSchema != "":
+		return fmt.Errorf("%s: %w", st.NewerSchema, semaphore.ErrNewerSchema)
+	case !queued || !st.Exists():
+		return semaphore.ErrNoWaiter
+	}
+	w := st.Queue[semaphore.Place(&st, node)-1]
+	if w.Priority == priority {
+		return nil
+	}
+	was := w.Priority
+	w.Priority = priority
+	d := semaphore.Decision{Head: st.Head}
+	d.Head.V = max(d.Head.V, semaphore.SchemaVersion)
+	d.Head.EventSeq++
+	d.Events = []semaphore.Event{{
+		V: semaphore.SchemaVersion, Scope: "group/" + g.name, Seq: d.Head.EventSeq, At: s.cfg.Now(),
+		Kind: "queue.priority", Actor: by, Group: g.name, Node: node,
+		Held: len(st.Holds), Slots: st.SlotCount(), Detail: fmt.Sprintf("priority %d to %d", was, priority),
+	}}
+	cmps, ops, err := s.writes(g, &st, d)
+	if err != nil {
+		return err
+	}
+	value, err := semaphore.EncodeWaiter(w)
+	if err != nil {
+		return err
+	}
+	key := s.keys.node(g.name, queueKeys, node)
+	cmps = append(cmps, unchanged(key, p.rev))
+	ops = append(ops, clientv3.OpPut(key, string(value), clientv3.WithIgnoreLease()))
+	now := &attempt{st: st, d: d}
+	_, rev, err := s.exchange(ctx, g, cmps, ops, now, semaphore.Decision{}, nil)
+	if err != nil {
+		return err
+	}
+	s.commit(g, now, rev)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.putWaiter(g, node, &mvccpb.KeyValue{
+		Key: []byte(key), Value: value, CreateRevision: w.CreateRevision, ModRevision: rev, Lease: p.lease,
+	})
+	g.wake()
+	return nil
+}
+
+// refreshPlace reads the key of a waiter.
+func (s *Store) refreshPlace(ctx context.Context, g *group, node string) error {
+	key := s.keys.node(g.name, queueKeys, node)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), attemptTimeout)
+	defer cancel()
+	resp, err := s.cfg.Client.Get(ctx, key)
+	if err != nil {
+		return classify(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(resp.Kvs) > 0 {
+		s.putWaiter(g, node, resp.Kvs[0])
+	} else if s.removeWaiter(g, node, resp.Header.Revision) {
+		g.lostPlace(node)
+	}
+	return nil
+}

@@ -1,0 +1,299 @@
+package etcdstore
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/lockkeeper/lockkeeper/semaphore"
+)
+
+// attemptTimeout bounds one transaction: a proposal that is lost with its
+// leader is never answered.
+const attemptTimeout = 2 * time.Second
+
+// retryPause is between two attempts when etcd fails at once.
+const retryPause = 50 * time.Millisecond
+
+// Config of a Store.
+type Config struct {
+	Client *clientv3.Client
+	Prefix string // default "/lockkeeper/"
+	// HasLeader: without a leader the Store refuses at once. Default: always.
+	HasLeader  func() bool
+	Logger     *slog.Logger          // default: none
+	Registerer prometheus.Registerer // default: metrics are not registered
+	Now        func() time.Time      // default time.Now; only what is shown and windows depend on it
+	// Floor returns ErrDiskLow when there is too little space for grants,
+	// waiters and new members. nil: never.
+	Floor func() error
+	// WriteFloor is the same for every other write. nil: never.
+	WriteFloor func() error
+	// PlaceTime is how long the place of a waiter whose client is gone is kept
+	// at least. Default 30 s.
+	PlaceTime time.Duration
+	// LeaseTTL is how long places outlive this process. Default 30 s.
+	LeaseTTL time.Duration
+}
+
+// Store implements semaphore.Store on etcd.
+type Store struct {
+	cfg     Config
+	keys    keys
+	log     *slog.Logger
+	metrics *metrics
+
+	mu        sync.RWMutex
+	rev       int64 // of the watch
+	groups    map[string]*group
+	freeze    *semaphore.Freeze
+	freezeRev int64  // ModRevision of the freeze key, 0 without one
+	freezeAt  int64  // revision at which it is known
+	freezeNew bool   // the freeze key's value is of a newer schema
+	leases    leases // of this store's waiters
+
+	changed chan struct{} // closed at the next change
+
+	freezing chan struct{} // held by the one who changes the freeze
+
+	ctx     context.Context // ends with Stop
+	cancel  context.CancelFunc
+	stopped bool // guarded by mu
+	loops   sync.WaitGroup
+}
+
+var _ semaphore.Store = (*Store)(nil)
+
+// New makes a Store. Nothing runs before Start.
+func New(cfg Config) *Store {
+	if cfg.Prefix == "" {
+		cfg.Prefix = "/lockkeeper/"
+	}
+	if cfg.HasLeader == nil {
+		cfg.HasLeader = func() bool { return true }
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	none := func() error { return nil }
+	if cfg.Floor == nil {
+		cfg.Floor = none
+	}
+	if cfg.WriteFloor == nil {
+		cfg.WriteFloor = none
+	}
+	if cfg.PlaceTime <= 0 {
+		cfg.PlaceTime = 30 * time.Second
+	}
+	if cfg.LeaseTTL <= 0 {
+		cfg.LeaseTTL = 30 * time.Second
+	}
+	s := &Store{
+		cfg:      cfg,
+		keys:     keys{cfg.Prefix},
+		log:      cfg.Logger,
+		metrics:  newMetrics(cfg.Registerer),
+		groups:   map[string]*group{},
+		changed:  make(chan struct{}),
+		freezing: make(chan struct{}, 1),
+	}
+	s.leases.own = map[clientv3.LeaseID]bool{}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s
+}
+
+// Start reads the groups and follows them until Stop. ctx bounds the first
+// read. It returns ErrNoQuorum when there is nobody to read from.
+func (s *Store) Start(ctx context.Context) error {
+	rev, err := s.load(ctx)
+	for err != nil {
+		if !s.cfg.HasLeader() || ctx.Err() != nil {
+			return fmt.Errorf("%w: %w", semaphore.ErrNoQuorum, err)
+		}
+		if pause(ctx, retryPause) != nil {
+			continue
+		}
+		rev, err = s.load(ctx)
+	}
+	s.spawn(func() { s.monitorWatch(rev) })
+	return nil
+}
+
+// Stop ends the watch and all that waits. Places in the queue stay for as long
+// as their lease: clients that go to another coordinator keep them.
+func (s *Store) Stop() {
+	s.mu.Lock()
+	s.stopped = true
+	for _, g := range s.groups {
+		for _, w := range g.waiters {
+			w.stopTimer()
+		}
+	}
+	s.mu.Unlock()
+	s.cancel()
+	s.loops.Wait()
+}
+
+// spawn runs f in a goroutine that Stop waits for; after Stop it does nothing.
+func (s *Store) spawn(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.spawnLocked(f)
+}
+
+func (s *Store) spawnLocked(f func()) {
+	if !s.stopped {
+		s.loops.Go(f)
+	}
+}
+
+// Do implements semaphore.Store.
+func (s *Store) Do(ctx context.Context, name string, op semaphore.Op) (semaphore.Answer, error) {
+	if err := semaphore.ValidGroup(name); err != nil {
+		return semaphore.Answer{Kind: semaphore.Invalid, Detail: err.Error()}, nil
+	}
+	g := s.enter(name)
+	defer s.exit(g)
+	answer, err := s.do(ctx, g, op)
+	if err == nil {
+		s.metrics.answered(op, answer)
+	}
+	return answer, err
+}
+
+// do is Do on a group that was entered. One transaction of a group is in
+// flight at a time.
+func (s *Store) do(ctx context.Context, g *group, op semaphore.Op) (semaphore.Answer, error) {
+	if err := s.ready(ctx); err != nil {
+		return semaphore.Answer{}, err
+	}
+	if err := s.take(ctx, g.turn); err != nil {
+		return semaphore.Answer{}, err
+	}
+	defer func() { <-g.turn }()
+	return s.transact(ctx, g, op)
+}
+
+// ready says why nothing can be asked of etcd now.
+func (s *Store) ready(ctx context.Context) error {
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case s.ctx.Err() != nil:
+		return fmt.Errorf("%w: the store has stopped", semaphore.ErrNoQuorum)
+	case !s.cfg.HasLeader():
+		return fmt.Errorf("%w: there is no leader", semaphore.ErrNoQuorum)
+	}
+	return nil
+}
+
+// take takes a lock that can be waited for.
+func (s *Store) take(ctx context.Context, lock chan struct{}) error {
+	select {
+	case lock <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.ctx.Done():
+		return s.ready(context.Background())
+	}
+}
+
+// Read implements semaphore.Store. The queue in it is that of the watch, and
+// may be behind the rest by a moment.
+func (s *Store) Read(ctx context.Context, name string) (semaphore.State, error) {
+	if err := semaphore.ValidGroup(name); err != nil {
+		return semaphore.State{Group: name}, nil
+	}
+	g := s.enter(name)
+	defer s.exit(g)
+	for {
+		if err := s.ready(ctx); err != nil {
+			return semaphore.State{}, err
+		}
+		st := s.state(g)
+		_, _, err := s.verify(ctx, g, &st, nil)
+		if err == nil {
+			return st, nil
+		}
+		if err := s.rest(ctx, err); err != nil {
+			return semaphore.State{}, err
+		}
+	}
+}
+
+// View implements semaphore.Store.
+func (s *Store) View(name string) (semaphore.State, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := s.groups[name]
+	if g == nil {
+		return semaphore.State{Group: name}, false
+	}
+	st := s.stateLocked(g)
+	return st, st.Exists()
+}
+
+// Groups implements semaphore.Store.
+func (s *Store) Groups() []string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	names := make([]string, 0, len(s.groups))
+	for name, g := range s.groups {
+		if g.headRev != 0 && !g.head.Deleted {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// FleetFreeze implements semaphore.Store.
+func (s *Store) FleetFreeze() *semaphore.Freeze {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.freezeCopy()
+}
+
+func (s *Store) freezeCopy() *semaphore.Freeze {
+	if s.freeze == nil {
+		return nil
+	}
+	f := *s.freeze
+	f.Extra = maps.Clone(f.Extra)
+	return &f
+}
+
+// Changed implements semaphore.Store.
+func (s *Store) Changed() <-chan struct{} {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.changed
+}
+
+// wakeLocked closes Changed. s.mu is held.
+func (s *Store) wakeLocked() {
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,281 @@
+package etcdstore
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/semaphore"
+)
+
+// maxPlaceTime bounds how long a FleetLock place is kept between two polls.
+const maxPlaceTime = 15 * time.Minute
+
+// waiter is a place in the queue that this store keeps, with or without a
+// client that waits. Guarded by the Store's mu.
+type waiter struct {
+	node     string
+	via      semaphore.Via
+	calls    []*call       // parked; the newest last
+	timer    *time.Timer   // gives up the place while there is no call
+	asked    time.Time     // when the client asked last
+	interval time.Duration // between its last two requests
+}
+
+// call is one parked Acquire.
+type call struct {
+	op     semaphore.Acquire
+	result chan result // of one: the last thing it was told
+}
+
+// result ends the parking: with an answer, or to look again.
+type result struct {
+	answer semaphore.Answer
+	final  bool
+}
+
+// tell hands a result to a call. An answer is never replaced by a look.
+func (c *call) tell(r result) {
+	for {
+		select {
+		case c.result <- r:
+			return
+		default:
+		}
+		select {
+		case old := <-c.result:
+			if old.final {
+				r = old
+			}
+		default:
+		}
+	}
+}
+
+func (w *waiter) wakeAll() {
+	for _, c := range w.calls {
+		c.tell(result{})
+	}
+}
+
+func (w *waiter) stopTimer() {
+	if w.timer != nil {
+		w.timer.Stop()
+		w.timer = nil
+	}
+}
+
+// Acquire implements semaphore.Store.
+func (s *Store) Acquire(ctx context.Context, name string, op semaphore.Acquire, wait time.Duration) (semaphore.Answer, error) {
+	if err := semaphore.ValidGroup(name); err != nil {
+		return semaphore.Answer{Kind: semaphore.Invalid, Detail: err.Error()}, nil
+	}
+	g := s.enter(name)
+	defer s.exit(g)
+	s.arrive(g, op.Node)
+	answer, err := s.acquire(ctx, g, op, wait)
+	if err == nil {
+		s.metrics.answered(op, answer)
+	}
+	return answer, err
+}
+
+func (s *Store) acquire(ctx context.Context, g *group, op semaphore.Acquire, wait time.Duration) (semaphore.Answer, error) {
+	over := time.NewTimer(max(wait, 0))
+	defer over.Stop()
+	c := &call{op: op, result: make(chan result, 1)}
+	for {
+		answer, err := s.do(ctx, g, op)
+		if err != nil || !answer.Kind.Passes() || op.Via == semaphore.ViaAgent && wait <= 0 {
+			s.leaveOff(g, op.Node, err == nil && answer.Kind == semaphore.OK)
+			return answer, err
+		}
+		if err := s.keepPlace(ctx, g, op); err != nil {
+			s.leaveOff(g, op.Node, false)
+			return semaphore.Answer{}, err
+		}
+		if wait <= 0 {
+			s.leaveOff(g, op.Node, false)
+			return s.placed(g, op.Node, answer), nil
+		}
+		if !s.park(g, c) {
+			continue
+		}
+		select {
+		case r := <-c.result:
+			s.unpark(g, c)
+			if r.final {
+				return r.answer, nil
+			}
+		case <-over.C:
+			// A last look, made while it still stands in the queue.
+			answer, err := s.do(ctx, g, op)
+			s.unpark(g, c)
+			if r := c.told(); r.final {
+				return r.answer, nil
+			}
+			s.leaveOff(g, op.Node, err == nil && answer.Kind == semaphore.OK)
+			return answer, err
+		case <-ctx.Done():
+			s.unpark(g, c)
+			if r := c.told(); r.final {
+				// Granted in the moment it left: the caller knows what to do.
+				return r.answer, nil
+			}
+			return answer, ctx.Err()
+		case <-s.ctx.Done():
+			s.unpark(g, c)
+			if r := c.told(); r.final {
+				return r.answer, nil
+			}
+			return answer, s.ready(context.Background())
+		}
+	}
+}
+
+// told is what the call was told and has not taken yet.
+func (c *call) told() result {
+	select {
+	case r := <-c.result:
+		return r
+	default:
+		return result{}
+	}
+}
+
+// placed is a refusal with the place in the queue as of now.
+func (s *Store) placed(g *group, node string, answer semaphore.Answer) semaphore.Answer {
+	st := s.state(g)
+	answer.Place = semaphore.Place(&st, node)
+	return answer
+}
+
+// arrive notes that the client of a known waiter asks again.
+func (s *Store) arrive(g *group, node string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if w := g.waiters[node]; w != nil {
+		now := time.Now()
+		w.interval, w.asked = now.Sub(w.asked), now
+		w.stopTimer()
+	}
+}
+
+// leaveOff ends a request that is not parked. A node that holds needs no place;
+// any other keeps the one that it has for a while.
+func (s *Store) leaveOff(g *group, node string, holds bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := g.waiters[node]
+	if w == nil || len(w.calls) > 0 {
+		return
+	}
+	if holds {
+		s.giveUp(g, w)
+		return
+	}
+	s.startTimer(g, w)
+}
+
+// park makes the call one that is granted when its turn comes. It reports
+// false when there is a reason to look again at once.
+func (s *Store) park(g *group, c *call) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.stateLocked(g)
+	if d := semaphore.Decide(&st, c.op, s.cfg.Now()); !d.Answer.Kind.Passes() {
+		return false
+	}
+	w := g.waiters[c.op.Node]
+	if w == nil || g.index(c.op.Node) < 0 {
+		return false // its place was lost meanwhile
+	}
+	w.stopTimer()
+	w.calls = append(w.calls, c)
+	s.remark(g, w.node)
+	if !g.loop {
+		g.loop = true
+		s.spawnLocked(func() { s.monitorQueue(g) })
+	}
+	g.wake()
+	return true
+}
+
+func (s *Store) unpark(g *group, c *call) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := g.waiters[c.op.Node]
+	if w == nil {
+		return
+	}
+	w.calls = slices.DeleteFunc(w.calls, func(other *call) bool { return other == c })
+	if len(w.calls) == 0 {
+		s.startTimer(g, w)
+	}
+	s.remark(g, w.node)
+	g.wake() // who stands behind an absent one may go
+}
+
+// startTimer keeps the place of a client that is gone for as long as it may be
+// expected back. s.mu is held.
+func (s *Store) startTimer(g *group, w *waiter) {
+	w.stopTimer()
+	keep := s.cfg.PlaceTime
+	if w.via == semaphore.ViaFleetLock {
+		keep = min(max(keep, w.interval*5/2), maxPlaceTime)
+	}
+	if s.stopped {
+		return
+	}
+	var t *time.Timer
+	t = time.AfterFunc(keep, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if w.timer == t && g.waiters[w.node] == w && len(w.calls) == 0 {
+			s.giveUp(g, w)
+		}
+	})
+	w.timer = t
+}
+
+// giveUp forgets a waiter and deletes its key, if that is still this store's.
+// s.mu is held.
+func (s *Store) giveUp(g *group, w *waiter) {
+	w.stopTimer()
+	delete(g.waiters, w.node)
+	if p, queued := g.places[w.node]; queued && s.leases.owns(p.lease) {
+		s.spawnLocked(func() { s.deletePlace(g, w.node, p) })
+	}
+}
+
+// concern wakes the waiters that a change of one key may have given another
+// answer than a slot. s.mu is held.
+func (g *group) concern(t table, node string, deleted bool) {
+	switch {
+	case t == queueKeys && deleted:
+		g.lostPlace(node)
+	case t == holdKeys && !deleted, t == memberKeys:
+		if w := g.waiters[node]; w != nil {
+			w.wakeAll()
+		}
+	case t == specKey && deleted, len(g.newer) > 0:
+		for _, w := range g.waiters {
+			w.wakeAll()
+		}
+	}
+}
+
+// lostPlace: the key of a waiter is gone. Whoever waits looks again, and finds
+// a hold or takes a new place. s.mu is held.
+func (g *group) lostPlace(node string) {
+	w := g.waiters[node]
+	if w == nil {
+		return
+	}
+	if len(w.calls) == 0 {
+		w.stopTimer()
+		delete(g.waiters, node)
+		return
+	}
+	w.wakeAll()
+}

@@ -1,0 +1,207 @@
+package etcdstore
+
+import (
+	"context"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/lockkeeper/lockkeeper/semaphore"
+)
+
+// load reads everything under the watched range at one revision.
+func (s *Store) load(ctx context.Context) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*attemptTimeout)
+	defer cancel()
+	from, end := s.keys.watched()
+	resp, err := s.cfg.Client.Get(ctx, from, clientv3.WithRange(end))
+	if err != nil {
+		return 0, err
+	}
+	rev := resp.Header.Revision
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	byGroup := map[string][]*mvccpb.KeyValue{}
+	var freeze *mvccpb.KeyValue
+	for _, kv := range resp.Kvs {
+		if string(kv.Key) == s.keys.freeze() {
+			freeze = kv
+		} else if name, _, _, ok := s.keys.parse(string(kv.Key)); ok {
+			byGroup[name] = append(byGroup[name], kv)
+		}
+	}
+	s.setFreeze(freeze, rev)
+	for name := range byGroup {
+		s.groupLocked(name)
+	}
+	for name, g := range s.groups {
+		s.replaceCore(g, byGroup[name], rev)
+		s.replaceQueue(g, byGroup[name], rev)
+		g.wake()
+	}
+	s.rev = max(s.rev, rev)
+	s.wakeLocked()
+	return rev, nil
+}
+
+// replaceCore takes over head, spec, holds and members as of rev.
+func (s *Store) replaceCore(g *group, kvs []*mvccpb.KeyValue, rev int64) {
+	if rev <= g.rev {
+		return
+	}
+	g.rev = 0
+	g.head, g.headRev, g.spec, g.specRev = semaphore.Head{}, 0, semaphore.Spec{}, 0
+	g.holds, g.members, g.newer = map[string]semaphore.Hold{}, map[string]semaphore.Member{}, map[string]bool{}
+	for _, kv := range kvs {
+		_, t, node, ok := s.keys.parse(string(kv.Key))
+		if !ok || t == queueKeys {
+			continue
+		}
+		switch t { // in place: nobody has seen these maps yet
+		case holdKeys:
+			h, err := semaphore.DecodeHold(kv.Value)
+			h.Node = node
+			g.holds[node] = h
+			s.judge(g, string(kv.Key), err)
+		case memberKeys:
+			m, err := semaphore.DecodeMember(kv.Value)
+			m.Node = node
+			g.members[node] = m
+			s.judge(g, string(kv.Key), err)
+		default:
+			s.put(g, t, node, kv)
+		}
+	}
+	g.rev = rev
+	for node, w := range g.waiters {
+		if _, holds := g.holds[node]; holds {
+			w.wakeAll()
+		}
+	}
+}
+
+func (s *Store) replaceQueue(g *group, kvs []*mvccpb.KeyValue, rev int64) {
+	there := map[string]bool{}
+	for _, kv := range kvs {
+		if _, t, node, ok := s.keys.parse(string(kv.Key)); ok && t == queueKeys {
+			there[node] = true
+			s.putWaiter(g, node, kv)
+		}
+	}
+	for node := range g.places {
+		if !there[node] && s.removeWaiter(g, node, rev) {
+			g.lostPlace(node)
+		}
+	}
+}
+
+// setFreeze takes over the freeze key, nil when it is absent, as of rev.
+func (s *Store) setFreeze(kv *mvccpb.KeyValue, rev int64) {
+	if rev <= s.freezeAt {
+		return
+	}
+	s.freeze, s.freezeRev, s.freezeAt, s.freezeNew = nil, 0, rev, false
+	if kv == nil {
+		return
+	}
+	f, err := semaphore.DecodeFreeze(kv.Value)
+	if err != nil {
+		s.log.Error("the fleet-wide freeze cannot be read: groups only take releases", "error", err)
+	}
+	s.freeze, s.freezeRev, s.freezeNew = &f, kv.ModRevision, err != nil
+}
+
+// monitorWatch follows the watched range; when the watch is lost, it reads
+// everything anew.
+func (s *Store) monitorWatch(rev int64) {
+	for {
+		s.follow(rev)
+		for {
+			if s.ctx.Err() != nil {
+				return
+			}
+			var err error
+			if rev, err = s.load(s.ctx); err == nil {
+				break
+			}
+			s.log.Warn("the groups cannot be read", "error", err)
+			if pause(s.ctx, time.Second) != nil {
+				return
+			}
+		}
+	}
+}
+
+func (s *Store) follow(rev int64) {
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	from, end := s.keys.watched()
+	for resp := range s.cfg.Client.Watch(ctx, from, clientv3.WithRange(end), clientv3.WithRev(rev+1)) {
+		if err := resp.Err(); err != nil {
+			if s.ctx.Err() == nil {
+				s.log.Warn("the watch was lost, reading anew", "error", err)
+			}
+			return
+		}
+		s.apply(resp.Events, resp.Header.Revision)
+	}
+}
+
+// apply takes over the events of one answer of the watch, which never ends
+// inside a revision.
+func (s *Store) apply(events []*clientv3.Event, rev int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	touched := map[*group]int64{}
+	news := false
+	for _, e := range events {
+		key, at := string(e.Kv.Key), e.Kv.ModRevision
+		if key == s.keys.freeze() {
+			kv := e.Kv
+			if e.Type == clientv3.EventTypeDelete {
+				kv = nil
+			}
+			s.setFreeze(kv, at)
+			for _, g := range s.groups {
+				g.wake()
+			}
+			news = true
+			continue
+		}
+		name, t, node, ok := s.keys.parse(key)
+		if !ok {
+			continue
+		}
+		g := s.groupLocked(name)
+		var fresh bool
+		if e.Type == clientv3.EventTypeDelete {
+			fresh = s.remove(g, t, node, key, at)
+		} else {
+			fresh = s.put(g, t, node, e.Kv)
+		}
+		if t != queueKeys {
+			touched[g] = max(touched[g], at)
+		}
+		if fresh {
+			news = true
+			g.wake()
+			g.concern(t, node, e.Type == clientv3.EventTypeDelete)
+		}
+	}
+	for g, at := range touched {
+		g.rev = max(g.rev, at)
+	}
+	for _, g := range s.groups {
+		for node, at := range g.gone {
+			if at <= rev {
+				delete(g.gone, node)
+			}
+		}
+	}
+	s.rev = max(s.rev, rev)
+	if news {
+		s.wakeLocked()
+	}
+}
