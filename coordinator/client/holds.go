@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
@@ -46,7 +47,7 @@ func (c *Client) Confirm(ctx context.Context, group, node string, req api.Confir
 func (c *Client) Release(ctx context.Context, group, node string, fence int64, instance string) error {
 	_, err := c.do(ctx, call{
 		method: http.MethodDelete, path: holdPath(group, node),
-		query: values("fence", number(fence), "instance", instance),
+		query: values("fence", strconv.FormatInt(fence, 10), "instance", instance),
 	})
 	return err
 }

@@ -51,7 +51,10 @@ func (c *Client) RolloutAction(ctx context.Context, id, action string, req api.R
 // again when its outcome is unknown: look at Tokens then.
 func (c *Client) CreateToken(ctx context.Context, req api.TokenRequest) (api.TokenCreated, error) {
 	var out api.TokenCreated
-	_, err := c.do(ctx, call{method: http.MethodPost, path: []string{"tokens"}, in: req, out: &out, once: true})
+	_, err := c.do(ctx, call{
+		method: http.MethodPost, path: []string{"tokens"}, in: req, out: &out, once: true,
+		header: map[string]string{"Idempotency-Key": req.IdempotencyKey},
+	})
 	return out, err
 }
 

@@ -20,7 +20,8 @@ const (
 	bytesType  = "application/octet-stream"
 )
 
-type bundlePath struct {
+// BundlePath is the path of one bundle.
+type BundlePath struct {
 	Digest string `path:"sha256" pattern:"^[0-9a-f]{64}$" patternDescription:"the SHA-256 of the bundle, 64 hexadecimal digits in lower case"`
 }
 
@@ -53,7 +54,7 @@ func (s *service) bundles() {
 		bundles, err := s.Bundles(ctx)
 		return answer(api.BundleList{Bundles: some(bundles)}, err)
 	})
-	on(s, get("/bundles/{sha256}", "Get a bundle"), func(ctx context.Context, in *bundlePath) (*body[api.Bundle], error) {
+	on(s, get("/bundles/{sha256}", "Get a bundle"), func(ctx context.Context, in *BundlePath) (*body[api.Bundle], error) {
 		return answer(s.Bundle(ctx, in.Digest))
 	})
 	content := get("/bundles/{sha256}/content", "Download a bundle")
@@ -62,7 +63,7 @@ func (s *service) bundles() {
 		Content:     map[string]*huma.MediaType{bundleType: {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}},
 	}}
 	on(s, content, s.download)
-	on(s, del("/bundles/{sha256}", "Delete a bundle"), func(ctx context.Context, in *bundlePath) (*none, error) {
+	on(s, del("/bundles/{sha256}", "Delete a bundle"), func(ctx context.Context, in *BundlePath) (*none, error) {
 		return nil, s.DeleteBundle(ctx, in.Digest)
 	})
 }
@@ -72,7 +73,7 @@ type bundleAnswer struct {
 	Body   api.Bundle
 }
 
-func (s *service) download(ctx context.Context, in *bundlePath) (*huma.StreamResponse, error) {
+func (s *service) download(ctx context.Context, in *BundlePath) (*huma.StreamResponse, error) {
 	r, size, err := s.OpenBundle(ctx, in.Digest)
 	if err != nil {
 		return nil, err

@@ -151,7 +151,7 @@ func (f *fake) RolloutAction(_ context.Context, id, action string, req api.Rollo
 func (f *fake) CreateToken(_ context.Context, req api.TokenRequest) (api.TokenCreated, error) {
 	return api.TokenCreated{Token: api.Token{ID: "t1", Role: req.Role}, Secret: "lk_x"}, f.saw("CreateToken", req)
 }
-func (f *fake) Tokens(context.Context) ([]api.Token, error)     { return nil, f.saw("Tokens") }
+func (f *fake) Tokens(context.Context) ([]api.Token, error)    { return nil, f.saw("Tokens") }
 func (f *fake) DeleteToken(_ context.Context, id string) error { return f.saw("DeleteToken", id) }
 func (f *fake) Events(_ context.Context, q api.EventQuery) (api.EventList, error) {
 	return api.EventList{Events: []api.Event{{Revision: 5}}, Next: 5}, f.saw("Events", q)

@@ -7,7 +7,9 @@ import (
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 )
 
-type groupPath struct {
+// GroupPath is the path of one group. It is exported, as the other paths are,
+// because huma looks into embedded structs only then.
+type GroupPath struct {
 	Group string `path:"group" doc:"The group's name"`
 }
 
@@ -26,12 +28,12 @@ func (s *service) groups() {
 		groups, err := s.Groups(ctx)
 		return answer(api.GroupList{Groups: some(groups)}, err)
 	})
-	on(s, get("/groups/{group}", "Get a group"), func(ctx context.Context, in *groupPath) (*tagged[api.Group], error) {
+	on(s, get("/groups/{group}", "Get a group"), func(ctx context.Context, in *GroupPath) (*tagged[api.Group], error) {
 		g, err := s.Group(ctx, in.Group)
 		return tagGroup(g, err, false)
 	})
 	type putGroup struct {
-		groupPath
+		GroupPath
 		IfMatch string `header:"If-Match" doc:"A revision, or * to create only"`
 		Body    api.GroupSpec
 	}
@@ -44,7 +46,7 @@ func (s *service) groups() {
 		return tagGroup(g, err, match == "*")
 	})
 	type deleteGroup struct {
-		groupPath
+		GroupPath
 		IfMatch string `header:"If-Match" doc:"A revision"`
 	}
 	on(s, del("/groups/{group}", "Delete a group"), func(ctx context.Context, in *deleteGroup) (*none, error) {
@@ -69,14 +71,14 @@ func (s *service) freezes() {
 		return nil, s.Unfreeze(ctx, "", in.ID)
 	})
 	type freezeGroup struct {
-		groupPath
+		GroupPath
 		Body api.FreezeRequest
 	}
 	on(s, put("/groups/{group}/freeze", "Freeze a group"), func(ctx context.Context, in *freezeGroup) (*body[api.Freeze], error) {
 		return answer(s.Freeze(ctx, in.Group, in.Body))
 	})
 	type liftGroup struct {
-		groupPath
+		GroupPath
 		ID string `query:"id" required:"true" doc:"The freeze to lift"`
 	}
 	on(s, del("/groups/{group}/freeze", "Lift the freeze of a group"), func(ctx context.Context, in *liftGroup) (*none, error) {

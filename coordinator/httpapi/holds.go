@@ -6,7 +6,8 @@ import (
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 )
 
-type holdPath struct {
+// HoldPath is the path of the hold, or the place in the queue, of one node.
+type HoldPath struct {
 	Group string `path:"group" doc:"The group's name"`
 	Node  string `path:"node" doc:"The node's id, percent-encoded"`
 }
@@ -19,12 +20,12 @@ func (s *service) holds() {
 		holds, err := s.Holds(ctx, in.Group)
 		return answer(api.HoldList{Holds: some(holds)}, err)
 	})
-	on(s, get("/groups/{group}/holds", "List holds of a group"), func(ctx context.Context, in *groupPath) (*body[api.HoldList], error) {
+	on(s, get("/groups/{group}/holds", "List holds of a group"), func(ctx context.Context, in *GroupPath) (*body[api.HoldList], error) {
 		holds, err := s.Holds(ctx, in.Group)
 		return answer(api.HoldList{Holds: some(holds)}, err)
 	})
 	type acquire struct {
-		holdPath
+		HoldPath
 		Wait string `query:"wait" doc:"How long to wait in the queue, such as 30s; at most 5m"`
 		Body api.AcquireRequest
 	}
@@ -36,14 +37,14 @@ func (s *service) holds() {
 		return answer(s.Acquire(ctx, in.Group, in.Node, in.Body, wait))
 	})
 	type confirm struct {
-		holdPath
+		HoldPath
 		Body api.ConfirmRequest
 	}
 	on(s, post("/groups/{group}/holds/{node}/confirm", "Confirm a hold"), func(ctx context.Context, in *confirm) (*body[api.Hold], error) {
 		return answer(s.Confirm(ctx, in.Group, in.Node, in.Body))
 	})
 	type release struct {
-		holdPath
+		HoldPath
 		Fence    int64  `query:"fence" required:"true" doc:"The hold's fence"`
 		Instance string `query:"instance" doc:"The holder's instance"`
 	}
@@ -51,24 +52,24 @@ func (s *service) holds() {
 		return nil, s.Release(ctx, in.Group, in.Node, in.Fence, in.Instance)
 	})
 	type revoke struct {
-		holdPath
+		HoldPath
 		Body api.RevokeRequest
 	}
 	on(s, post("/groups/{group}/holds/{node}/revoke", "Revoke a hold"), func(ctx context.Context, in *revoke) (*body[api.Hold], error) {
 		return answer(s.Revoke(ctx, in.Group, in.Node, in.Body))
 	})
 	type force struct {
-		holdPath
+		HoldPath
 		Body api.ReleaseRequest
 	}
 	on(s, post("/groups/{group}/holds/{node}/release", "Release a hold of a host that is down"), func(ctx context.Context, in *force) (*none, error) {
 		return nil, s.ForceRelease(ctx, in.Group, in.Node, in.Body)
 	})
-	on(s, del("/groups/{group}/queue/{node}", "Leave the queue"), func(ctx context.Context, in *holdPath) (*none, error) {
+	on(s, del("/groups/{group}/queue/{node}", "Leave the queue"), func(ctx context.Context, in *HoldPath) (*none, error) {
 		return nil, s.LeaveQueue(ctx, in.Group, in.Node)
 	})
 	type priority struct {
-		holdPath
+		HoldPath
 		Body api.PriorityRequest
 	}
 	on(s, patch("/groups/{group}/queue/{node}", "Set a priority"), func(ctx context.Context, in *priority) (*none, error) {

@@ -7,7 +7,8 @@ import (
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 )
 
-type nodePath struct {
+// NodePath is the path of one node.
+type NodePath struct {
 	Node string `path:"node" doc:"The node's id, percent-encoded"`
 }
 
@@ -29,14 +30,14 @@ func (s *service) nodes() {
 		list.Nodes = some(list.Nodes)
 		return answer(list, err)
 	})
-	on(s, get("/nodes/{node}", "Get a node"), func(ctx context.Context, in *nodePath) (*tagged[api.Node], error) {
+	on(s, get("/nodes/{node}", "Get a node"), func(ctx context.Context, in *NodePath) (*tagged[api.Node], error) {
 		return tagNode(s.Node(ctx, in.Node))
 	})
-	on(s, get("/nodes/{node}/explain", "Explain a node"), func(ctx context.Context, in *nodePath) (*body[api.Verdict], error) {
+	on(s, get("/nodes/{node}/explain", "Explain a node"), func(ctx context.Context, in *NodePath) (*body[api.Verdict], error) {
 		return answer(s.ExplainNode(ctx, in.Node))
 	})
 	type patchNode struct {
-		nodePath
+		NodePath
 		IfMatch string `header:"If-Match" doc:"A revision"`
 		Body    api.NodePatch
 	}
@@ -47,11 +48,11 @@ func (s *service) nodes() {
 		}
 		return tagNode(s.PatchNode(ctx, in.Node, in.Body, match))
 	})
-	on(s, del("/nodes/{node}", "Forget a node"), func(ctx context.Context, in *nodePath) (*none, error) {
+	on(s, del("/nodes/{node}", "Forget a node"), func(ctx context.Context, in *NodePath) (*none, error) {
 		return nil, s.DeleteNode(ctx, in.Node)
 	})
 	type poll struct {
-		nodePath
+		NodePath
 		Body api.PollRequest
 	}
 	op := post("/nodes/{node}/poll", "Report and learn what is wanted")

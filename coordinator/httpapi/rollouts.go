@@ -7,7 +7,8 @@ import (
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 )
 
-type rolloutPath struct {
+// RolloutPath is the path of one rollout.
+type RolloutPath struct {
 	ID string `path:"id" doc:"The rollout's id"`
 }
 
@@ -24,7 +25,7 @@ func (s *service) rollouts() {
 		rollouts, err := s.Rollouts(ctx)
 		return answer(api.RolloutList{Rollouts: some(rollouts)}, err)
 	})
-	on(s, get("/rollouts/{id}", "Get a rollout"), func(ctx context.Context, in *rolloutPath) (*tagged[api.Rollout], error) {
+	on(s, get("/rollouts/{id}", "Get a rollout"), func(ctx context.Context, in *RolloutPath) (*tagged[api.Rollout], error) {
 		r, err := s.Rollout(ctx, in.ID)
 		return tagRollout(r, err, false)
 	})
@@ -41,7 +42,7 @@ func (s *service) rollouts() {
 		return answer(s.Plan(ctx, in.Body))
 	})
 	type act struct {
-		rolloutPath
+		RolloutPath
 		Action string `path:"action" enum:"pause,resume,halt,abort,retry"`
 		Body   *api.RolloutActionRequest
 	}
@@ -56,11 +57,20 @@ func (s *service) rollouts() {
 }
 
 func (s *service) tokens() {
-	type create struct{ Body api.TokenRequest }
+	type create struct {
+		Key  string `header:"Idempotency-Key" maxLength:"255" doc:"The same key with the same body makes one token; its secret is shown once"`
+		Body api.TokenRequest
+	}
 	op := post("/tokens", "Create a token")
 	op.DefaultStatus = http.StatusCreated
-	on(s, op, func(ctx context.Context, in *create) (*body[api.TokenCreated], error) {
-		return answer(s.CreateToken(ctx, in.Body))
+	on(s, op, func(ctx context.Context, in *create) (*tokenAnswer, error) {
+		in.Body.IdempotencyKey = in.Key
+		t, err := s.CreateToken(ctx, in.Body)
+		out := &tokenAnswer{Status: http.StatusCreated, Body: t}
+		if t.Secret == "" {
+			out.Status = http.StatusOK // made by the same request before, and shown then
+		}
+		return out, err
 	})
 	on(s, get("/tokens", "List tokens"), func(ctx context.Context, _ *noInput) (*body[api.TokenList], error) {
 		tokens, err := s.Tokens(ctx)
@@ -72,4 +82,9 @@ func (s *service) tokens() {
 	on(s, del("/tokens/{id}", "Delete a token"), func(ctx context.Context, in *token) (*none, error) {
 		return nil, s.DeleteToken(ctx, in.ID)
 	})
+}
+
+type tokenAnswer struct {
+	Status int
+	Body   api.TokenCreated
 }
