@@ -1,0 +1,23 @@
+// Package prometheus_test runs the checks of Prometheus itself over the files
+// in this folder.
+package prometheus_test
+
+import (
+	"os/exec"
+	"testing"
+)
+
+func TestPromtool_AcceptsTheFilesAndTheAlertsFireWhenTheyShould(t *testing.T) {
+	if _, err := exec.LookPath("promtool"); err != nil {
+		t.Skip("promtool is not installed")
+	}
+	for _, args := range [][]string{
+		{"check", "config", "prometheus.yml"},
+		{"check", "rules", "lockkeeper.rules.yml"},
+		{"test", "rules", "lockkeeper.rules.test.yml"},
+	} {
+		if out, err := exec.Command("promtool", args...).CombinedOutput(); err != nil {
+			t.Errorf("promtool %v: %v\n%s", args, err, out)
+		}
+	}
+}
