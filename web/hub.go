@@ -91,24 +91,32 @@ func (h *hub) join(name string) (t *topic, leave func()) {
 // monitor renders the topic at each change, until its last viewer has left.
 func (h *hub) monitor(ctx context.Context, name string, t *topic) {
 	defer close(t.done)
+	woken := false
 	for ctx.Err() == nil {
 		changed := h.changed() // taken before reading, so that no change is missed
 		fragments, err := h.render(ctx, name)
 		t.publish(fragments, err)
 		pause(ctx, renderGap, nil)
-		pause(ctx, renderEvery-renderGap, changed)
+		if woken {
+			// What was read may be a view made just before the change: look again.
+			woken = false
+			continue
+		}
+		woken = pause(ctx, renderEvery-renderGap, changed)
 	}
 }
 
-// pause ends after d, when wake is closed, or with ctx.
-func pause(ctx context.Context, d time.Duration, wake <-chan struct{}) {
+// pause ends after d, when wake is closed, or with ctx; it reports a wake.
+func pause(ctx context.Context, d time.Duration, wake <-chan struct{}) (woken bool) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 	case <-wake:
+		return true
 	case <-timer.C:
 	}
+	return false
 }
 
 // publish takes a rendering over; what is the same keeps its version.

@@ -93,24 +93,39 @@ func attentionLook(a api.Attention) look {
 	return l
 }
 
-// eventWords say what an event's kind means, behind the node's name.
+// eventWords say what an event's kind means, behind the name of the node or
+// rollout that it is about.
 var eventWords = map[string]look{
-	"hold.granted":    {"is-busy", "slots", "was given a slot"},
-	"hold.confirmed":  {"is-busy", "slots", "took its slot"},
-	"hold.released":   {"is-ok", "releasing", "returned its slot"},
-	"hold.expired":    {"is-warn", "waiting", "did not confirm its slot in time"},
-	"hold.revoked":    {"is-warn", "aborted", "had its slot revoked"},
-	"hold.freed":      {"is-warn", "releasing", "had its slot freed by name"},
-	"hold.refenced":   {"is-busy", "slots", "asked for its slot again"},
-	"hold.returned":   {"is-calm", "releasing", "went back to its place"},
-	"fleet.frozen":    {"is-warn", "frozen", "The fleet was frozen"},
-	"fleet.unfrozen":  {"is-ok", "frozen", "The fleet was unfrozen"},
-	"group.frozen":    {"is-warn", "frozen", "The group was frozen"},
-	"group.unfrozen":  {"is-ok", "frozen", "The group was unfrozen"},
-	"rollout.created": {"is-busy", "running", "Rollout started"},
-	"rollout.paused":  {"is-warn", "paused", "Rollout paused"},
-	"rollout.resumed": {"is-busy", "running", "Rollout resumed"},
-	"rollout.halted":  {"is-bad", "halted", "Rollout halted"},
+	"hold.granted":         {"is-busy", "slots", "was given a slot"},
+	"hold.confirmed":       {"is-busy", "slots", "took its slot"},
+	"hold.released":        {"is-ok", "releasing", "returned its slot"},
+	"hold.expired":         {"is-warn", "waiting", "did not confirm its slot in time"},
+	"hold.revoked":         {"is-warn", "aborted", "had its slot revoked"},
+	"hold.freed":           {"is-warn", "releasing", "had its slot freed by name"},
+	"hold.refenced":        {"is-busy", "slots", "asked for its slot again"},
+	"freeze.set":           {"is-warn", "frozen", "frozen"},
+	"freeze.lifted":        {"is-ok", "open", "unfrozen"},
+	"group.created":        {"is-calm", "plus", "group added"},
+	"group.changed":        {"is-calm", "user", "group changed"},
+	"group.deleted":        {"is-calm", "aborted", "group deleted"},
+	"node.joined":          {"is-calm", "plus", "joined"},
+	"node.changed":         {"is-calm", "user", "changed"},
+	"node.removed":         {"is-calm", "aborted", "was forgotten"},
+	"node.down":            {"is-lost", "unreachable", "counts as down"},
+	"node.up":              {"is-ok", "ok", "is up again"},
+	"node.duplicate":       {"is-warn", "copy", "has a doubled id"},
+	"rollout.created":      {"is-busy", "running", "started"},
+	"rollout.paused":       {"is-warn", "paused", "paused"},
+	"rollout.resumed":      {"is-busy", "running", "resumed"},
+	"rollout.retried":      {"is-busy", "running", "tries failed nodes again"},
+	"rollout.halted":       {"is-bad", "halted", "halted"},
+	"rollout.aborted":      {"is-calm", "aborted", "aborted"},
+	"rollout.failed":       {"is-bad", "failed", "failed"},
+	"rollout.succeeded":    {"is-ok", "ok", "succeeded"},
+	"rollout.node.failed":  {"is-bad", "failed", "failed"},
+	"rollout.node.updated": {"is-ok", "ok", "is updated"},
+	"token.created":        {"is-calm", "token", "token created"},
+	"token.deleted":        {"is-calm", "token", "token deleted"},
 }
 
 // eventLook shows a kind without an entry by its own words.
@@ -118,24 +133,12 @@ func eventLook(e api.Event) look {
 	if l, ok := eventWords[e.Kind]; ok {
 		return l
 	}
-	l := look{"is-calm", "idle", strings.NewReplacer(".", " ", "_", " ").Replace(e.Kind)}
-	noun, _, _ := strings.Cut(e.Kind, ".")
-	switch {
-	case strings.Contains(e.Kind, "fail") || strings.Contains(e.Kind, "halt"):
-		l.Class, l.Icon = "is-bad", "failed"
-	case noun == "hold":
-		l.Icon = "slots"
-	case noun == "rollout":
-		l.Icon = "running"
-	case strings.Contains(e.Kind, "freeze") || strings.Contains(e.Kind, "frozen"):
-		l.Class, l.Icon = "is-warn", "frozen"
-	case noun == "token":
-		l.Icon = "token"
-	case e.Actor != "":
-		l.Icon = "user"
-	}
-	return l
+	return look{"is-calm", "idle", strings.NewReplacer(".", " ", "_", " ").Replace(e.Kind)}
 }
+
+// eventCounts reports whether the event changed how many are out: then the
+// count is worth showing.
+func eventCounts(e api.Event) bool { return e.Slots > 0 && strings.HasPrefix(e.Kind, "hold.") }
 
 var funcs = template.FuncMap{
 	"num": func(n int) string { return number(int64(n)) }, "bytes": byteSize, "short": shortDigest, "asset": assetURL,
@@ -152,7 +155,7 @@ var funcs = template.FuncMap{
 	"node":      func(s api.NodeState) look { return known(nodeLooks, s) },
 	"rollout":   func(s api.RolloutState) look { return known(rolloutLooks, s) },
 	"inRollout": func(s string) look { return known(rolloutNodeLooks, s) },
-	"attention": attentionLook, "event": eventLook,
+	"attention": attentionLook, "event": eventLook, "eventCounts": eventCounts,
 	"track": newTrack, "title": rolloutTitle, "where": rolloutWhere,
 	"lockOf":    func(f Frame, g api.Group) lock { return newLock(g, f.Status.Stale, f.Now) },
 	"boatOf":    func(f Frame, h any) boat { return boatOf(h, f.Now) },
@@ -246,8 +249,8 @@ func ageText(d time.Duration) string {
 // fragment, and the browser writes the age.
 func ageTag(now, t time.Time) template.HTML { return timeTag(now, t, "data-age", "") }
 
-// lateTag is how long ago a deadline was.
-func lateTag(now, t time.Time) template.HTML { return timeTag(now, t, "data-age", "late ") }
+// lateTag is how much time a hold took beyond its deadline.
+func lateTag(now, t time.Time) template.HTML { return timeTag(now, t, "data-age", "+") }
 
 func timeTag(now, t time.Time, attr, before string) template.HTML {
 	if t.IsZero() {

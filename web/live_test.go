@@ -1,0 +1,248 @@
+package web_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/coordinator/auth"
+	"github.com/lockkeeper/lockkeeper/web"
+)
+
+// watcher reads a stream as a browser does.
+type watcher struct {
+	t      *testing.T
+	cancel context.CancelFunc
+	events chan streamEvent
+}
+
+type streamEvent struct{ kind, id, html string }
+
+// pipeWriter is the server's end of a stream that lives within the test.
+type pipeWriter struct {
+	header http.Header
+	out    chan string
+	ctx    context.Context
+}
+
+func (p *pipeWriter) Header() http.Header { return p.header }
+func (p *pipeWriter) WriteHeader(int)     {}
+func (p *pipeWriter) Flush()              {}
+func (p *pipeWriter) Write(b []byte) (int, error) {
+	select {
+	case p.out <- string(b):
+		return len(b), nil
+	case <-p.ctx.Done():
+		return 0, p.ctx.Err()
+	}
+}
+
+// watch opens the stream of a topic; the test reads its events.
+func watch(t *testing.T, h http.Handler, topic string) *watcher {
+	ctx, cancel := context.WithCancel(auth.With(t.Context(), auth.Local()))
+	w := &pipeWriter{header: http.Header{}, out: make(chan string), ctx: ctx}
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "/ui/stream?topic="+topic, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go h.ServeHTTP(w, r)
+	out := &watcher{t: t, cancel: cancel, events: make(chan streamEvent)}
+	go func() {
+		for {
+			select {
+			case text := <-w.out:
+				select {
+				case out.events <- parseEvent(text):
+				case <-ctx.Done():
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return out
+}
+
+func parseEvent(text string) streamEvent {
+	var ev streamEvent
+	lines := bufio.NewScanner(strings.NewReader(text))
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		if kind, ok := strings.CutPrefix(lines.Text(), "event: "); ok {
+			ev.kind = kind
+		}
+		if data, ok := strings.CutPrefix(lines.Text(), "data: "); ok && ev.kind == "fragment" {
+			var f struct{ ID, HTML string }
+			_ = json.Unmarshal([]byte(data), &f)
+			ev.id, ev.html = f.ID, f.HTML
+		}
+	}
+	return ev
+}
+
+// until reads events until the fragment holds the text, and lists the ids seen.
+func (w *watcher) until(id, holds string) (seen []string) {
+	w.t.Helper()
+	deadline := time.After(time.Minute)
+	for {
+		select {
+		case ev := <-w.events:
+			seen = append(seen, ev.id)
+			if ev.id == id && strings.Contains(ev.html, holds) {
+				return seen
+			}
+		case <-deadline:
+			w.t.Fatalf("no fragment %q with %q; saw %q", id, holds, seen)
+		}
+	}
+}
+
+// quiet fails on any fragment within d; beats may come.
+func (w *watcher) quiet(d time.Duration) {
+	w.t.Helper()
+	deadline := time.After(d)
+	for {
+		select {
+		case ev := <-w.events:
+			if ev.kind == "fragment" {
+				w.t.Fatalf("fragment %q was sent, although nothing changed:\n%s", ev.id, ev.html)
+			}
+		case <-deadline:
+			return
+		}
+	}
+}
+
+func hold(node string) api.Hold {
+	return api.Hold{Group: "web", Node: node, State: "confirmed", Fence: 1, Since: time.Now()}
+}
+
+func twoGroups() *stage {
+	b := newStage()
+	b.status.Groups = []api.Group{{Name: "web", Status: api.GroupStatus{Slots: 2, Free: 2}}, {Name: "db", Status: api.GroupStatus{Slots: 1, Free: 1}}}
+	return b
+}
+
+func TestStream_SendsOnlyWhatChanged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := twoGroups()
+		w := watch(t, web.New(b, web.Options{}), "overview")
+		w.until("lock-db", "db")
+		w.quiet(time.Hour / 12) // passing time alone sends nothing
+		b.set(func(b *stage) {
+			b.status.Groups[0].Holds = []api.Hold{hold("web-1")}
+			b.status.Groups[0].Status.Held = 1
+		})
+		seen := w.until("lock-web", "web-1")
+		for _, id := range seen {
+			if id != "lock-web" && id != "revision" && id != "" {
+				t.Errorf("fragment %q was sent too", id)
+			}
+		}
+		w.cancel()
+		synctest.Wait()
+	})
+}
+
+func TestStream_GroupsThatComeAndGoReplaceTheList(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := twoGroups()
+		w := watch(t, web.New(b, web.Options{}), "overview")
+		w.until("lock-db", "db")
+		b.set(func(b *stage) { b.status.Groups = append(b.status.Groups, api.Group{Name: "edge"}) })
+		w.until("locks", "edge")
+		w.cancel()
+		synctest.Wait()
+	})
+}
+
+func TestStream_ASlowReaderGetsTheNewestStateNotTheBacklog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := twoGroups()
+		w := watch(t, web.New(b, web.Options{}), "overview")
+		w.until("lock-db", "db")
+		for i := range 1000 { // while nobody reads
+			b.set(func(b *stage) { b.status.Sentence = "state " + string(rune('a'+i%26)) })
+			time.Sleep(100 * time.Millisecond)
+		}
+		b.set(func(b *stage) { b.status.Sentence = "the last state" })
+		time.Sleep(2 * time.Second)
+		if seen := w.until("headline", "the last state"); len(seen) > 20 {
+			t.Errorf("%d events before the newest state, want a few", len(seen))
+		}
+		w.cancel()
+		synctest.Wait()
+	})
+}
+
+func TestStream_ManyViewersShareOneRenderingAtMostTwiceASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := twoGroups()
+		h := web.New(b, web.Options{})
+		var all []*watcher
+		for range 50 {
+			w := watch(t, h, "overview")
+			w.until("lock-db", "db")
+			go func() {
+				for range w.events {
+				}
+			}()
+			all = append(all, w)
+		}
+		b.mu.Lock()
+		b.renders = 0
+		b.mu.Unlock()
+		for range 100 { // ten seconds of change
+			b.set(func(b *stage) { b.status.Figures.Nodes++ })
+			time.Sleep(100 * time.Millisecond)
+		}
+		b.mu.Lock()
+		renders := b.renders
+		b.mu.Unlock()
+		if renders < 10 || renders > 22 {
+			t.Errorf("%d renderings in 10 s for 50 viewers, want about 20", renders)
+		}
+		for _, w := range all {
+			w.cancel()
+		}
+		synctest.Wait()
+		for _, w := range all {
+			close(w.events)
+		}
+	})
+}
+
+func TestStream_RenderingEndsWithTheLastViewer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // synctest fails when a goroutine is left
+		b := twoGroups()
+		h := web.New(b, web.Options{})
+		first, second := watch(t, h, "overview"), watch(t, h, "overview")
+		first.until("lock-db", "db")
+		second.until("lock-db", "db")
+		first.cancel()
+		b.set(func(b *stage) { b.status.Sentence = "still here" })
+		second.until("headline", "still here")
+		second.cancel()
+		synctest.Wait()
+	})
+}
+
+func TestStream_LostQuorumReachesTheOpenPage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := twoGroups()
+		w := watch(t, web.New(b, web.Options{}), "overview")
+		w.until("lock-db", "db")
+		b.set(func(b *stage) { b.status.Stale = true })
+		w.until("banners", "No quorum")
+		w.until("lock-web", "Shut")
+		w.cancel()
+		synctest.Wait()
+	})
+}
