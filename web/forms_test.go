@@ -1,0 +1,221 @@
+package web_test
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/coordinator/auth"
+	"github.com/lockkeeper/lockkeeper/semaphore"
+)
+
+// post sends a form as a local administrator, without following a redirect.
+func post(t *testing.T, b *stage, target string, form url.Values) *http.Response {
+	t.Helper()
+	return ask(t, b, auth.Local(), http.MethodPost, target, form)
+}
+
+// redirected fails unless the form was accepted and leads to the page.
+func redirected(t *testing.T, r *http.Response, to string) {
+	t.Helper()
+	if r.StatusCode != http.StatusSeeOther || r.Header.Get("Location") != to {
+		t.Fatalf("answer %d to %q, want 303 to %q\n%s", r.StatusCode, r.Header.Get("Location"), to, text(t, r))
+	}
+}
+
+// refused fails unless the page shows each of the texts, with its status.
+func refused(t *testing.T, r *http.Response, status int, texts ...string) {
+	t.Helper()
+	body := text(t, r)
+	if r.StatusCode != status {
+		t.Errorf("status %d, want %d", r.StatusCode, status)
+	}
+	for _, want := range texts {
+		if !strings.Contains(body, want) {
+			t.Errorf("the page lacks %q:\n%s", want, body)
+		}
+	}
+}
+
+func oneHold(node string) *stage {
+	b := newStage()
+	b.status.Groups = []api.Group{{Name: "web", Status: api.GroupStatus{Slots: 1, Held: 1}, Holds: []api.Hold{{Group: "web", Node: node, Fence: 41, Since: time.Now()}}}}
+	return b
+}
+
+func TestFree_TakesTwoStepsEachWithFenceAndName(t *testing.T) {
+	for _, node := range []string{"web-014", "a/b c"} {
+		b := oneHold(node)
+		path := "/groups/web/holds/" + semaphore.EscapeID(node)
+		if body := show(t, b, path+"/free?fence=41"); !strings.Contains(body, "Step 1 of 2") || strings.Contains(body, "host_is_down") {
+			t.Fatalf("the first step is not offered alone:\n%s", body)
+		}
+		redirected(t, post(t, b, path+"/revoke", url.Values{"fence": {"41"}, "name": {node}, "reason": {"burnt"}}), path+"/free?fence=41")
+		if body := show(t, b, path+"/free?fence=41"); !strings.Contains(body, "Step 2 of 2") || !strings.Contains(body, "I have looked: the host is down") {
+			t.Fatalf("the second step is not offered:\n%s", body)
+		}
+		redirected(t, post(t, b, path+"/release", url.Values{"fence": {"41"}, "name": {node}, "reason": {"burnt"}, "host_is_down": {"on"}}), "/groups/web")
+		want := []string{"revoke web " + node + ` fence=41 name="` + node + `" reason="burnt"`, "release web " + node + ` fence=41 name="` + node + `" down=true`}
+		if got := b.wrote(); !slices.Equal(got, want) {
+			t.Errorf("calls %q, want %q", got, want)
+		}
+	}
+}
+
+func TestFree_AWrongNameIsRefusedAndTheInputKept(t *testing.T) {
+	b := oneHold("web-014")
+	r := post(t, b, "/groups/web/holds/web-014/revoke", url.Values{"fence": {"41"}, "name": {"web-013"}, "reason": {"it burns"}})
+	refused(t, r, http.StatusBadRequest, "Slot not freed", "type the node&#39;s id", "req-7f31", `value="it burns"`, `value="web-013"`)
+}
+
+func TestFree_TheUntickedBoxIsRefusedByTheServer(t *testing.T) {
+	b := oneHold("web-014")
+	b.status.Groups[0].Holds[0].Revoked = &api.Mark{By: "ann", At: time.Now()}
+	r := post(t, b, "/groups/web/holds/web-014/release", url.Values{"fence": {"41"}, "name": {"web-014"}})
+	refused(t, r, http.StatusBadRequest, "look at the host first", "Step 2 of 2")
+	if len(b.status.Groups[0].Holds) != 1 {
+		t.Error("the hold is gone")
+	}
+}
+
+func TestFree_AnOldPageDoesNotOfferToFreeTheNextHold(t *testing.T) {
+	b := oneHold("web-014")
+	body := show(t, b, "/groups/web/holds/web-014/free?fence=40")
+	if strings.Contains(body, "<form method=\"post\" action=\"/groups/") || !strings.Contains(body, "it came back and asked again") {
+		t.Errorf("the form is offered for another hold:\n%s", body)
+	}
+	b.status.Groups[0].Holds = nil
+	if body := show(t, b, "/groups/web/holds/web-014/free?fence=41"); !strings.Contains(body, "nothing to free") {
+		t.Errorf("a hold that is gone:\n%s", body)
+	}
+	refused(t, ask(t, b, auth.Local(), http.MethodGet, "/groups/web/holds/web-014/free", nil), http.StatusBadRequest, "fence", "want the number of the hold")
+}
+
+func TestFreeze_NeedsAReason(t *testing.T) {
+	b := newStage()
+	refused(t, post(t, b, "/freeze", url.Values{"reason": {""}, "stop": {"on"}}), http.StatusBadRequest, "Not frozen", "needs a reason", `name="stop" checked`)
+	if calls := b.wrote(); len(calls) != 0 {
+		t.Errorf("frozen all the same: %q", calls)
+	}
+	redirected(t, post(t, b, "/freeze", url.Values{"reason": {"payment incident"}}), "/")
+	if body := show(t, b, "/"); !strings.Contains(body, "Fleet frozen") || !strings.Contains(body, "payment incident") {
+		t.Error("the banner does not say that the fleet is frozen, and why")
+	}
+	redirected(t, post(t, b, "/unfreeze", url.Values{"id": {"f1"}}), "/")
+	redirected(t, post(t, b, "/freeze", url.Values{"reason": {"x"}, "group": {"web"}}), "/groups/web")
+}
+
+func TestRollout_PreviewStartsNothing(t *testing.T) {
+	b := busyFleet()
+	form := url.Values{"bundle": {digest}, "group": {"web"}, "max_failures": {"2"}, "key": {"k1"}, "do": {"plan"}, "reason": {"monthly"}}
+	r := post(t, b, "/rollouts/new", form)
+	refused(t, r, http.StatusOK, "10 of 12 nodes would change", "both slots of web are held", `value="monthly"`, `<option selected>web</option>`, `value="k1"`)
+	if calls := b.wrote(); len(calls) != 0 {
+		t.Errorf("the preview wrote: %q", calls)
+	}
+	form.Set("do", "start")
+	redirected(t, post(t, b, "/rollouts/new", form), "/rollouts/ro-1")
+	if want := []string{"rollout " + digest + " web 2 key=true"}; !slices.Equal(b.wrote(), want) {
+		t.Errorf("calls %q, want %q", b.wrote(), want)
+	}
+}
+
+func TestRollout_BadInputSaysWhatIsAcceptedAndKeepsTheForm(t *testing.T) {
+	b := busyFleet()
+	r := post(t, b, "/rollouts/new", url.Values{"bundle": {digest}, "max_failures": {"a few"}, "name": {"monthly base"}, "do": {"start"}})
+	refused(t, r, http.StatusBadRequest, "max_failures", "want a whole number", `value="a few"`, `value="monthly base"`, "400 invalid, request req-7f31")
+	b.refuse = api.Errorf(api.NoQuorum, "no quorum: nothing can be written")
+	r = post(t, b, "/rollouts/new", url.Values{"bundle": {digest}, "max_failures": {"0"}, "name": {"monthly base"}, "do": {"start"}})
+	refused(t, r, http.StatusServiceUnavailable, "Rollout not started", "no quorum", `value="monthly base"`)
+}
+
+func TestRollout_ButtonsActAndARefusalIsShown(t *testing.T) {
+	b := busyFleet()
+	for _, action := range []string{"pause", "resume", "abort"} {
+		redirected(t, post(t, b, "/rollouts/ro-7k2f/"+action, url.Values{"reason": {"look"}}), "/rollouts/ro-7k2f")
+	}
+	if want := []string{`pause ro-7k2f "look"`, `resume ro-7k2f "look"`, `abort ro-7k2f "look"`}; !slices.Equal(b.wrote(), want) {
+		t.Errorf("calls %q, want %q", b.wrote(), want)
+	}
+	b.refuse = api.Errorf(api.Conflict, "the rollout has succeeded")
+	refused(t, post(t, b, "/rollouts/ro-7k2f/pause", url.Values{}), http.StatusConflict, "Rollout not changed", "has succeeded", "req-7f31")
+	b.refuse = api.Errorf(api.Conflict, "the rollout has succeeded")
+	refused(t, post(t, b, "/rollouts/ro-7k2f/abort", url.Values{"reason": {"kept"}}), http.StatusConflict, "has succeeded", `value="kept"`)
+	refused(t, post(t, b, "/rollouts/ro-7k2f/explode", url.Values{}), http.StatusNotFound, "there is no page")
+}
+
+func TestNoQuorum_WritesAreOffAndThePageSaysWhy(t *testing.T) {
+	b := busyFleet()
+	b.status.Stale = true
+	body := show(t, b, "/")
+	for _, want := range []string{"No quorum: showing what was last known", "nobody gets a slot", "Needs a quorum"} {
+		if !strings.Contains(body, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	for _, bad := range []string{`href="/rollouts/new"`, `/free?fence=`, `/abort"`} {
+		if strings.Contains(body, bad) {
+			t.Errorf("the page still offers %q", bad)
+		}
+	}
+}
+
+func TestLogin_ATokenBecomesACookieOutOfReach(t *testing.T) {
+	b := newStage()
+	nobody := auth.Principal{}
+	r := ask(t, b, nobody, http.MethodGet, "/nodes?q=web", nil)
+	redirected(t, r, "/login?next=%2Fnodes%3Fq%3Dweb")
+	refused(t, ask(t, b, nobody, http.MethodGet, "/login?next=%2Fnodes", nil), http.StatusOK, `type="password"`, `name="next" value="/nodes"`)
+
+	r = ask(t, b, nobody, http.MethodPost, "/login", url.Values{"token": {" lk_good\n"}, "next": {"/nodes"}})
+	redirected(t, r, "/nodes")
+	c := r.Cookies()[0]
+	if c.Name != "lockkeeper_token" || c.Value != "lk_good" || !c.HttpOnly || c.SameSite != http.SameSiteStrictMode || c.Secure {
+		t.Errorf("cookie %+v", c)
+	}
+	r = ask(t, b, nobody, http.MethodPost, "https://lockkeeper.example/login", url.Values{"token": {"lk_good"}})
+	if c := r.Cookies()[0]; !c.Secure {
+		t.Error("the cookie may travel without TLS")
+	}
+	refused(t, ask(t, b, nobody, http.MethodPost, "/login", url.Values{"token": {"lk_bad"}}), http.StatusUnauthorized, "Not logged in", "no such token")
+	refused(t, ask(t, b, nobody, http.MethodPost, "/login", url.Values{"token": {"lk_node"}}), http.StatusForbidden, "the dashboard needs viewer or more")
+}
+
+func TestLogin_NeverLeadsToAnotherSite(t *testing.T) {
+	for _, next := range []string{"https://evil.example/", "//evil.example", "/\\evil.example", "javascript:alert(1)", "/\t/evil.example"} {
+		r := ask(t, newStage(), auth.Principal{}, http.MethodPost, "/login", url.Values{"token": {"lk_good"}, "next": {next}})
+		redirected(t, r, "/")
+	}
+}
+
+func TestDashboard_NobodyReadsWithoutAToken(t *testing.T) {
+	b := busyFleet()
+	for _, target := range []string{"/ui/stream?topic=overview"} {
+		if r := ask(t, b, auth.Principal{}, http.MethodGet, target, nil); r.StatusCode != http.StatusUnauthorized {
+			t.Errorf("GET %s: %d", target, r.StatusCode)
+		}
+	}
+	refused(t, ask(t, b, auth.Principal{}, http.MethodPost, "/freeze", url.Values{"reason": {"x"}}), http.StatusUnauthorized, "log in first")
+	refused(t, ask(t, b, auth.Principal{Name: "web-1", Role: api.RoleNode, Node: "web-1"}, http.MethodGet, "/", nil), http.StatusForbidden, "needs viewer")
+	if calls := b.wrote(); len(calls) != 0 {
+		t.Errorf("calls %q", calls)
+	}
+}
+
+func TestLists_FilterAndPageLiveInTheAddress(t *testing.T) {
+	b := busyFleet()
+	body := show(t, b, "/nodes?q=web&group=web&selector=zone%3Da&state=idle")
+	for _, want := range []string{`value="web"`, `value="zone=a"`, "after=web-049&amp;group=web&amp;q=web&amp;selector=zone%3Da&amp;state=idle", `aria-current="true"`} {
+		if !strings.Contains(body, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	refused(t, ask(t, b, auth.Local(), http.MethodGet, "/nodes?selector=%3D", nil), http.StatusBadRequest, "want label=value", `value="="`)
+	refused(t, ask(t, b, auth.Local(), http.MethodGet, "/events?after=soon", nil), http.StatusBadRequest, "want a store revision")
+	refused(t, ask(t, b, auth.Local(), http.MethodGet, "/nodes/nobody", nil), http.StatusNotFound, "there is no node", "req-7f31")
+	refused(t, ask(t, b, auth.Local(), http.MethodGet, "/nowhere", nil), http.StatusNotFound, "there is no page")
+}
