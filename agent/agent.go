@@ -47,6 +47,8 @@ type Config struct {
 	// Retry is the first pause after a failed request; default 1 s. It doubles
 	// to 30 s.
 	Retry time.Duration
+	// Ready is called once the state folder is locked and read.
+	Ready func()
 	// Failpoint is called at every step, by name; an error ends Run at once, as
 	// a crash would. For tests.
 	Failpoint func(step string) error

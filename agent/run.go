@@ -1,16 +1,338 @@
 package agent
 
-import "context"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"reflect"
+	"sync"
+	"sync/atomic"
+	"time"
 
-// Agent runs one node's state machine.
-type Agent struct{ cfg Config }
+	"github.com/lockkeeper/lockkeeper/agent/host"
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/semaphore"
+)
+
+// Agent runs one node's state machine. Run may be called once.
+type Agent struct {
+	cfg   Config
+	dir   folder
+	log   *slog.Logger
+	wake  chan struct{} // news for the loop
+	heard atomic.Int64  // Unix time of the last answer to a poll, or of an attempt
+
+	mu       sync.Mutex // guards what the loop and the poller share
+	state    State
+	instance string
+	bootID   string
+	message  string
+	pin      Pin
+	distrust string // cluster that was refused last, to log it once
+	known    bool
+	wanted   *api.Wanted
+	hold     *api.Hold
+	seq      uint64
+	resend   context.CancelFunc // ends the poll in flight: there is more to report
+	acquire  context.CancelFunc // ends the acquire in flight
+
+	// Only the loop uses these.
+	gate        Gate
+	rebootAsked time.Duration
+	last        Outcome
+	pauses      map[Do]*pause
+}
 
 // New makes an agent; Run checks its configuration.
-func New(cfg Config) *Agent { return &Agent{cfg: cfg} }
+func New(cfg Config) *Agent {
+	return &Agent{cfg: cfg, dir: folder{cfg.StateDir}, wake: make(chan struct{}, 1), pauses: map[Do]*pause{}}
+}
+
+func (c *Config) complete() error {
+	if err := semaphore.ValidNode(c.Node); err != nil {
+		return err
+	}
+	if err := semaphore.ValidGroup(c.Group); err != nil {
+		return err
+	}
+	if c.StateDir == "" || c.Coordinator == nil || c.Host == nil {
+		return errors.New("agent: StateDir, Coordinator and Host are needed")
+	}
+	def := func(d *time.Duration, v time.Duration) {
+		if *d <= 0 {
+			*d = v
+		}
+	}
+	def(&c.PollWait, 30*time.Second)
+	def(&c.AcquireWait, 25*time.Second)
+	def(&c.Retry, time.Second)
+	if c.MaxAttempts <= 0 {
+		c.MaxAttempts = 2
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return nil
+}
 
 // Run works until ctx ends and returns nil then, host.ErrRebooting when the
-// host goes down, or why it cannot go on.
+// host goes down, or why it cannot go on: ErrLocked, ErrDamaged, ErrNewer, or
+// that the state folder cannot be written.
 func (a *Agent) Run(ctx context.Context) error {
-	<-ctx.Done()
+	if err := a.cfg.complete(); err != nil {
+		return err
+	}
+	a.log = a.cfg.Logger.With("node", a.cfg.Node, "group", a.cfg.Group)
+	if a.cfg.Host.Simulated() {
+		a.log = a.log.With("simulated", true)
+	}
+	unlock, err := a.dir.make()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := a.load(); err != nil {
+		return err
+	}
+	if a.cfg.Ready != nil {
+		a.cfg.Ready()
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	polled := make(chan struct{})
+	go func() {
+		defer close(polled)
+		a.monitorCoordinator(ctx)
+	}()
+	defer func() {
+		cancel()
+		<-polled
+	}()
+	return a.loop(ctx)
+}
+
+// load reads the state folder and counts the start.
+func (a *Agent) load() (err error) {
+	if a.state, err = a.dir.loadState(); err != nil {
+		return err
+	}
+	if a.instance, err = a.dir.instance(); err != nil {
+		return err
+	}
+	if a.pin, err = a.dir.loadPin(); err != nil {
+		return err
+	}
+	if a.bootID, err = a.cfg.Host.BootID(); err != nil {
+		return err
+	}
+	a.trustPin()
+	a.state.Starts++
+	a.state.Group = a.cfg.Group
+	if err := a.dir.saveState(a.state); err != nil {
+		return err
+	}
+	a.heard.Store(time.Now().Unix())
+	a.log.Info("agent starts", "phase", a.state.Phase, "fence", a.state.Fence, "boot", a.bootID, "instance", a.instance, "bundle", a.state.Applied)
 	return nil
+}
+
+// Heard is when the coordinator last answered a poll, or when that was last
+// tried: an agent whose Heard stands still hangs.
+func (a *Agent) Heard() time.Time { return time.Unix(a.heard.Load(), 0) }
+
+// loop decides, writes the intent down, acts and observes.
+func (a *Agent) loop(ctx context.Context) error {
+	for ctx.Err() == nil {
+		o := a.observe()
+		next, act := Next(a.state, o)
+		a.last = Outcome{}
+		if err := a.record(next, act); err != nil {
+			return err
+		}
+		switch {
+		case act.Do == DoRecord:
+			continue
+		case act.Do == DoWait:
+			a.wait(ctx, act.For)
+			continue
+		case act.Gated && !a.stillOpen():
+			continue
+		}
+		if left := a.pauses[act.Do].left(); left > 0 {
+			a.wait(ctx, left)
+			continue
+		}
+		if err := a.step("before " + string(act.Do)); err != nil {
+			return err
+		}
+		out, err := a.do(ctx, act)
+		if err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err := a.step("after " + string(act.Do)); err != nil {
+			return err
+		}
+		a.note(out)
+	}
+	return nil
+}
+
+// stillOpen looks at the gate once more: writing the journal may have taken
+// longer than its answer counts.
+func (a *Agent) stillOpen() bool {
+	return a.gate.Answer == GateOpen && a.gate.Fence == a.state.Fence && a.cfg.Host.Clock()-a.gate.Asked < GateFor
+}
+
+func (a *Agent) observe() Observation {
+	boot, err := a.cfg.Host.BootID()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err != nil {
+		a.log.Error("boot id cannot be read", "err", err)
+	} else {
+		a.bootID = boot
+	}
+	return Observation{
+		Now: a.cfg.Host.Clock(), At: time.Now().UTC(), BootID: a.bootID, NewID: newID(),
+		Known: a.known, Cluster: a.pin.Cluster, Instance: a.instance, Wanted: a.wanted, Hold: a.hold,
+		NeedsReboot: a.cfg.RebootWhenRequired && a.cfg.Host.NeedsReboot(),
+		Gate:        a.gate, RebootAsked: a.rebootAsked, Last: a.last, MaxAttempts: a.cfg.MaxAttempts,
+	}
+}
+
+// record makes the state durable before anything is done for it.
+func (a *Agent) record(next State, act Action) error {
+	next.Group = a.cfg.Group
+	was := a.state
+	if !reflect.DeepEqual(next, was) {
+		name := string(next.Phase) + " for " + string(act.Do)
+		if err := a.step("before journal " + name); err != nil {
+			return err
+		}
+		if err := a.dir.saveState(next); err != nil {
+			return err
+		}
+		if err := a.step("after journal " + name); err != nil {
+			return err
+		}
+	}
+	if next.Phase != was.Phase {
+		a.log.Info("phase", "from", was.Phase, "to", next.Phase, "fence", next.Fence, "why", act.Why)
+		if was.Phase == api.PhaseRebooting {
+			a.rebootAsked = 0
+		}
+	}
+	a.mu.Lock()
+	a.state = next
+	if act.Why != "" {
+		a.message = act.Why
+	}
+	if !reflect.DeepEqual(next, was) && a.resend != nil {
+		a.resend()
+	}
+	a.mu.Unlock()
+	if next.Phase == api.PhaseIdle && was.Phase != api.PhaseIdle {
+		a.tidy()
+	}
+	return nil
+}
+
+// note keeps an outcome for the next decision, and how long to wait before the
+// same is tried again.
+func (a *Agent) note(out Outcome) {
+	a.last = out
+	if out.Status == Done {
+		delete(a.pauses, out.Do)
+	} else if out.Detail != "" {
+		a.log.Warn(string(out.Do)+" did not succeed", "status", out.Status, "reason", out.Reason, "detail", out.Detail)
+		a.setMessage(out.Detail)
+	}
+}
+
+func (a *Agent) setMessage(text string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.message = text
+}
+
+// wait waits for news, for at most d; 0 is without end.
+func (a *Agent) wait(ctx context.Context, d time.Duration) {
+	var timeout <-chan time.Time
+	if d > 0 {
+		t := time.NewTimer(d)
+		defer t.Stop()
+		timeout = t.C
+	} else {
+		// The host's own wish for a reboot comes without news.
+		t := time.NewTimer(time.Minute)
+		defer t.Stop()
+		timeout = t.C
+	}
+	select {
+	case <-a.wake:
+	case <-timeout:
+	case <-ctx.Done():
+	}
+}
+
+// news wakes the loop.
+func (a *Agent) news() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+// crashed is a Failpoint's error: Run ends as if the process had died.
+type crashed struct{ err error }
+
+func (c *crashed) Error() string { return c.err.Error() }
+func (c *crashed) Unwrap() error { return c.err }
+
+func (a *Agent) step(name string) error {
+	if a.cfg.Failpoint == nil {
+		return nil
+	}
+	if err := a.cfg.Failpoint(name); err != nil {
+		return &crashed{fmt.Errorf("failpoint %q: %w", name, err)}
+	}
+	return nil
+}
+
+// ends reports an error that ends the run.
+func ends(err error) bool {
+	var c *crashed
+	return errors.As(err, &c) || errors.Is(err, host.ErrRebooting)
+}
+
+// pause is how long an act that did not succeed rests.
+type pause struct {
+	next  time.Duration
+	until time.Time
+}
+
+func (p *pause) left() time.Duration {
+	if p == nil {
+		return 0
+	}
+	return time.Until(p.until)
+}
+
+// rest makes an act rest, longer each time: from Retry, doubled, up to most,
+// and at least for what the coordinator asked.
+func (a *Agent) rest(do Do, least, most time.Duration) {
+	p := a.pauses[do]
+	if p == nil {
+		p = &pause{next: a.cfg.Retry}
+		a.pauses[do] = p
+	}
+	d := min(p.next, most)
+	p.next = min(2*p.next, most)
+	// A fleet that lost its coordinator must not come back all at once.
+	d += rand.N(d/4 + 1)
+	p.until = time.Now().Add(max(d, least))
 }

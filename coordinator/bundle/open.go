@@ -19,7 +19,11 @@ type Bundle struct {
 	Digest   string // of the whole file
 	Size     int64  // of the whole file, in bytes
 	content  map[string][]byte
+	raw      []byte
 }
+
+// Bytes is the whole file, as it was verified. It must not be changed.
+func (b *Bundle) Bytes() []byte { return b.raw }
 
 // Content is the content of the file with that path in the manifest, nil for
 // any other. It must not be changed.
@@ -61,7 +65,7 @@ func Parse(b []byte) (*Bundle, error) {
 	if h == nil || h.Name != manifestName {
 		return nil, problem("bundle", "does not begin with "+manifestName, "a file that `lockkeeper bundle create` wrote")
 	}
-	out := &Bundle{Digest: Digest(b), Size: int64(len(b)), content: map[string][]byte{}}
+	out := &Bundle{Digest: Digest(b), Size: int64(len(b)), raw: b, content: map[string][]byte{}}
 	if err := decodeManifest(text, &out.Manifest); err != nil {
 		return nil, err
 	}

@@ -1,0 +1,200 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/agent/host"
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+)
+
+// do carries out one act. An error ends the run; how the act went is in the
+// outcome.
+func (a *Agent) do(ctx context.Context, act Action) (Outcome, error) {
+	switch act.Do {
+	case DoPlan:
+		return a.doPlan(ctx, act.Job), nil
+	case DoAcquire:
+		return a.doAcquire(ctx), nil
+	case DoConfirm:
+		return a.doConfirm(ctx), nil
+	case DoLeave:
+		return a.answered(ctx, act.Do, a.cfg.Coordinator.LeaveQueue(ctx, a.cfg.Group, a.cfg.Node)), nil
+	case DoRelease:
+		out := a.answered(ctx, act.Do, a.cfg.Coordinator.Release(ctx, a.cfg.Group, a.cfg.Node, act.Fence, a.instance))
+		out.Fence = act.Fence
+		return out, nil
+	case DoDrain:
+		return a.doDrain(ctx), nil
+	case DoUndrain:
+		err := a.cfg.Host.Undrain(ctx, a.cfg.env(&a.state))
+		return a.retried(act.Do, err), nil
+	case DoApply:
+		return a.doApply(ctx)
+	case DoRollBack:
+		return a.doRollBack()
+	case DoUnits:
+		if err := a.cfg.Host.Units(ctx, a.state.Interrupt, a.state.Units); err != nil {
+			return Outcome{Do: act.Do, Status: Failed, Detail: err.Error()}, nil
+		}
+		return Outcome{Do: act.Do, Status: Done}, nil
+	case DoReboot:
+		return a.doReboot(ctx)
+	case DoVerify, DoRecheck:
+		return a.doVerify(ctx, act.Do), nil
+	}
+	return Outcome{}, errors.New("no such act: " + string(act.Do))
+}
+
+// answered is the outcome of a request that is repeated until it succeeds.
+func (a *Agent) answered(ctx context.Context, do Do, err error) Outcome {
+	if err == nil {
+		return Outcome{Do: do, Status: Done}
+	}
+	if ctx.Err() == nil {
+		var refused *api.Error
+		least := time.Duration(0)
+		if errors.As(err, &refused) {
+			least = refused.RetryAfter
+		}
+		a.rest(do, least, 30*time.Second)
+	}
+	return Outcome{Do: do, Status: Unknown, Detail: err.Error()}
+}
+
+// retried is the outcome of a local act that is repeated until it succeeds.
+func (a *Agent) retried(do Do, err error) Outcome {
+	if err == nil {
+		return Outcome{Do: do, Status: Done}
+	}
+	a.rest(do, 0, 30*time.Second)
+	return Outcome{Do: do, Status: Unknown, Detail: err.Error()}
+}
+
+func (a *Agent) doAcquire(ctx context.Context) Outcome {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	a.mu.Lock()
+	a.acquire = cancel
+	s := a.state
+	a.mu.Unlock()
+	defer func() {
+		a.mu.Lock()
+		a.acquire = nil
+		a.mu.Unlock()
+	}()
+	reason := s.Job.Name
+	if s.Job.Rollout != "" {
+		reason = "rollout " + s.Job.Rollout + ": " + s.Job.Name
+	}
+	start := time.Now()
+	resp, err := a.cfg.Coordinator.Acquire(ctx, a.cfg.Group, a.cfg.Node, api.AcquireRequest{
+		Instance: a.instance, Request: s.Request, BootID: a.bootID, Reason: reason,
+	}, a.cfg.AcquireWait)
+	if err == nil && a.outdated() {
+		err = api.Errorf(api.WrongCluster, "the answer is of a cluster that a restore has replaced")
+	}
+	if err == nil {
+		return Outcome{Do: DoAcquire, Status: Done, Fence: resp.Hold.Fence}
+	}
+	var refused *api.Error
+	if !errors.As(err, &refused) || refused.Kind.Status() != 423 {
+		return a.answered(ctx, DoAcquire, err)
+	}
+	// It had its time in the queue: ask again at once, or soon when the
+	// coordinator did not let it wait.
+	delete(a.pauses, DoAcquire)
+	if time.Since(start) < a.cfg.AcquireWait/2 {
+		a.rest(DoAcquire, refused.RetryAfter, 30*time.Second)
+	}
+	a.setMessage(waitingFor(refused))
+	return Outcome{Do: DoAcquire, Status: Unknown}
+}
+
+// waitingFor says what a refused acquire waits for.
+func waitingFor(e *api.Error) string {
+	var why []string
+	for _, b := range e.Blockers {
+		why = append(why, b.Detail)
+	}
+	if len(why) == 0 {
+		why = append(why, e.Detail)
+	}
+	text := "waiting for a slot: " + strings.Join(why, "; ")
+	if e.Place > 0 {
+		text += " (place " + strconv.Itoa(e.Place) + ")"
+	}
+	return text
+}
+
+// doConfirm asks the gate. Its answer counts from when the question was sent.
+func (a *Agent) doConfirm(ctx context.Context) Outcome {
+	asked := a.cfg.Host.Clock()
+	g := Gate{Fence: a.state.Fence, Asked: asked, Shut: asked}
+	if a.gate.Fence == g.Fence && (a.gate.Answer == GateNoAnswer || a.gate.Answer == GateFrozen) {
+		g.Shut = a.gate.Shut
+	}
+	limited, cancel := context.WithTimeout(ctx, GateFor)
+	defer cancel()
+	hold, err := a.cfg.Coordinator.Confirm(limited, a.cfg.Group, a.cfg.Node, api.ConfirmRequest{
+		Fence: g.Fence, Instance: a.instance, BootID: a.bootID,
+	})
+	switch {
+	case err == nil && hold.Fence != g.Fence:
+		err = errors.New("the answer is about another hold")
+	case err == nil && a.outdated():
+		err = errors.New("the answer is of a cluster that a restore has replaced")
+	}
+	if err == nil {
+		g.Answer = GateOpen
+		a.gate = g
+		return Outcome{Do: DoConfirm, Status: Done}
+	}
+	g.Answer, g.Detail = GateNoAnswer, err.Error()
+	var refused *api.Error
+	if errors.As(err, &refused) {
+		switch refused.Kind {
+		case api.StaleFence, api.HeldByOther, api.NotFound, api.UnknownGroup:
+			g.Answer = GateGone
+		case api.Frozen:
+			g.Answer = GateFrozen
+		}
+	}
+	a.gate = g
+	out := Outcome{Do: DoConfirm, Status: Unknown, Detail: g.Detail}
+	if g.Answer != GateGone && ctx.Err() == nil {
+		a.rest(DoConfirm, 0, 5*time.Second)
+	}
+	return out
+}
+
+func (a *Agent) doDrain(ctx context.Context) Outcome {
+	err := a.cfg.Host.Drain(ctx, a.cfg.env(&a.state))
+	switch {
+	case err == nil:
+		return Outcome{Do: DoDrain, Status: Done}
+	case errors.Is(err, host.ErrNotYet):
+		a.rest(DoDrain, 0, 30*time.Second)
+		a.setMessage("draining: the hook asks to be called again")
+		return Outcome{Do: DoDrain, Status: Unknown}
+	}
+	return Outcome{Do: DoDrain, Status: Failed, Detail: err.Error()}
+}
+
+// doReboot asks for the reboot. A signal to this process must not cut the
+// command off: it may be the reboot itself that sends it.
+func (a *Agent) doReboot(ctx context.Context) (Outcome, error) {
+	err := a.cfg.Host.Reboot(context.WithoutCancel(ctx))
+	if ends(err) {
+		return Outcome{}, err
+	}
+	if err != nil {
+		a.rest(DoReboot, 0, 30*time.Second)
+		return Outcome{Do: DoReboot, Status: Failed, Detail: err.Error()}, nil
+	}
+	a.rebootAsked = max(1, a.cfg.Host.Clock())
+	return Outcome{Do: DoReboot, Status: Done}, nil
+}

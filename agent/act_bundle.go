@@ -1,0 +1,264 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/agent/host"
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/coordinator/bundle"
+)
+
+// bundle returns a verified bundle: the kept one, else the coordinator's,
+// which is kept then, so that nobody is needed behind the last gate.
+func (a *Agent) bundle(ctx context.Context, digest string) (*bundle.Bundle, error) {
+	file := filepath.Join("bundles", filepath.Base(digest)+".tar")
+	if raw, err := os.ReadFile(a.dir.path(file)); err == nil && bundle.Digest(raw) == digest {
+		if b, err := bundle.Parse(raw); err == nil {
+			return b, nil
+		}
+	}
+	r, _, err := a.cfg.Coordinator.OpenBundle(ctx, digest)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	b, err := bundle.Open(r)
+	if err != nil {
+		return nil, err
+	}
+	if b.Digest != digest {
+		return nil, api.Errorf(api.Invalid, "bundle: the coordinator sent %s for %s", b.Digest, digest)
+	}
+	return b, a.dir.write(file, b.Bytes())
+}
+
+// doPlan compares the bundle with what is on the host. It changes nothing.
+func (a *Agent) doPlan(ctx context.Context, job *Job) Outcome {
+	out := Outcome{Do: DoPlan, Job: job, Status: Failed}
+	b, err := a.bundle(ctx, job.Bundle)
+	if err != nil {
+		var refused *api.Error
+		if errors.As(err, &refused) {
+			switch refused.Kind {
+			case api.Invalid, api.TooLarge, api.NotFound:
+				out.Reason, out.Detail = "bundle", refused.Detail
+				return out
+			}
+		}
+		out = a.answered(ctx, DoPlan, err)
+		out.Job = job
+		return out
+	}
+	changes, err := a.changes(b)
+	if err != nil {
+		out.Reason, out.Detail = "plan", err.Error()
+		return out
+	}
+	out.Status, out.Changed = Done, len(changes) > 0
+	return out
+}
+
+func (a *Agent) changes(b *bundle.Bundle) ([]target, error) {
+	all, err := a.cfg.targets(b)
+	if err != nil {
+		return nil, err
+	}
+	t, err := openTree(a.cfg.Host.Root(), a.step)
+	if err != nil {
+		return nil, err
+	}
+	defer t.root.Close()
+	return t.diff(all)
+}
+
+// doApply keeps what the bundle replaces, puts the files in place and runs the
+// command. Repeated after a crash it goes on with the same generation.
+func (a *Agent) doApply(ctx context.Context) (Outcome, error) {
+	if a.state.Job.Bundle == "" {
+		return Outcome{Do: DoApply, Status: Done, Interrupt: bundle.InterruptReboot}, nil
+	}
+	b, err := a.bundle(ctx, a.state.Job.Bundle)
+	if err != nil {
+		return a.answered(ctx, DoApply, err), nil
+	}
+	if p, ok := a.cfg.Host.(host.Pacer); ok {
+		if err := p.Pace(ctx); err != nil {
+			return Outcome{Do: DoApply, Status: Unknown}, nil
+		}
+	}
+	reason, err := "apply", error(nil)
+	g, err := a.putInPlace(ctx, b, &reason)
+	switch {
+	case err == nil:
+		out := Outcome{Do: DoApply, Status: Done}
+		out.Interrupt, out.Units = asked(b, g)
+		return out, nil
+	case ends(err):
+		return Outcome{}, err
+	case ctx.Err() != nil:
+		return Outcome{Do: DoApply, Status: Unknown}, nil
+	}
+	return Outcome{Do: DoApply, Status: Failed, Reason: reason, Detail: err.Error()}, nil
+}
+
+// asked is the greatest interrupt among the files that changed, and the units
+// of the files that ask for it. With restart go the units that others only
+// want reloaded: restarted, they have read their files too.
+func asked(b *bundle.Bundle, g generation) (bundle.Interrupt, []string) {
+	greatest := bundle.InterruptNone
+	var units []string
+	for _, f := range b.Manifest.Files {
+		if !slices.ContainsFunc(g.Files, func(p previous) bool { return "/"+p.Path == f.Path }) {
+			continue
+		}
+		greatest = greatest.Max(f.Interrupt)
+		units = append(units, f.Units...)
+	}
+	if greatest == bundle.InterruptReboot || greatest == bundle.InterruptNone {
+		return greatest, nil
+	}
+	slices.Sort(units)
+	return greatest, slices.Compact(units)
+}
+
+func (a *Agent) generation() string { return a.dir.path("generations", a.state.Request) }
+
+func (a *Agent) putInPlace(ctx context.Context, b *bundle.Bundle, reason *string) (generation, error) {
+	var none generation
+	all, err := a.cfg.targets(b)
+	if err != nil {
+		return none, err
+	}
+	t, err := openTree(a.cfg.Host.Root(), a.step)
+	if err != nil {
+		return none, err
+	}
+	defer t.root.Close()
+	if err := a.check(ctx, b, all, reason); err != nil {
+		return none, err
+	}
+	g, kept, err := loadGeneration(a.generation())
+	if err != nil {
+		return none, err
+	}
+	if !kept {
+		changes, err := t.diff(all)
+		if err != nil {
+			return none, err
+		}
+		if g, err = t.save(a.generation(), b.Digest, changes); err != nil {
+			return none, fmt.Errorf("keeping the previous files: %w", err)
+		}
+		if err := a.step("kept the previous files"); err != nil {
+			return none, err
+		}
+	}
+	open, err := t.diff(all)
+	if err != nil {
+		return none, err
+	}
+	if err := t.install(a.state.Request, open); err != nil {
+		return none, err
+	}
+	if c := b.Manifest.Command; c != nil {
+		*reason = "command"
+		out, err := a.cfg.Host.Run(ctx, host.Command{Line: c.Run, Env: a.cfg.env(&a.state), Timeout: time.Duration(c.Timeout)})
+		if err != nil {
+			return none, fmt.Errorf("the command %q failed: %w: %s", c.Run, err, out)
+		}
+	}
+	return g, nil
+}
+
+// check runs the bundle's check with the new files in a folder of their own.
+func (a *Agent) check(ctx context.Context, b *bundle.Bundle, all []target, reason *string) error {
+	c := b.Manifest.Check
+	if c == nil {
+		return nil
+	}
+	*reason = "check"
+	staged := a.dir.path("staged")
+	if err := os.RemoveAll(staged); err != nil {
+		return err
+	}
+	defer os.RemoveAll(staged)
+	for _, t := range all {
+		file := filepath.Join(staged, t.path)
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			return err
+		}
+		if err := os.WriteFile(file, t.content, 0o600); err != nil {
+			return err
+		}
+	}
+	env := append(a.cfg.env(&a.state), "LOCKKEEPER_STAGED="+staged)
+	out, err := a.cfg.Host.Run(ctx, host.Command{Line: c.Run, Env: env, Timeout: time.Duration(c.Timeout)})
+	if err != nil {
+		return fmt.Errorf("the check %q failed: %w: %s", c.Run, err, out)
+	}
+	*reason = "apply"
+	return nil
+}
+
+// doRollBack puts the previous files back. Without a complete generation
+// nothing was replaced.
+func (a *Agent) doRollBack() (Outcome, error) {
+	err := a.rollBack()
+	if ends(err) {
+		return Outcome{}, err
+	}
+	if err != nil {
+		return Outcome{Do: DoRollBack, Status: Failed, Detail: "the previous files could not be put back: " + err.Error()}, nil
+	}
+	return Outcome{Do: DoRollBack, Status: Done}, nil
+}
+
+func (a *Agent) rollBack() error {
+	g, kept, err := loadGeneration(a.generation())
+	if err != nil || !kept {
+		return err
+	}
+	t, err := openTree(a.cfg.Host.Root(), a.step)
+	if err != nil {
+		return err
+	}
+	defer t.root.Close()
+	return t.putBack(a.state.Request, a.generation(), g)
+}
+
+// tidy removes generations and bundles that nothing needs: the newest
+// generation stays for people, the bundle in place for its health checks.
+func (a *Agent) tidy() {
+	keep := a.state.Applied + ".tar"
+	if bundles, err := os.ReadDir(a.dir.path("bundles")); err == nil {
+		for _, e := range bundles {
+			if e.Name() != keep {
+				_ = os.Remove(a.dir.path("bundles", e.Name()))
+			}
+		}
+	}
+	generations, err := os.ReadDir(a.dir.path("generations"))
+	if err != nil {
+		return
+	}
+	slices.SortFunc(generations, func(x, y os.DirEntry) int { return modTime(y).Compare(modTime(x)) })
+	for i, e := range generations {
+		if i > 0 {
+			_ = os.RemoveAll(a.dir.path("generations", e.Name()))
+		}
+	}
+}
+
+func modTime(e os.DirEntry) time.Time {
+	info, err := e.Info()
+	if err != nil {
+		return time.Time{}
+	}
+	return info.ModTime()
+}

@@ -1,0 +1,75 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/bundle"
+)
+
+// checksOf names the bundle whose health checks say how the host does: the one
+// that is being brought in; on the way back the one that was in place before,
+// or, when there was none, that of the job, which is all that is known of health.
+func checksOf(s *State) (inPlace, checks string) {
+	switch {
+	case s.Job == nil || s.Job.Bundle == "":
+		return s.Applied, s.Applied
+	case !s.Back:
+		return s.Job.Bundle, s.Job.Bundle
+	case s.Applied != "":
+		return s.Applied, s.Applied
+	}
+	return "", s.Job.Bundle
+}
+
+// doVerify waits until all health checks have passed for min_healthy_time, or
+// the deadline is over. A recheck gives up at the first failure.
+func (a *Agent) doVerify(ctx context.Context, do Do) Outcome {
+	inPlace, checks := checksOf(&a.state)
+	var m bundle.Manifest
+	if checks != "" {
+		b, err := a.bundle(ctx, checks)
+		if err != nil {
+			return a.answered(ctx, do, fmt.Errorf("the health checks of bundle %s are not at hand: %w", checks, err))
+		}
+		m = b.Manifest
+	}
+	env := a.cfg.env(&a.state)
+	least, deadline := time.Duration(m.MinHealthyTime), time.Now().Add(time.Duration(m.HealthyDeadline))
+	if len(m.Health) == 0 {
+		least = 0 // nothing to watch
+	}
+	every := min(time.Second, max(least/5, 20*time.Millisecond))
+	var since time.Time
+	for {
+		err := a.cfg.Host.Check(ctx, inPlace, m.Health, env)
+		now := time.Now()
+		switch {
+		case ctx.Err() != nil:
+			return Outcome{Do: do, Status: Unknown}
+		case err == nil && since.IsZero():
+			since = now
+		case err != nil:
+			since = time.Time{}
+		}
+		if err == nil && now.Sub(since) >= least {
+			return Outcome{Do: do, Status: Done}
+		}
+		if err != nil && (do == DoRecheck || !now.Before(deadline)) {
+			return Outcome{Do: do, Status: Failed, Reason: "unhealthy", Detail: err.Error()}
+		}
+		if !now.Before(deadline) {
+			return Outcome{Do: do, Status: Failed, Reason: "unhealthy", Detail: fmt.Sprintf("not healthy for %s without a break before the deadline of %s", least, m.HealthyDeadline)}
+		}
+		if err != nil {
+			a.setMessage("not healthy yet: " + err.Error())
+		}
+		t := time.NewTimer(every)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+		}
+		t.Stop()
+	}
+}

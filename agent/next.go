@@ -1,0 +1,332 @@
+package agent
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/coordinator/bundle"
+)
+
+// Next decides what to do: the state to put on disk, and then the act. It is
+// pure. An outcome moves the state on; without one (after a start, or a wait)
+// it names the act that the state stands before, so that a crash at any
+// instant repeats an act that bears repeating, and no other.
+func Next(s State, o Observation) (State, Action) {
+	switch s.Phase {
+	case api.PhaseWaiting:
+		return waiting(s, o)
+	case api.PhaseHolding:
+		return holding(s, o)
+	case api.PhaseDraining:
+		return draining(s, o)
+	case api.PhaseApplying:
+		return applying(s, o)
+	case api.PhaseRebooting:
+		return rebooting(s, o)
+	case api.PhaseVerifying:
+		return verifying(s, o)
+	case api.PhaseReleasing:
+		return releasing(s, o)
+	case api.PhaseFailed:
+		return failed(s, o)
+	}
+	return idle(s, o)
+}
+
+func record(s State, format string, args ...any) (State, Action) {
+	return s, Action{Do: DoRecord, Why: fmt.Sprintf(format, args...)}
+}
+
+// job is what should be worked on now, nil for nothing.
+func (o *Observation) job(s *State) *Job {
+	switch {
+	case !o.Known:
+		return nil
+	case o.Wanted != nil:
+		return &Job{Rollout: o.Wanted.Rollout, Bundle: o.Wanted.Bundle, Name: o.Wanted.Name, Attempt: o.Wanted.Attempt}
+	case o.NeedsReboot && !s.Rebooted:
+		return &Job{Name: "reboot that the host asks for"}
+	}
+	return nil
+}
+
+// withdrawn reports that the coordinator, asked, no longer wants the job.
+func (o *Observation) withdrawn(s *State) bool {
+	if !o.Known || s.Job == nil {
+		return false
+	}
+	j := o.job(s)
+	return j == nil || j.Bundle != s.Job.Bundle
+}
+
+func idle(s State, o Observation) (State, Action) {
+	if s.Rebooted && !o.NeedsReboot {
+		s.Rebooted = false
+		return record(s, "the host does not ask for a reboot any more")
+	}
+	if o.done(DoRelease) {
+		s.LastFence = max(s.LastFence, o.Last.Fence)
+		return record(s, "returned a slot that this host has no use for")
+	}
+	if o.ownHold(&s) {
+		return s, Action{Do: DoRelease, Fence: o.Hold.Fence, Why: "returning a slot that this host has no use for"}
+	}
+	job := o.job(&s)
+	if job == nil || job.same(s.Ended) {
+		return s, Action{Do: DoWait, Why: idleWhy(&s, &o)}
+	}
+	return consider(s, o, job)
+}
+
+func idleWhy(s *State, o *Observation) string {
+	switch {
+	case !o.Known:
+		return "waiting for a first word from the coordinator"
+	case s.Applied == "":
+		return "nothing is wanted of this host"
+	}
+	return "the bundle is in place"
+}
+
+// ownHold reports a hold of this agent that the journal does not know.
+func (o *Observation) ownHold(s *State) bool {
+	return o.Known && o.Hold != nil && o.Hold.Via == "agent" && o.Hold.Instance == o.Instance &&
+		o.Hold.Fence > s.LastFence && o.Hold.Fence != s.Fence
+}
+
+// consider looks at a job before a slot is asked for: it is planned first, and
+// takes none when it would change nothing.
+func consider(s State, o Observation, job *Job) (State, Action) {
+	raised := s.Ended != nil && s.Ended.Rollout == job.Rollout && s.Ended.Bundle == job.Bundle && job.Attempt > s.Ended.Attempt
+	if raised && s.Tries[job.Bundle] > 0 {
+		s.forget(job.Bundle)
+		return record(s, "a person asked for another attempt")
+	}
+	if n := s.Tries[job.Bundle]; n >= o.MaxAttempts {
+		return ended(s, o, job, "attempts", fmt.Sprintf("%d attempts with this bundle failed, and %d are the most", n, o.MaxAttempts))
+	}
+	if job.Bundle == "" {
+		return begin(s, o, job, true)
+	}
+	if o.Last.Do == DoPlan && job.same(o.Last.Job) {
+		switch o.Last.Status {
+		case Done:
+			return begin(s, o, job, o.Last.Changed)
+		case Failed:
+			return ended(s, o, job, o.Last.Reason, o.Last.Detail)
+		}
+	}
+	return s, Action{Do: DoPlan, Job: job, Why: "looking what the bundle would change"}
+}
+
+// ended ends a job that was refused before it was begun. A host that has
+// failed already stays as it is.
+func ended(s State, o Observation, job *Job, reason, detail string) (State, Action) {
+	s.end(job)
+	s.Failure = &api.Failure{
+		Bundle: job.Bundle, Rollout: job.Rollout, Reason: reason, Detail: detail,
+		Healthy: s.Phase != api.PhaseFailed, At: o.At,
+	}
+	return record(s, "%s: %s", reason, detail)
+}
+
+// begin starts a job: it waits for a slot, or goes on with the one that a
+// failed host has kept.
+func begin(s State, o Observation, job *Job, changed bool) (State, Action) {
+	if !changed && s.Phase != api.PhaseFailed {
+		s.Applied, s.Ended, s.Failure = job.Bundle, job, nil
+		s.forget(job.Bundle)
+		return record(s, "the bundle is in place: nothing changes on this host")
+	}
+	n := s.idle()
+	n.Cluster, n.Job, n.Request, n.BootID = o.Cluster, job, o.NewID, o.BootID
+	if s.Phase == api.PhaseFailed {
+		n.Fence, n.Drain, n.LastFence = s.Fence, s.Drain, s.LastFence
+		n.Phase = api.PhaseHolding
+		if !changed {
+			n.Phase, n.Unpacked, n.Interrupt = api.PhaseVerifying, true, bundle.InterruptNone
+		}
+		return record(n, "going on with the slot that this host has kept")
+	}
+	n.Phase, n.Failure = api.PhaseWaiting, nil
+	return n, Action{Do: DoAcquire, Why: "waiting for a slot"}
+}
+
+func waiting(s State, o Observation) (State, Action) {
+	switch {
+	case o.done(DoAcquire):
+		s.Phase, s.Fence = api.PhaseHolding, o.Last.Fence
+		return s, Action{Do: DoConfirm, Why: "asking whether the slot still stands"}
+	case o.done(DoLeave), o.failed(DoLeave):
+		return record(s.idle(), "nothing is wanted any more: left the queue")
+	case o.done(DoRelease):
+		s.LastFence = max(s.LastFence, o.Last.Fence)
+		return record(s, "returned a revoked slot")
+	case o.withdrawn(&s):
+		return s, Action{Do: DoLeave, Why: "nothing is wanted any more: leaving the queue"}
+	case o.ownHold(&s) && o.Hold.State == "revoked":
+		return s, Action{Do: DoRelease, Fence: o.Hold.Fence, Why: "returning a revoked slot"}
+	}
+	if job := o.job(&s); job != nil && !job.same(s.Job) {
+		s.Job = job // the same bundle, asked for by another rollout
+		return record(s, "another rollout asks for the same bundle")
+	}
+	return s, Action{Do: DoAcquire, Why: "waiting for a slot"}
+}
+
+// confirm asks the gate, and says what it said last.
+func confirm(s State, o Observation) (State, Action) {
+	why := "asking whether the slot still stands"
+	if o.shutFor(&s) > 0 {
+		why = "cannot go on: " + o.Gate.Detail
+	}
+	return s, Action{Do: DoConfirm, Why: why}
+}
+
+// giveUp returns the slot, and the service, before anything was done.
+func giveUp(s State, format string, args ...any) (State, Action) {
+	s.Job, s.Phase = nil, api.PhaseReleasing
+	return record(s, format, args...)
+}
+
+func holding(s State, o Observation) (State, Action) {
+	switch {
+	case o.withdrawn(&s):
+		return giveUp(s, "nothing is wanted any more: returning the slot")
+	case o.gone(&s):
+		return giveUp(s, "the slot is gone: %s", o.Gate.Detail)
+	case o.fresh(&s):
+		s.Phase, s.Drain = api.PhaseDraining, DrainBegun
+		return s, Action{Do: DoDrain, Gated: true, Why: "draining"}
+	}
+	return confirm(s, o)
+}
+
+func draining(s State, o Observation) (State, Action) {
+	switch {
+	case o.done(DoDrain):
+		s.Phase, s.Drain, s.BootID = api.PhaseApplying, DrainDone, o.BootID
+		s.tries(1)
+		return s, Action{Do: DoApply, Why: "putting the bundle in place"}
+	case o.failed(DoDrain):
+		s.Failure = failure(s, o, "drain", o.Last.Detail)
+		s.Failure.Healthy = true
+		s.Phase = api.PhaseReleasing
+		return record(s, "the drain failed: %s", o.Last.Detail)
+	case o.done(DoUndrain):
+		s.Phase, s.Drain = api.PhaseHolding, DrainNone
+		return record(s, "in service again until the coordinator answers")
+	case o.gone(&s):
+		return giveUp(s, "the slot is gone: %s", o.Gate.Detail)
+	case o.shutFor(&s) >= DrainedFor:
+		return s, Action{Do: DoUndrain, Why: "nobody has confirmed the slot for long: back into service meanwhile"}
+	case o.fresh(&s):
+		return s, Action{Do: DoDrain, Gated: true, Why: "draining"}
+	}
+	return confirm(s, o)
+}
+
+func failure(s State, o Observation, reason, detail string) *api.Failure {
+	f := &api.Failure{Reason: reason, Detail: detail, At: o.At}
+	if s.Job != nil {
+		f.Bundle, f.Rollout = s.Job.Bundle, s.Job.Rollout
+	}
+	return f
+}
+
+func verifying(s State, o Observation) (State, Action) {
+	if o.BootID != s.BootID {
+		s.BootID = o.BootID
+		s.Crashes++
+		if s.Crashes < o.MaxAttempts {
+			return record(s, "the host booted while it was being verified")
+		}
+		return unhealthy(s, o, fmt.Sprintf("the host booted by itself %d times while it was being verified", s.Crashes))
+	}
+	switch {
+	case o.done(DoVerify):
+		s.Phase = api.PhaseReleasing
+		if s.Back {
+			f := *s.Failure
+			f.Healthy = true
+			s.Failure = &f
+			return record(s, "rolled back and healthy")
+		}
+		s.Failure = nil
+		s.forget(s.Job.Bundle)
+		if s.Job.Bundle != "" {
+			s.Applied = s.Job.Bundle
+		}
+		return record(s, "healthy")
+	case o.failed(DoVerify):
+		return unhealthy(s, o, o.Last.Detail)
+	}
+	return s, Action{Do: DoVerify, Why: "waiting for the health checks"}
+}
+
+func unhealthy(s State, o Observation, detail string) (State, Action) {
+	if s.Back || s.Job.Bundle == "" {
+		return stuck(s, o, "unhealthy", detail)
+	}
+	return goBack(s, o, "unhealthy", detail)
+}
+
+// stuck ends in failed: the host is not healthy and keeps its slot.
+func stuck(s State, o Observation, reason, detail string) (State, Action) {
+	if s.Failure == nil || !s.Back {
+		s.Failure = failure(s, o, reason, detail)
+	} else {
+		f := *s.Failure
+		f.Detail += "; rolled back, and then: " + detail
+		f.Healthy = false
+		s.Failure = &f
+	}
+	s.Phase = api.PhaseFailed
+	s.end(s.Job)
+	return record(s, "failed, and the slot is kept: %s", s.Failure.Detail)
+}
+
+func releasing(s State, o Observation) (State, Action) {
+	switch {
+	case o.done(DoUndrain):
+		s.Drain = DrainNone
+	case o.done(DoRelease):
+		s.end(s.Job)
+		return record(s.idle(), "the slot is returned")
+	}
+	switch {
+	case s.Drain != DrainNone:
+		return s, Action{Do: DoUndrain, Why: "back into service"}
+	case s.Fence == 0:
+		s.end(s.Job)
+		return record(s.idle(), "back into service")
+	}
+	return s, Action{Do: DoRelease, Fence: s.Fence, Why: "returning the slot"}
+}
+
+// recheckEvery is the pause between two looks at a failed host.
+const recheckEvery = 30 * time.Second
+
+func failed(s State, o Observation) (State, Action) {
+	switch {
+	case o.done(DoRollBack):
+		s.Phase, s.PutBack = api.PhaseApplying, true
+		return record(s, "the previous files are in place again")
+	case o.done(DoRecheck):
+		f := *s.Failure
+		f.Healthy = true
+		s.Failure, s.Phase = &f, api.PhaseReleasing
+		return record(s, "healthy again")
+	}
+	if job := o.job(&s); job != nil && job.Bundle != "" && !job.same(s.Job) && !job.same(s.Ended) {
+		return consider(s, o, job)
+	}
+	if o.Last.Do == DoRecheck || o.Last.Do == DoRollBack {
+		return s, Action{Do: DoWait, For: recheckEvery, Why: s.Failure.Detail}
+	}
+	if s.Back && !s.PutBack {
+		return s, Action{Do: DoRollBack, Why: "putting the previous files back"}
+	}
+	return s, Action{Do: DoRecheck, Why: s.Failure.Detail}
+}

@@ -1,0 +1,163 @@
+package agent
+
+import (
+	"fmt"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/coordinator/bundle"
+)
+
+// applying covers both directions: forward to the bundle, and back to what it
+// replaced. Both end at the interrupt.
+func applying(s State, o Observation) (State, Action) {
+	if s.Back {
+		return applyingBack(s, o)
+	}
+	if o.BootID != s.BootID {
+		// Nobody asked for that boot: the bundle may have caused it, and must
+		// not be put in place for ever.
+		s.BootID = o.BootID
+		if n := s.tries(1); n > o.MaxAttempts {
+			return goBack(s, o, "attempts", fmt.Sprintf("the host booted by itself while the bundle was put in place, %d times", n-1))
+		}
+		return record(s, "the host booted while the bundle was put in place")
+	}
+	switch {
+	case o.done(DoApply):
+		s.Unpacked, s.Interrupt, s.Units = true, o.Last.Interrupt, o.Last.Units
+		if s.Interrupt == bundle.InterruptNone {
+			s.Phase = api.PhaseVerifying
+			return record(s, "the bundle is in place")
+		}
+		return record(s, "the bundle is in place, and asks for: %s", s.Interrupt)
+	case o.failed(DoApply):
+		return goBack(s, o, o.Last.Reason, o.Last.Detail)
+	case s.Unpacked:
+		return interrupt(s, o)
+	case o.gone(&s):
+		return goBack(s, o, "lost_slot", o.Gate.Detail)
+	case o.open(&s):
+		return s, Action{Do: DoApply, Why: "putting the bundle in place"}
+	}
+	return confirm(s, o)
+}
+
+// goBack turns round: the previous files, the interrupt if it was begun, and a
+// verification decide whether the host is in service again.
+func goBack(s State, o Observation, reason, detail string) (State, Action) {
+	if s.Job.Bundle == "" {
+		return stuck(s, o, reason, detail)
+	}
+	s.Failure = failure(s, o, reason, detail)
+	s.Phase, s.Back, s.PutBack = api.PhaseApplying, true, false
+	s.BackAgain, s.Interrupting = s.Interrupting, false
+	s.Reboots, s.Crashes = 0, 0
+	s.LostSlot = reason == "lost_slot"
+	s.BootID = o.BootID
+	return s, Action{Do: DoRollBack, Why: "putting the previous files back: " + detail}
+}
+
+func applyingBack(s State, o Observation) (State, Action) {
+	switch {
+	case o.done(DoRollBack):
+		s.PutBack, s.BootID = true, o.BootID
+	case o.failed(DoRollBack):
+		return stuck(s, o, "rollback", o.Last.Detail)
+	}
+	switch {
+	case !s.PutBack:
+		return s, Action{Do: DoRollBack, Why: "putting the previous files back"}
+	case s.LostSlot:
+		// Nothing was interrupted: what runs is what ran before.
+		f := *s.Failure
+		f.Healthy = true
+		s.Failure, s.Phase = &f, api.PhaseReleasing
+		return record(s, "the slot is gone; the previous files are in place again")
+	case !s.BackAgain || s.Interrupt == bundle.InterruptNone:
+		s.Phase = api.PhaseVerifying
+		return record(s, "the previous files are in place again")
+	case o.BootID != s.BootID && s.Interrupt == bundle.InterruptReboot:
+		s.Phase, s.BootID = api.PhaseVerifying, o.BootID
+		return record(s, "the host has booted with the previous files")
+	}
+	return interrupt(s, o)
+}
+
+// interrupt passes the second gate and carries the interrupt out.
+func interrupt(s State, o Observation) (State, Action) {
+	switch {
+	case o.done(DoUnits):
+		s.Phase = api.PhaseVerifying
+		return record(s, "units: %s done", s.Interrupt)
+	case o.failed(DoUnits):
+		if s.Back {
+			return stuck(s, o, "interrupt", o.Last.Detail)
+		}
+		return goBack(s, o, "interrupt", o.Last.Detail)
+	case o.done(DoDrain):
+		s.Drain = DrainDone
+	case o.failed(DoDrain):
+		if s.Back {
+			return stuck(s, o, "drain", o.Last.Detail)
+		}
+		return goBack(s, o, "drain", o.Last.Detail)
+	case o.done(DoUndrain):
+		s.Drain = DrainNone
+		return record(s, "in service again until the coordinator answers")
+	}
+	switch {
+	case o.gone(&s) && s.Interrupting:
+		// The units may have been interrupted already: see how they do.
+		s.Phase = api.PhaseVerifying
+		return record(s, "the slot went behind the last gate")
+	case o.gone(&s) && s.Back:
+		return stuck(s, o, "lost_slot", "the slot went before the "+string(s.Interrupt)+" that the previous files need")
+	case o.gone(&s):
+		return goBack(s, o, "lost_slot", o.Gate.Detail)
+	case o.shutFor(&s) >= DrainedFor && s.Drain != DrainNone:
+		return s, Action{Do: DoUndrain, Why: "nobody has confirmed the slot for long: back into service meanwhile"}
+	case !o.fresh(&s):
+		return confirm(s, o)
+	case s.Drain != DrainDone:
+		s.Drain = DrainBegun
+		return s, Action{Do: DoDrain, Gated: true, Why: "draining"}
+	case s.Interrupt != bundle.InterruptReboot:
+		s.Interrupting = true
+		return s, Action{Do: DoUnits, Gated: true, Why: "units: " + string(s.Interrupt)}
+	}
+	s.Phase, s.Interrupting, s.BootID = api.PhaseRebooting, true, o.BootID
+	return s, Action{Do: DoReboot, Gated: true, Why: "rebooting"}
+}
+
+func noReboot(s State, o Observation, detail string) (State, Action) {
+	detail = fmt.Sprintf("%d requests for a reboot, and no reboot: %s", s.Reboots, detail)
+	if s.Back {
+		return stuck(s, o, "reboot", detail)
+	}
+	return goBack(s, o, "reboot", detail)
+}
+
+// rebooting waits for another boot id. Nothing else counts as a reboot.
+func rebooting(s State, o Observation) (State, Action) {
+	if o.BootID != s.BootID {
+		s.Phase, s.BootID = api.PhaseVerifying, o.BootID
+		return record(s, "rebooted")
+	}
+	if left := o.RebootAsked + RebootWithin - o.Now; o.RebootAsked != 0 && left > 0 {
+		return s, Action{Do: DoWait, For: left, Why: "the host goes down"}
+	}
+	// It has not happened: before the gate again.
+	s.Phase, s.Interrupting = api.PhaseApplying, false
+	detail := "the host did not go down"
+	switch {
+	case o.failed(DoReboot):
+		detail = o.Last.Detail
+		s.Reboots++
+	case o.RebootAsked != 0:
+		s.Reboots++
+	}
+	if s.Reboots >= maxReboots {
+		return noReboot(s, o, detail)
+	}
+	return record(s, "the host has not rebooted: %s", detail)
+}

@@ -1,0 +1,176 @@
+package agent
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	mathrand "math/rand/v2"
+	"reflect"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+)
+
+// pinned is a coordinator that can be told which cluster to believe, and says
+// which one answered last. *client.Client is one.
+type pinned interface {
+	SetCluster(id string)
+	Identity() (cluster string, incarnation int64)
+}
+
+func newID() string { return rand.Text() }
+
+// trustPin makes the client believe the pinned cluster only.
+func (a *Agent) trustPin() {
+	if c, ok := a.cfg.Coordinator.(pinned); ok {
+		c.SetCluster(a.pin.Cluster)
+	}
+}
+
+// outdated reports that the last answer came from a state of the pinned
+// cluster that a restore has replaced.
+func (a *Agent) outdated() bool {
+	c, ok := a.cfg.Coordinator.(pinned)
+	if !ok {
+		return false
+	}
+	cluster, incarnation := c.Identity()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return cluster == a.pin.Cluster && incarnation < a.pin.Incarnation
+}
+
+// monitorCoordinator reports what this host is and learns what is wanted, also
+// while the loop works, until ctx ends.
+func (a *Agent) monitorCoordinator(ctx context.Context) {
+	seen, retry := "", a.cfg.Retry
+	for ctx.Err() == nil {
+		pollCtx, cancel, req := a.report(ctx, seen)
+		start := time.Now()
+		resp, err := a.cfg.Coordinator.Poll(pollCtx, a.cfg.Node, req)
+		a.heard.Store(time.Now().Unix())
+		var rest time.Duration
+		switch {
+		case err == nil:
+			retry = a.cfg.Retry
+			rest = time.Duration(max(0, resp.NextPollS)) * time.Second
+			if resp.Tag == seen && time.Since(start) < time.Second {
+				rest = max(rest, time.Second) // it does not wait, so this side does
+			}
+			if a.listen(resp) {
+				seen = resp.Tag
+			} else {
+				seen, rest = "", 10*retry
+			}
+		case pollCtx.Err() == nil:
+			a.deaf(err)
+			rest = retry + mathrand.N(retry/2)
+			retry = min(2*retry, 30*time.Second)
+		}
+		if rest > 0 && pollCtx.Err() == nil {
+			t := time.NewTimer(rest)
+			select {
+			case <-t.C:
+			case <-pollCtx.Done(): // more to report, or the end
+			}
+			t.Stop()
+		}
+		cancel()
+	}
+}
+
+// report makes the next poll. Its context ends when there is more to report.
+func (a *Agent) report(ctx context.Context, seen string) (context.Context, context.CancelFunc, api.PollRequest) {
+	ctx, cancel := context.WithCancel(ctx)
+	h := a.cfg.Host
+	needs := h.NeedsReboot()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.resend = cancel
+	a.seq++
+	s := &a.state
+	r := api.Report{
+		Seq: s.Starts<<32 | a.seq, Group: a.cfg.Group, Labels: a.cfg.Labels, MachineID: h.MachineID(),
+		Phase: s.Phase, Fence: s.Fence, Bundle: s.Applied, Healthy: s.Phase != api.PhaseFailed,
+		Message: a.message, Failure: s.Failure, NeedsReboot: needs, Version: a.cfg.Version,
+		OS: h.OS(), Simulated: h.Simulated(),
+	}
+	for _, j := range []*Job{s.Job, s.Ended} {
+		if j != nil && j.Rollout != "" {
+			r.Rollout, r.Attempt = j.Rollout, j.Attempt
+			break
+		}
+	}
+	return ctx, cancel, api.PollRequest{
+		Instance: a.instance, BootID: a.bootID, Cluster: a.pin.Cluster, Report: r,
+		Seen: seen, WaitS: int(a.cfg.PollWait / time.Second),
+	}
+}
+
+// listen takes in an answer; false is one of a cluster that is not trusted.
+func (a *Agent) listen(resp api.PollResponse) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if resp.Cluster == "" {
+		return false
+	}
+	switch {
+	case a.pin.Cluster == "", a.pin.Cluster == resp.Cluster && resp.Incarnation > a.pin.Incarnation:
+		p := Pin{Cluster: resp.Cluster, Incarnation: resp.Incarnation}
+		if err := a.dir.savePin(p); err != nil {
+			a.log.Error("the cluster cannot be pinned, so nothing is done", "err", err)
+			return false
+		}
+		a.log.Info("cluster pinned", "cluster", p.Cluster, "incarnation", p.Incarnation)
+		a.pin = p
+		a.trustPin()
+	case a.pin.Cluster != resp.Cluster || resp.Incarnation < a.pin.Incarnation:
+		a.refuse(resp.Cluster, "an answer of another cluster, or of one that a restore has replaced")
+		return false
+	}
+	a.distrust = ""
+	news := !a.known || !reflect.DeepEqual(a.wanted, resp.Wanted) || !reflect.DeepEqual(a.hold, resp.Hold)
+	a.known, a.wanted, a.hold = true, resp.Wanted, resp.Hold
+	if a.acquire != nil {
+		o := Observation{Known: true, Wanted: a.wanted, NeedsReboot: a.state.Job != nil && a.state.Job.Bundle == ""}
+		if o.withdrawn(&a.state) {
+			a.acquire()
+		}
+	}
+	if news {
+		a.news()
+	}
+	return true
+}
+
+// deaf takes in that a poll brought no answer.
+func (a *Agent) deaf(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var refused *api.Error
+	if errors.As(err, &refused) && refused.Kind == api.WrongCluster {
+		a.refuse(refused.Detail, refused.Detail)
+		return
+	}
+	a.log.Warn("poll", "err", err)
+	if a.state.Phase == api.PhaseIdle || a.state.Phase == api.PhaseWaiting {
+		a.message = "no answer: " + err.Error()
+	}
+}
+
+// refuse does nothing for a cluster that is not the pinned one, until a person
+// runs `lockkeeper-agent trust`, which is looked for here.
+func (a *Agent) refuse(who, why string) {
+	a.known, a.wanted, a.hold = false, nil, nil
+	if p, err := a.dir.loadPin(); err == nil && p != a.pin {
+		a.log.Warn("the pinned cluster was changed by a person", "was", a.pin.Cluster, "is", p.Cluster)
+		a.pin = p
+		a.trustPin()
+		return
+	}
+	a.message = "does nothing: " + why + "; `lockkeeper-agent trust` accepts another cluster"
+	if a.distrust != who {
+		a.distrust = who
+		a.log.Error("wrong cluster: nothing is done until `lockkeeper-agent trust`", "pinned", a.pin.Cluster, "incarnation", a.pin.Incarnation, "answer", why)
+	}
+}

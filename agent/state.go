@@ -1,0 +1,115 @@
+package agent
+
+import (
+	"maps"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/coordinator/bundle"
+)
+
+// Times of the gates and of the reboot (RULES 7).
+const (
+	// GateFor is how long an open gate counts, from when the question was sent.
+	GateFor = 10 * time.Second
+	// DrainedFor is how long the host stays drained while its gate is not open.
+	DrainedFor = 10 * time.Minute
+	// RebootWithin is how long an accepted reboot may take to end this process.
+	RebootWithin = 10 * time.Minute
+	// maxReboots is how often a reboot that does not happen is asked for.
+	maxReboots = 3
+)
+
+// Job is one bundle to bring this host to. A job without a bundle is the
+// reboot that the host itself asks for.
+type Job struct {
+	Rollout string `json:"rollout,omitempty"`
+	Bundle  string `json:"bundle,omitempty"`
+	Name    string `json:"name,omitempty"`
+	Attempt int    `json:"attempt,omitempty"` // the rollout's; a person's retry raises it
+}
+
+// same reports whether two jobs are one, so that an ended one is not begun again.
+func (j *Job) same(k *Job) bool {
+	return j != nil && k != nil && j.Rollout == k.Rollout && j.Bundle == k.Bundle && j.Attempt == k.Attempt
+}
+
+// Drain is how far the drain is that the agent began.
+type Drain string
+
+// The stages of a drain.
+const (
+	DrainNone  Drain = ""
+	DrainBegun Drain = "begun"
+	DrainDone  Drain = "done"
+)
+
+// State is what the journal says. It is written before each act.
+type State struct {
+	Phase   api.Phase `json:"phase"`
+	Cluster string    `json:"cluster,omitempty"` // in which the slot was asked for
+	Group   string    `json:"group,omitempty"`
+	Job     *Job      `json:"job,omitempty"`
+	Request string    `json:"request,omitempty"` // of the acquire; names the generation too
+	Fence   int64     `json:"fence,omitempty"`   // of the hold, 0 without one
+	Drain   Drain     `json:"drain,omitempty"`
+	BootID  string    `json:"boot_id,omitempty"` // of the boot in which the phase was begun
+
+	Unpacked     bool             `json:"unpacked,omitempty"`     // the files are in place and the command has run
+	Interrupt    bundle.Interrupt `json:"interrupt,omitempty"`    // that the files ask for which really changed
+	Units        []string         `json:"units,omitempty"`        // for reload and restart
+	Interrupting bool             `json:"interrupting,omitempty"` // the interrupt was begun
+	Reboots      int              `json:"reboots,omitempty"`      // asked for in this direction
+	Crashes      int              `json:"crashes,omitempty"`      // boots that nobody asked for while verifying
+
+	Back      bool `json:"back,omitempty"`       // to the previous generation
+	PutBack   bool `json:"put_back,omitempty"`   // its files are in place
+	BackAgain bool `json:"back_again,omitempty"` // the way back needs the interrupt too
+	LostSlot  bool `json:"lost_slot,omitempty"`
+
+	// What is kept between jobs.
+	Applied   string         `json:"applied,omitempty"` // digest of the bundle in place
+	Ended     *Job           `json:"ended,omitempty"`   // the job that ended last
+	Failure   *api.Failure   `json:"failure,omitempty"` // of the job tried last
+	Tries     map[string]int `json:"tries,omitempty"`   // by bundle, until one succeeds
+	LastFence int64          `json:"last_fence,omitempty"`
+	Starts    uint64         `json:"starts"`             // of the agent
+	Rebooted  bool           `json:"rebooted,omitempty"` // or tried to, for the host's own wish, which has not gone since
+}
+
+// tries counts one more try for the job's bundle and returns the count.
+func (s *State) tries(delta int) int {
+	t := maps.Clone(s.Tries)
+	if t == nil {
+		t = map[string]int{}
+	}
+	t[s.Job.Bundle] += delta
+	s.Tries = t
+	return t[s.Job.Bundle]
+}
+
+// forget drops the count of a bundle.
+func (s *State) forget(bundle string) {
+	t := maps.Clone(s.Tries)
+	delete(t, bundle)
+	s.Tries = t
+}
+
+// end remembers that a job ended, so that it is not begun again.
+func (s *State) end(j *Job) {
+	switch {
+	case j == nil:
+	case j.Bundle == "":
+		s.Rebooted = true
+	default:
+		s.Ended = j
+	}
+}
+
+// idle is the state between jobs.
+func (s State) idle() State {
+	return State{
+		Phase: api.PhaseIdle, Applied: s.Applied, Ended: s.Ended, Failure: s.Failure, Tries: s.Tries,
+		LastFence: max(s.LastFence, s.Fence), Starts: s.Starts, Rebooted: s.Rebooted,
+	}
+}

@@ -1,0 +1,188 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/spf13/cobra"
+
+	"github.com/lockkeeper/lockkeeper/agent"
+	"github.com/lockkeeper/lockkeeper/agent/host"
+	"github.com/lockkeeper/lockkeeper/cmd/internal/cli"
+	"github.com/lockkeeper/lockkeeper/coordinator/client"
+)
+
+// hangs is how long the agent may be silent towards the coordinator before the
+// watchdog is no longer fed: longer than a long poll and its answer may take.
+const hangs = 3 * time.Minute
+
+// options are the flags of run.
+type options struct {
+	servers                []string
+	node, group            string
+	labels                 map[string]string
+	tokenFile, caFile, pin string
+	maxAttempts            int
+	rebootWhenRequired     bool
+	logLevel, logFormat    string
+	host                   host.LinuxConfig
+}
+
+func newRun() *cobra.Command {
+	var o options
+	cmd := &cobra.Command{
+		Use:   "run --server URL[,URL…]",
+		Short: "Run the agent until it is told to stop",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := o.config(stateDir(cmd), os.Stderr)
+			if err != nil {
+				return err
+			}
+			if err := serve(cmd.Context(), cfg); err != nil {
+				return &failure{err}
+			}
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.StringSliceVar(&o.servers, "server", nil, "coordinators to ask in turn: http://HOST:PORT, https://HOST:PORT or unix:/PATH")
+	f.StringVar(&o.node, "node", "", "id of this host (default: the host name)")
+	f.StringVar(&o.group, "group", "default", "group whose slots this host takes")
+	f.StringToStringVar(&o.labels, "label", nil, "label of this host as NAME=VALUE, may be repeated")
+	f.StringVar(&o.tokenFile, "token-file", "", "file with this node's token")
+	f.StringVar(&o.caFile, "ca-file", "", "PEM file of the authorities that may vouch for a coordinator")
+	f.StringVar(&o.pin, "pin", "", "sha256:HEX of the coordinator certificate's public key, as lockkeeperd prints it")
+	f.IntVar(&o.maxAttempts, "max-attempts", 2, "attempts for one bundle on this host, at least 1")
+	f.BoolVar(&o.rebootWhenRequired, "reboot-when-required", false, "take a slot and reboot when the host asks for a reboot")
+	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
+	f.StringVar(&o.logFormat, "log-format", "text", "text or json")
+	f.StringVar(&o.host.Root, "root", "/", "folder in front of each path of a bundle")
+	f.StringVar(&o.host.RebootCommand, "reboot-command", "systemctl reboot", "line for /bin/sh that reboots the host")
+	f.StringVar(&o.host.HooksDir, "hooks-dir", "/etc/lockkeeper/hooks.d", "folder of the optional executables drain and undrain: exit status 0 done, 75 ask again, any other failed")
+	f.StringVar(&o.host.RebootRequiredFile, "reboot-required-file", "/run/reboot-required", "file that exists while the host asks for a reboot")
+	f.StringVar(&o.host.BootIDFile, "boot-id-file", "/proc/sys/kernel/random/boot_id", "file with the boot id; a testing aid: with --reboot-command a test can play reboots")
+	return cmd
+}
+
+// config checks the flags and makes what they describe.
+func (o *options) config(stateDir string, logTo *os.File) (agent.Config, error) {
+	var none agent.Config
+	if len(o.servers) == 0 {
+		return none, errors.New("--server is missing: want http://HOST:PORT, https://HOST:PORT or unix:/PATH, several with commas between")
+	}
+	node, err := o.nodeID()
+	if err != nil {
+		return none, err
+	}
+	if o.maxAttempts < 1 {
+		return none, errors.New("--max-attempts " + strconv.Itoa(o.maxAttempts) + ": want at least 1")
+	}
+	for _, dir := range []struct{ flag, path string }{{"root", o.host.Root}, {"state-dir", stateDir}} {
+		if !filepath.IsAbs(dir.path) {
+			return none, fmt.Errorf("--%s %q: want an absolute path", dir.flag, dir.path)
+		}
+	}
+	log, err := logger(o.logLevel, o.logFormat, logTo)
+	if err != nil {
+		return none, err
+	}
+	version := cli.Version()
+	c, err := client.New(client.Config{
+		Servers: o.servers, TokenFile: o.tokenFile, CAFile: o.caFile, Pin: o.pin, UserAgent: "lockkeeper-agent/" + version,
+	})
+	if err != nil {
+		return none, err
+	}
+	return agent.Config{
+		Node: node, Group: o.group, Labels: o.labels, StateDir: stateDir, Coordinator: c, Host: host.NewLinux(o.host),
+		Logger: log, Version: version, MaxAttempts: o.maxAttempts, RebootWhenRequired: o.rebootWhenRequired,
+	}, nil
+}
+
+// nodeID is --node, or the host name if that can tell hosts apart.
+func (o *options) nodeID() (string, error) {
+	if o.node != "" {
+		return o.node, nil
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		return "", fmt.Errorf("the host name is not known (%w): give the host's id with --node", err)
+	}
+	switch strings.ToLower(strings.TrimSuffix(name, ".")) {
+	case "", "localhost", "localhost.localdomain":
+		return "", fmt.Errorf("the host name is %q, which cannot tell hosts apart: give the host's id with --node", name)
+	}
+	return name, nil
+}
+
+func logger(level, format string, to *os.File) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, fmt.Errorf("--log-level %q: want debug, info, warn or error", level)
+	}
+	opts := &slog.HandlerOptions{Level: l}
+	switch format {
+	case "text":
+		return slog.New(slog.NewTextHandler(to, opts)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(to, opts)), nil
+	}
+	return nil, fmt.Errorf("--log-format %q: want text or json", format)
+}
+
+// serve runs the agent and tells systemd, where that started it.
+func serve(ctx context.Context, cfg agent.Config) error {
+	cfg.Ready = func() { notify(cfg.Logger, daemon.SdNotifyReady) }
+	a := agent.New(cfg)
+	ctx, cancel := context.WithCancel(ctx)
+	fed := make(chan struct{})
+	go func() {
+		defer close(fed)
+		feedWatchdog(ctx, cfg.Logger, a.Heard)
+	}()
+	defer func() {
+		cancel()
+		<-fed
+	}()
+	err := a.Run(ctx)
+	notify(cfg.Logger, daemon.SdNotifyStopping)
+	return err
+}
+
+func notify(log *slog.Logger, state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		log.Warn("systemd was not told", "state", state, "err", err)
+	}
+}
+
+// feedWatchdog tells systemd that the agent lives, for as long as it does.
+func feedWatchdog(ctx context.Context, log *slog.Logger, heard func() time.Time) {
+	interval, err := daemon.SdWatchdogEnabled(false)
+	if err != nil {
+		log.Warn("the watchdog's environment", "err", err)
+	}
+	if interval <= 0 {
+		return
+	}
+	tick := time.NewTicker(interval / 2)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if at := heard(); at.Unix() <= 0 || time.Since(at) < hangs {
+				notify(log, daemon.SdNotifyWatchdog)
+			}
+		}
+	}
+}
