@@ -193,3 +193,5 @@ func granted(t testing.TB, done <-chan outcome) *semaphore.Hold {
 		return nil
 	}
 }
+
+func clientLease(id int64) clientv3.LeaseID { return clientv3.LeaseID(id) }
