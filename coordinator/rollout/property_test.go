@@ -39,7 +39,7 @@ func TestDecide_Properties(t *testing.T) {
 		st := rolloutOf(rapid.IntRange(1, 5).Draw(t, "nodes"), rapid.IntRange(0, 2).Draw(t, "budget"))
 		seen := map[string]bool{} // nodes that reported the bundle in place
 		for range rapid.IntRange(1, 12).Draw(t, "steps") {
-			if action := rapid.SampledFrom([]string{"", "", "", ActPause, ActResume, ActHalt, ActRetry}).Draw(t, "action"); action != "" {
+			if action := rapid.SampledFrom([]string{"", "", "", "", ActPause, ActResume, ActHalt, ActRetry, ActAbort}).Draw(t, "action"); action != "" {
 				if d, err := Apply(st, action, "ann", "", noon); err == nil && d.Changed {
 					st = applied(st, d)
 				}

@@ -235,8 +235,9 @@ func TestEngine_OfManyRolloutsOverOneNodeOneIsCreated(t *testing.T) {
 
 func TestEngine_AnotherTakesOverWhenTheElectedOneDies(t *testing.T) {
 	w := newWorld(t, 4, 1)
+	w.pace = 300 * time.Millisecond
 	dying := &mortal{Store: w.store()}
-	first := w.engine(dying)
+	w.engine(dying)
 	w.eventually("the first to be elected", dying.isElected)
 	second := w.engine(w.store()) // the agents ask this one
 	w.agents()
@@ -252,32 +253,35 @@ func TestEngine_AnotherTakesOverWhenTheElectedOneDies(t *testing.T) {
 	if got := kinds(w.events(r.ID)); got[rollout.EventNodeUpdated] != 4 || got[rollout.EventSucceeded] != 1 {
 		t.Errorf("events: %v", got)
 	}
-	_ = first
 }
 
 func TestEngine_IsContinuedHoweverOftenItIsRestarted(t *testing.T) {
-	w := newWorld(t, 8, 2)
+	w := newWorld(t, 16, 2)
+	w.pace = 100 * time.Millisecond
 	w.fails["n03"] = 1
 	e := w.engine(w.store())
 	w.agents()
 	r := w.create(e, func(s *api.RolloutSpec) { s.MaxFailures = 1 })
-	for i := 0; i < 40; i++ {
-		now, ok := e.Get(r.ID)
-		if ok && !now.State.Active() {
+	restarts := 0
+	for ; restarts < 200; restarts++ {
+		if now, _ := e.Get(r.ID); now.ID != "" && !now.State.Active() {
 			break
 		}
 		next := w.engine(w.store())
-		// Stopped at ever other moments of what it does.
-		time.Sleep(time.Duration(i*7%60) * time.Millisecond)
+		// Stopped at ever different moments of what it does.
+		time.Sleep(time.Duration(restarts*7%60) * time.Millisecond)
 		e.Stop()
 		e = next
 	}
 	got := w.comesTo(e, r.ID, api.RolloutFailed)
-	if got.Progress.Updated != 7 || got.Progress.Failed != 1 {
+	if restarts < 5 {
+		t.Errorf("only %d restarts", restarts)
+	}
+	if got.Progress.Updated != 15 || got.Progress.Failed != 1 {
 		t.Errorf("%+v", got.Progress)
 	}
 	w.appliedOnce()
-	if n := kinds(w.events(r.ID)); n[rollout.EventNodeUpdated] != 7 || n[rollout.EventNodeFailed] != 1 || n[rollout.EventFailed] != 1 {
+	if n := kinds(w.events(r.ID)); n[rollout.EventNodeUpdated] != 15 || n[rollout.EventNodeFailed] != 1 || n[rollout.EventFailed] != 1 {
 		t.Errorf("events: %v", n)
 	}
 }

@@ -69,7 +69,7 @@ type world struct {
 	engines []*rollout.Engine // agents ask the last one
 	applied map[string]int    // how often a node did the update
 	fails   map[string]int    // so many times a node fails first
-	stuck   map[string]bool   // nodes that never come back from applying
+	pace    time.Duration     // how long an update takes
 	out     int
 	mostOut int
 }
@@ -79,7 +79,7 @@ func newWorld(t *testing.T, nodes, slots int) *world {
 	t.Helper()
 	w := &world{
 		t: t, prefix: fmt.Sprintf("/test%d/", spaces.Add(1)), nodes: map[string]api.Node{}, changed: make(chan struct{}),
-		applied: map[string]int{}, fails: map[string]int{}, stuck: map[string]bool{},
+		applied: map[string]int{}, fails: map[string]int{},
 	}
 	w.sems = semstore.New(semstore.Config{Client: etcd.Client(), Prefix: w.prefix})
 	if err := w.sems.Start(t.Context()); err != nil {
@@ -230,13 +230,10 @@ func (w *world) update(ctx context.Context, id string, want *api.Wanted, fence i
 	w.applied[id]++
 	fails := w.fails[id] > 0
 	w.fails[id]--
-	stuck := w.stuck[id]
+	pace := w.pace
 	w.mu.Unlock()
 	w.report(id, func(r *api.Report) { r.Phase, r.Fence = api.PhaseApplying, fence })
-	if stuck {
-		<-ctx.Done()
-		return
-	}
+	time.Sleep(pace)
 	w.report(id, func(r *api.Report) { r.Phase = api.PhaseVerifying })
 	w.mu.Lock()
 	w.out--
