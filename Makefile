@@ -1,8 +1,7 @@
 # Everything a developer runs. `make demo` and `make test` are the two that the
 # README names; both need nothing installed beforehand but Go (and make).
 GO      ?= go
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-LDFLAGS := -s -w -X github.com/lockkeeper/lockkeeper/cmd/internal/cli.version=$(VERSION)
+LDFLAGS := -s -w
 PROGRAMS := lockkeeperd lockkeeper-agent lockkeeper
 
 .PHONY: build demo test lint fmt bench clean
@@ -11,7 +10,7 @@ build: ## the three programs, static and stripped, in bin/
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ $(addprefix ./cmd/,$(PROGRAMS))
 
 demo: build ## a whole fleet on this machine, until Ctrl-C
-	bin/lockkeeperd dev --nodes 12 --slots 2
+	bin/lockkeeperd dev --nodes 12 --slots 2 --groups web,db
 
 test: ## every test, race detector on; installs what is missing
 	.ci/test

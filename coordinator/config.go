@@ -29,6 +29,8 @@ type Config struct {
 	// coordinator, beside loopback: a request for any other is refused.
 	Hosts []string  `yaml:"hosts"`
 	TLS   TLSConfig `yaml:"tls"`
+	// RequireToken asks for a token on loopback too, for hosts with several users.
+	RequireToken bool `yaml:"require_token"`
 	// AutoCreateGroups makes an unknown group, with 0 slots, when a node asks
 	// for it, instead of refusing the node.
 	AutoCreateGroups bool            `yaml:"auto_create_groups"`
@@ -81,6 +83,26 @@ func DefaultConfig() Config {
 		FleetLock: FleetLockConfig{Wait: 25 * time.Second},
 		Etcd:      EtcdConfig{Quota: 2 << 30, Heartbeat: 100 * time.Millisecond, Election: time.Second},
 		Log:       LogConfig{Level: "info", Format: "text"},
+	}
+}
+
+// withDefaults fills in what is zero.
+func (c Config) withDefaults() Config {
+	def := DefaultConfig()
+	fill(&c.DataDir, def.DataDir)
+	fill(&c.Listen, def.Listen)
+	fill(&c.Etcd.Quota, def.Etcd.Quota)
+	fill(&c.Etcd.Heartbeat, def.Etcd.Heartbeat)
+	fill(&c.Etcd.Election, def.Etcd.Election)
+	fill(&c.Log.Level, def.Log.Level)
+	fill(&c.Log.Format, def.Log.Format)
+	return c
+}
+
+func fill[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
 	}
 }
 

@@ -1,0 +1,51 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// bin is the folder of the three programs, built once, with the race detector.
+var bin string
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "lockkeeper-e2e")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	bin = dir
+	build := exec.Command("go", "build", "-race", "-o", dir+"/",
+		"github.com/lockkeeper/lockkeeper/cmd/lockkeeperd",
+		"github.com/lockkeeper/lockkeeper/cmd/lockkeeper-agent",
+		"github.com/lockkeeper/lockkeeper/cmd/lockkeeper")
+	build.Stdout, build.Stderr = os.Stderr, os.Stderr
+	if err := build.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "building the programs:", err)
+		return 1
+	}
+	return m.Run()
+}
+
+func program(name string) string { return filepath.Join(bin, name) }
+
+// needTool skips the test when a tool is missing, and names it; under
+// `make test` nothing may skip, so there it fails.
+func needTool(t *testing.T, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err == nil {
+		return path
+	}
+	if os.Getenv("LOCKKEEPER_TEST_REQUIRE_ALL") != "" {
+		t.Fatalf("%s is missing", name)
+	}
+	t.Skipf("needs %s, which is missing (make test installs it)", name)
+	return ""
+}

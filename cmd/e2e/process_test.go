@@ -1,0 +1,231 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// process is one program that the test runs. Its output goes to a file, shown
+// when the test fails.
+type process struct {
+	t    *testing.T
+	name string
+	args []string
+	log  *os.File
+
+	mu   sync.Mutex
+	cmd  *exec.Cmd
+	done chan struct{} // closed when cmd ended
+}
+
+func startProcess(t *testing.T, name, program string, args ...string) *process {
+	t.Helper()
+	log, err := os.Create(filepath.Join(t.TempDir(), name+".log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{t: t, name: name, args: append([]string{program}, args...), log: log}
+	t.Cleanup(func() {
+		p.kill()
+		if t.Failed() {
+			text, _ := os.ReadFile(log.Name())
+			if len(text) > 8000 {
+				text = append([]byte("…"), text[len(text)-8000:]...)
+			}
+			t.Logf("output of %s:\n%s", name, text)
+		}
+		log.Close()
+	})
+	p.start()
+	return p
+}
+
+func (p *process) start() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	cmd := exec.Command(p.args[0], p.args[1:]...)
+	cmd.Stdout, cmd.Stderr = p.log, p.log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		p.t.Fatalf("starting %s: %v", p.name, err)
+	}
+	done := make(chan struct{})
+	p.cmd, p.done = cmd, done
+	go func() {
+		_ = cmd.Wait()
+		close(done)
+	}()
+}
+
+// ended is closed when the process of now has ended.
+func (p *process) ended() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.done
+}
+
+func (p *process) pid() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cmd.Process.Pid
+}
+
+// kill is kill -9, and waits for the end.
+func (p *process) kill() { p.signal(syscall.SIGKILL) }
+
+// terminate is what a supervisor sends; it returns the exit code.
+func (p *process) terminate() int {
+	p.signal(syscall.SIGTERM)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cmd.ProcessState.ExitCode()
+}
+
+func (p *process) signal(s syscall.Signal) {
+	p.mu.Lock()
+	cmd, done := p.cmd, p.done
+	p.mu.Unlock()
+	_ = cmd.Process.Signal(s)
+	<-done
+}
+
+// eventually polls until ok, for at most d.
+func eventually(t *testing.T, d time.Duration, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(d)
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatalf("after %s still not: %s", d, what)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// freePort is a port of loopback that nobody listens on at this moment.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// coordinatorProcess is a lockkeeperd that answers.
+type coordinatorProcess struct {
+	*process
+	url string
+}
+
+func startCoordinator(t *testing.T, args ...string) *coordinatorProcess {
+	t.Helper()
+	addr := freePort(t)
+	args = append([]string{"serve", "--data-dir", filepath.Join(t.TempDir(), "data"), "--listen", addr}, args...)
+	c := &coordinatorProcess{startProcess(t, "lockkeeperd", program("lockkeeperd"), args...), "http://" + addr}
+	c.waitReady()
+	return c
+}
+
+func (c *coordinatorProcess) waitReady() {
+	c.t.Helper()
+	eventually(c.t, 30*time.Second, "the coordinator is ready", func() bool {
+		status, _ := get(c.url + "/readyz")
+		return status == http.StatusOK
+	})
+}
+
+func get(url string) (int, string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return 0, err.Error()
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 4<<20))
+	if err != nil {
+		return 0, err.Error()
+	}
+	return resp.StatusCode, string(body)
+}
+
+// getJSON reads an answer of the API.
+func getJSON(t *testing.T, url string, into any) {
+	t.Helper()
+	status, body := get(url)
+	if status != http.StatusOK {
+		t.Fatalf("GET %s: %d %s", url, status, body)
+	}
+	if err := json.Unmarshal([]byte(body), into); err != nil {
+		t.Fatalf("GET %s: %v", url, err)
+	}
+}
+
+// lockkeeper runs the CLI and returns what it printed and its exit code.
+func lockkeeper(t *testing.T, server string, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program("lockkeeper"), append([]string{"--server", server}, args...)...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	if _, exited := err.(*exec.ExitError); err != nil && !exited {
+		t.Fatalf("lockkeeper %s: %v", strings.Join(args, " "), err)
+	}
+	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+}
+
+// must is lockkeeper for a command that has to succeed.
+func must(t *testing.T, server string, args ...string) string {
+	t.Helper()
+	out, errs, code := lockkeeper(t, server, args...)
+	if code != 0 {
+		t.Fatalf("lockkeeper %s: exit %d\n%s%s", strings.Join(args, " "), code, out, errs)
+	}
+	return out
+}
+
+// writeFiles makes a folder of files: path → content.
+func writeFiles(t *testing.T, dir string, files map[string]string) string {
+	t.Helper()
+	for name, content := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		mode := os.FileMode(0o644)
+		if strings.HasPrefix(content, "#!") {
+			mode = 0o755
+		}
+		if err := os.WriteFile(path, []byte(content), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func must0(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+

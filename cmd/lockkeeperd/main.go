@@ -1,0 +1,78 @@
+// Command lockkeeperd is the coordinator: it keeps the semaphores of a fleet
+// in an embedded etcd and serves the API, FleetLock, metrics and the dashboard.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lockkeeper/lockkeeper/cmd/internal/cli"
+)
+
+// Exit codes, as `lockkeeperd --help` states them.
+const (
+	exitOK     = 0
+	exitFailed = 1 // could not start, or stopped on an error
+	exitUsage  = 2 // flags, environment or config file
+	exitStore  = 3 // the embedded store ended for good; start it again
+)
+
+// exitError carries the exit code of an error.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+func run(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	root := newRoot()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	fmt.Fprintln(os.Stderr, "lockkeeperd:", err)
+	var exit *exitError
+	if errors.As(err, &exit) {
+		return exit.code
+	}
+	return exitUsage
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "lockkeeperd",
+		Short: "The coordinator of a fleet: reboot slots in an embedded etcd",
+		Long: `lockkeeperd keeps the reboot slots of a fleet in an embedded etcd.
+
+Every flag is also an environment variable: --data-dir is LOCKKEEPER_DATA_DIR.
+A flag wins over the environment, that over the config file, that over the default.
+
+Exit codes: 0 stopped on request, 1 could not start or failed, 2 wrong flags or
+config, 3 the embedded store ended for good (start the program again).`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.AddCommand(newServe(), newDev(), &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  cobra.NoArgs,
+		Run: func(cmd *cobra.Command, _ []string) {
+			fmt.Fprintln(cmd.OutOrStdout(), "lockkeeperd", cli.Version())
+		},
+	})
+	cli.BindEnv(root)
+	return root
+}

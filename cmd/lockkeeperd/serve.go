@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/lockkeeper/lockkeeper/cmd/internal/cli"
+	"github.com/lockkeeper/lockkeeper/coordinator"
+)
+
+func newServe() *cobra.Command {
+	cfg := coordinator.DefaultConfig()
+	var file string
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run a coordinator",
+		Args:  cobra.NoArgs,
+		Example: `  lockkeeperd serve --data-dir /var/lib/lockkeeper
+  lockkeeperd serve --listen 0.0.0.0:8443 --tls-self-signed --host lock.example.com`,
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&file, "config", "", "YAML config `FILE`")
+	bindConfig(flags, &cfg)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		merged, err := mergeConfig(file, cfg, flags)
+		if err != nil {
+			return &exitError{exitUsage, err}
+		}
+		return serve(cmd.Context(), merged)
+	}
+	return cmd
+}
+
+// bindConfig gives every setting of the config that has a flag its flag.
+func bindConfig(flags *pflag.FlagSet, cfg *coordinator.Config) {
+	flags.StringVar(&cfg.DataDir, "data-dir", cfg.DataDir, "`DIR` of the store")
+	flags.StringVar(&cfg.Listen, "listen", cfg.Listen, "`HOST:PORT` or unix:PATH; other than loopback needs TLS and tokens")
+	flags.StringSliceVar(&cfg.Hosts, "host", cfg.Hosts, "`NAME` or address by which clients call this coordinator (repeatable)")
+	flags.StringVar(&cfg.TLS.Cert, "tls-cert", cfg.TLS.Cert, "PEM `FILE` of the certificate")
+	flags.StringVar(&cfg.TLS.Key, "tls-key", cfg.TLS.Key, "PEM `FILE` of its key")
+	flags.BoolVar(&cfg.TLS.SelfSigned, "tls-self-signed", cfg.TLS.SelfSigned, "make a certificate in the data dir and print its pin")
+	flags.BoolVar(&cfg.RequireToken, "require-token", cfg.RequireToken, "ask for a token on loopback too")
+	flags.BoolVar(&cfg.AutoCreateGroups, "auto-create-groups", cfg.AutoCreateGroups, "make unknown groups, with 0 slots, when a node asks")
+	flags.StringVar(&cfg.FleetLock.Listen, "fleetlock-listen", cfg.FleetLock.Listen, "`HOST:PORT` for FleetLock hosts off loopback (networks in the config file)")
+	flags.DurationVar(&cfg.FleetLock.Wait, "fleetlock-wait", cfg.FleetLock.Wait, "how long a FleetLock request is parked")
+	flags.BoolVar(&cfg.FleetLock.StrictAddress, "fleetlock-strict-address", cfg.FleetLock.StrictAddress, "refuse a FleetLock id that asks from a second address")
+	flags.StringVar(&cfg.Log.Level, "log-level", cfg.Log.Level, "debug, info, warn or error")
+	flags.StringVar(&cfg.Log.Format, "log-format", cfg.Log.Format, "text or json")
+}
+
+// mergeConfig reads the file over the defaults, and what flags and environment
+// set over the file.
+func mergeConfig(file string, fromFlags coordinator.Config, flags *pflag.FlagSet) (coordinator.Config, error) {
+	if file == "" {
+		return fromFlags, fromFlags.Validate()
+	}
+	cfg := coordinator.DefaultConfig()
+	if err := coordinator.ReadConfig(file, &cfg); err != nil {
+		return cfg, err
+	}
+	over := pflag.NewFlagSet("", pflag.ContinueOnError)
+	bindConfig(over, &cfg)
+	var err error
+	flags.Visit(func(f *pflag.Flag) {
+		target := over.Lookup(f.Name)
+		if target == nil || err != nil {
+			return
+		}
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			err = target.Value.(pflag.SliceValue).Replace(list.GetSlice())
+			return
+		}
+		err = target.Value.Set(f.Value.String())
+	})
+	if err != nil {
+		return cfg, err
+	}
+	return cfg, cfg.Validate()
+}
+
+// serve runs a coordinator until the context ends or its store does.
+func serve(ctx context.Context, cfg coordinator.Config) error {
+	log := coordinator.NewLogger(cfg.Log, os.Stderr)
+	c, err := coordinator.New(cfg, coordinator.Options{Logger: log, Version: cli.Version()})
+	if err != nil {
+		return &exitError{exitUsage, err}
+	}
+	started := time.Now()
+	if err := c.Start(ctx); err != nil {
+		if errors.Is(err, context.Canceled) {
+			return nil
+		}
+		return &exitError{exitFailed, err}
+	}
+	log.Info("ready", "url", c.URL(), "after", time.Since(started).Round(time.Millisecond))
+	if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
+		log.Warn("systemd could not be told that the coordinator is ready", "error", err)
+	}
+	select {
+	case <-ctx.Done():
+		_, _ = daemon.SdNotify(false, daemon.SdNotifyStopping)
+		log.Info("stopping")
+		if err := c.Stop(); err != nil {
+			return &exitError{exitFailed, fmt.Errorf("stopping: %w", err)}
+		}
+		return nil
+	case err := <-c.Fatal():
+		// Nothing of a store that failed for good can be closed; the data is
+		// what the last commit left, and the next start goes on from there.
+		return &exitError{exitStore, fmt.Errorf("the embedded store ended: %w", err)}
+	}
+}

@@ -1,0 +1,230 @@
+// Package coordinator wires a coordinator together and owns its life: New
+// checks, Start opens and begins, Stop ends what Start began, in reverse.
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/etcdnode"
+	"github.com/lockkeeper/lockkeeper/coordinator/etcdstore"
+	"github.com/lockkeeper/lockkeeper/coordinator/fleet"
+	"github.com/lockkeeper/lockkeeper/coordinator/rollout"
+	rolloutstore "github.com/lockkeeper/lockkeeper/coordinator/rollout/etcdstore"
+	"github.com/lockkeeper/lockkeeper/coordinator/service"
+	"github.com/lockkeeper/lockkeeper/semaphore"
+	semaphorestore "github.com/lockkeeper/lockkeeper/semaphore/etcdstore"
+)
+
+const (
+	// startTimeout bounds the loading of the store, once etcd is ready.
+	startTimeout = 20 * time.Second
+	// stopTimeout bounds Stop.
+	stopTimeout = 5 * time.Second
+	// pruneEvery is how often what is past its bound is deleted.
+	pruneEvery = 5 * time.Minute
+)
+
+// Options of New that are no configuration.
+type Options struct {
+	Logger  *slog.Logger // nil: discarded
+	Version string
+}
+
+// Coordinator is one coordinator. Its methods but New and Start may be called
+// from any goroutine once Start has returned.
+type Coordinator struct {
+	cfg      Config
+	log      *slog.Logger
+	version  string
+	registry *prometheus.Registry
+
+	node    *etcdnode.Node
+	store   *semaphorestore.Store
+	service *service.Service
+	doors   *doors
+
+	background sync.WaitGroup
+	cleanups   []func() error // run in reverse by Stop
+	stopping   sync.Once
+	stopped    error
+}
+
+// New checks the configuration. Nothing is opened before Start. Fields that
+// are zero take their defaults.
+func New(cfg Config, opts ...Options) (*Coordinator, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	c := &Coordinator{cfg: cfg, log: slog.New(slog.DiscardHandler), registry: prometheus.NewRegistry()}
+	for _, o := range opts {
+		if o.Logger != nil {
+			c.log = o.Logger
+		}
+		c.version = o.Version
+	}
+	return c, nil
+}
+
+// Start opens the doors, starts the store and serves. It returns when the
+// coordinator is ready, or with an error, and then nothing is left running.
+// ctx bounds the start only.
+func (c *Coordinator) Start(ctx context.Context) error {
+	if err := c.start(ctx); err != nil {
+		return errors.Join(err, c.Stop())
+	}
+	return nil
+}
+
+func (c *Coordinator) start(ctx context.Context) error {
+	// The doors first: an address that cannot be had must leave no data behind.
+	var err error
+	if c.doors, err = openDoors(c.cfg, c.log); err != nil {
+		return err
+	}
+	c.onStop(c.doors.close)
+	if err := c.startStore(ctx); err != nil {
+		return err
+	}
+	if err := c.startServices(ctx); err != nil {
+		return err
+	}
+	return c.serve()
+}
+
+// onStop registers what undoes a step that was just taken.
+func (c *Coordinator) onStop(f func() error) { c.cleanups = append(c.cleanups, f) }
+
+// stopFunc is onStop for what cannot fail.
+func (c *Coordinator) stopFunc(f func()) { c.onStop(func() error { f(); return nil }) }
+
+func (c *Coordinator) startStore(ctx context.Context) error {
+	node, err := etcdnode.Start(ctx, etcdnode.Config{
+		DataDir: c.cfg.DataDir, AdvertiseURL: c.doors.advertise(), Logger: c.log.With("component", "etcd"),
+		Quota: c.cfg.Etcd.Quota, Heartbeat: c.cfg.Etcd.Heartbeat, Election: c.cfg.Etcd.Election,
+	})
+	if err != nil {
+		return err
+	}
+	c.node = node
+	c.onStop(func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+		defer cancel()
+		return node.Stop(ctx)
+	})
+	return nil
+}
+
+func (c *Coordinator) startServices(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	grants := func() error {
+		if low, _ := c.node.Low(); low {
+			return semaphore.ErrDiskLow
+		}
+		return nil
+	}
+	writes := func() error {
+		if _, low := c.node.Low(); low {
+			return semaphore.ErrDiskLow
+		}
+		return nil
+	}
+	etcd := c.node.Client()
+	store := semaphorestore.New(semaphorestore.Config{
+		Client: etcd, HasLeader: c.node.HasLeader, Logger: c.log, Registerer: c.registry, Floor: grants, WriteFloor: writes,
+	})
+	if err := store.Start(ctx); err != nil {
+		return fmt.Errorf("load the semaphores: %w", err)
+	}
+	c.stopFunc(store.Stop)
+	c.store = store
+
+	db := etcdstore.New(etcdstore.Config{Client: etcd, HasLeader: c.node.HasLeader, Floor: grants, Logger: c.log})
+	if err := db.Start(ctx); err != nil {
+		return err
+	}
+	c.stopFunc(db.Stop)
+
+	nodes := fleet.New(fleet.Config{Store: db, Semaphores: store, Logger: c.log})
+	if err := nodes.Start(ctx); err != nil {
+		return fmt.Errorf("load the nodes: %w", err)
+	}
+	c.stopFunc(nodes.Stop)
+
+	engine := rollout.NewEngine(rollout.EngineConfig{
+		Store: rolloutstore.New(rolloutstore.Config{Client: etcd, HasLeader: c.node.HasLeader, Floor: grants, Logger: c.log}),
+		Fleet: nodes, Semaphores: store, Logger: c.log, Registerer: c.registry,
+		BundleName: func(ctx context.Context, digest string) (string, error) {
+			b, err := db.Bundle(ctx, digest)
+			return b.Name, err
+		},
+	})
+	if err := engine.Start(ctx); err != nil {
+		return err
+	}
+	c.stopFunc(engine.Stop)
+
+	c.service = service.New(service.Config{
+		Store: store, Fleet: nodes, Rollouts: engine, DB: db, Node: c.node, Logger: c.log, Version: c.version,
+		AutoCreateGroups: c.cfg.AutoCreateGroups, StrictAddress: c.cfg.FleetLock.StrictAddress,
+	})
+	c.service.Start()
+	c.stopFunc(c.service.Stop)
+	if c.node.Bootstrapped() {
+		if err := c.service.Bootstrap(ctx); err != nil {
+			return err
+		}
+	}
+	c.prune(db)
+	return nil
+}
+
+// prune deletes, every few minutes, what is past its bound.
+func (c *Coordinator) prune(db *etcdstore.DB) {
+	ctx, cancel := context.WithCancel(context.Background())
+	c.stopFunc(func() { cancel(); c.background.Wait() })
+	c.background.Go(func() {
+		tick := time.NewTicker(pruneEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if err := db.Prune(ctx); err != nil && ctx.Err() == nil {
+				c.log.Warn("old events and expired keys could not be deleted; trying again later", "error", err)
+			}
+		}
+	})
+}
+
+// Addr is the HOST:PORT, or the path of the socket, that is listened on.
+func (c *Coordinator) Addr() string { return c.doors.main.Addr().String() }
+
+// URL is where clients and browsers find the coordinator.
+func (c *Coordinator) URL() string { return c.doors.main.URL }
+
+// Fatal delivers an error when the embedded store ended for good. The process
+// should say so and end; Stop would have nothing to close.
+func (c *Coordinator) Fatal() <-chan error { return c.node.Fatal() }
+
+// Stop ends everything, the last begun first. Stopping twice is fine.
+func (c *Coordinator) Stop() error {
+	c.stopping.Do(func() {
+		var errs []error
+		for i := len(c.cleanups) - 1; i >= 0; i-- {
+			errs = append(errs, c.cleanups[i]())
+		}
+		c.stopped = errors.Join(errs...)
+	})
+	return c.stopped
+}
