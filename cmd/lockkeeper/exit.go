@@ -130,12 +130,13 @@ func errorLine(err error) string {
 	}
 	var b strings.Builder
 	b.WriteString(text)
-	for i, f := range e.Fields {
-		sep := "; "
-		if i == 0 {
-			sep = ": "
+	sep := ": "
+	for _, f := range e.Fields {
+		// The sentence may have named the one field already.
+		if field := oneLine(f.Path + ": " + f.Detail); !strings.Contains(text, field) {
+			b.WriteString(sep + field)
+			sep = "; "
 		}
-		b.WriteString(sep + oneLine(f.Path) + ": " + oneLine(f.Detail))
 	}
 	for _, bl := range e.Blockers {
 		if !strings.Contains(text, bl.Detail) {

@@ -60,7 +60,8 @@ func TestExitCode_IsUsageForWhatIsWrongBeforeAnybodyIsAsked(t *testing.T) {
 		"rollout start --bundle abcd --dir . --group web", "bundle create /does/not/exist", "token create --role king",
 		"token create --role node", "token create --role viewer --ttl never", "events --limit 0", "status -o xml",
 		"explain web1 --group web", "apply", "apply -f /does/not/exist", "watch -o json", "--server ftp://x status",
-		"hold release web1", "hold release web1 --host-is-down", "hold release web1 --host-is-down --name web2",
+		"hold revoke web1", "hold release web1", "hold release web1 --host-is-down --reason x",
+		"hold release web1 --host-is-down --name web1", "hold release web1 --host-is-down --reason x --name web2",
 	} {
 		t.Run(line, func(t *testing.T) {
 			s := &shell{connect: dial}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -128,10 +129,10 @@ func (a *app) printGroup(g api.Group) error {
 func timeoutText(t api.GroupTimeouts) string {
 	var list []string
 	if t.Hold != "" {
-		list = append(list, t.Hold)
+		list = append(list, shortDuration(t.Hold))
 	}
 	if t.FleetLockHold != "" {
-		list = append(list, t.FleetLockHold+" by FleetLock")
+		list = append(list, shortDuration(t.FleetLockHold)+" by FleetLock")
 	}
 	return strings.Join(list, ", ")
 }
@@ -259,9 +260,26 @@ func specChanges(old *api.GroupSpec, spec api.GroupSpec) []string {
 	if was.CountUnreachable != spec.CountUnreachable {
 		note("count-unreachable", strconv.FormatBool(was.CountUnreachable), strconv.FormatBool(spec.CountUnreachable))
 	}
-	note("hold-timeout", was.Timeouts.Hold, spec.Timeouts.Hold)
-	note("fleetlock-hold-timeout", was.Timeouts.FleetLockHold, spec.Timeouts.FleetLockHold)
+	note("hold-timeout", shortDuration(was.Timeouts.Hold), shortDuration(spec.Timeouts.Hold))
+	note("fleetlock-hold-timeout", shortDuration(was.Timeouts.FleetLockHold), shortDuration(spec.Timeouts.FleetLockHold))
 	return list
+}
+
+// shortDuration writes "30m" for "30m0s", so that the same time reads the same
+// however it was written.
+func shortDuration(text string) string {
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return text
+	}
+	text = d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
 }
 
 // changeLine says what became of a group.

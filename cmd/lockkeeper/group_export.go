@@ -50,7 +50,7 @@ func exportGroups(groups []api.Group) ([]byte, error) {
 			spec.Limits = append(spec.Limits, limit{By: l.By, Max: slots(l.Max)})
 		}
 		if g.Spec.Timeouts != (api.GroupTimeouts{}) {
-			spec.Timeouts = &groupTime{Hold: timeout(g.Spec.Timeouts.Hold), FleetLockHold: timeout(g.Spec.Timeouts.FleetLockHold)}
+			spec.Timeouts = &groupTime{Hold: timeout(shortDuration(g.Spec.Timeouts.Hold)), FleetLockHold: timeout(shortDuration(g.Spec.Timeouts.FleetLockHold))}
 		}
 		f.Groups[g.Name] = spec
 	}

@@ -122,7 +122,7 @@ func TestExport_IsReadBackByApply(t *testing.T) {
 	groups := []api.Group{
 		{Name: "web", Spec: api.GroupSpec{
 			Slots: "5%", Limits: []api.Limit{{By: "zone", Max: "1"}}, CountUnreachable: true,
-			Timeouts: api.GroupTimeouts{Hold: "30m0s", FleetLockHold: "1h0m0s"},
+			Timeouts: api.GroupTimeouts{Hold: "30m", FleetLockHold: "1h"},
 		}},
 		{Name: "1.5", Spec: api.GroupSpec{Slots: "2"}},
 	}
@@ -137,5 +137,15 @@ func TestExport_IsReadBackByApply(t *testing.T) {
 	want := map[string]api.GroupSpec{"web": groups[0].Spec, "1.5": groups[1].Spec}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("%s\n%s", diff, text)
+	}
+}
+
+func TestShortDuration_WritesTheSameTimeTheSameWay(t *testing.T) {
+	for text, want := range map[string]string{
+		"30m0s": "30m", "30m": "30m", "1h0m0s": "1h", "90m": "1h30m", "10s": "10s", "1h10m0s": "1h10m", "10m10s": "10m10s", "100h0m0s": "100h", "": "",
+	} {
+		if got := shortDuration(text); got != want {
+			t.Errorf("shortDuration(%q) = %q, want %q", text, got, want)
+		}
 	}
 }

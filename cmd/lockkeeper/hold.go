@@ -110,10 +110,10 @@ func holdOf(ctx context.Context, c coordinator, group, node string) (api.Hold, e
 
 const twoSteps = `Freeing a slot has two steps:
 
-  1. lockkeeper hold revoke NODE
+  1. lockkeeper hold revoke NODE --reason REASON
      The hold is marked and still counts. An agent that is alive stops at its
      next gate and returns the slot by itself: then you are done.
-  2. lockkeeper hold release NODE --host-is-down
+  2. lockkeeper hold release NODE --host-is-down --reason REASON
      Only for a host that you have seen to be down. The slot is free at once,
      and another host may go. If this one is not down after all, one more host
      than allowed is out of service.
@@ -124,11 +124,14 @@ heard from within the last 60 s. A FleetLock host cannot see the first step.`
 func (a *app) holdRevokeCommand() *cobra.Command {
 	var group, reason string
 	c := &cobra.Command{
-		Use:   "revoke NODE",
+		Use:   "revoke NODE --reason REASON",
 		Short: "Ask a hold back: the first step of freeing a slot",
 		Long:  "Ask a hold back: the first step of freeing a slot.\n\n" + twoSteps,
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if reason == "" {
+				return usagef("want --reason, for whoever reads the audit trail")
+			}
 			c, err := a.client()
 			if err != nil {
 				return err
@@ -143,13 +146,13 @@ func (a *app) holdRevokeCommand() *cobra.Command {
 			}
 			return a.print(h, func() error {
 				a.say("group %s: the hold of %s (fence %d) is revoked; it counts until the node returns it", h.Group, cli.Cell(h.Node), h.Fence)
-				a.hint("If the host is down: lockkeeper hold release %s --host-is-down, in 15 s at the earliest.", cli.Cell(h.Node))
+				a.hint("If the host is down: lockkeeper hold release %s --host-is-down --reason REASON, in 15 s at the earliest.", cli.Cell(h.Node))
 				return nil
 			})
 		},
 	}
 	c.Flags().StringVar(&group, "group", "", "the group, if the node holds in several")
-	c.Flags().StringVar(&reason, "reason", "", "why, for the audit trail")
+	c.Flags().StringVar(&reason, "reason", "", "why, for the audit trail (needed)")
 	cli.NoEnv(c, "group", "reason")
 	c.ValidArgsFunction = a.completeHolders
 	complete(c, "group", a.completeGroups)
@@ -160,7 +163,7 @@ func (a *app) holdReleaseCommand() *cobra.Command {
 	var group, reason, name string
 	var down bool
 	c := &cobra.Command{
-		Use:   "release NODE --host-is-down",
+		Use:   "release NODE --host-is-down --reason REASON",
 		Short: "Free the slot of a host that is down: the second step",
 		Long: `Free the slot of a host that is down: the second step.
 
@@ -173,6 +176,9 @@ with --name.`,
 			node := args[0]
 			if !down {
 				return usagef("want --host-is-down: look first, and release only a host that is down. Before that, \"lockkeeper hold revoke %s\" asks for the slot back", node)
+			}
+			if reason == "" {
+				return usagef("want --reason, for whoever reads the audit trail")
 			}
 			if name != "" && name != node {
 				return usagef("--name %q is not the node %q", name, node)
@@ -196,7 +202,7 @@ with --name.`,
 			}
 			err = c.ForceRelease(cmd.Context(), h.Group, node, api.ReleaseRequest{Fence: h.Fence, Name: node, Reason: reason, HostIsDown: true})
 			if refusedStep(err) && h.Revoked == nil {
-				return fmt.Errorf("%w; first: lockkeeper hold revoke %s", err, node)
+				return fmt.Errorf("%w; first: lockkeeper hold revoke %s --reason REASON", err, node)
 			}
 			if err != nil {
 				return err
@@ -206,7 +212,7 @@ with --name.`,
 		},
 	}
 	c.Flags().StringVar(&group, "group", "", "the group, if the node holds in several")
-	c.Flags().StringVar(&reason, "reason", "", "why, for the audit trail")
+	c.Flags().StringVar(&reason, "reason", "", "why, for the audit trail (needed)")
 	c.Flags().StringVar(&name, "name", "", "the node's name once more, where there is no terminal")
 	c.Flags().BoolVar(&down, "host-is-down", false, "I have looked: the host is down")
 	cli.NoEnv(c, "group", "reason", "name", "host-is-down")

@@ -29,25 +29,25 @@ func TestHoldList_ShowsAHoldPastItsDeadline(t *testing.T) {
 func TestHoldRevoke_IsBoundToTheFenceAndSaysWhatComesNext(t *testing.T) {
 	f := oneHold(false)
 	newShell(f).run(t, "hold", "revoke", "web1", "--reason", "stuck").want(t, exitOK,
-		"the hold of web1 (fence 42) is revoked", "lockkeeper hold release web1 --host-is-down")
+		"the hold of web1 (fence 42) is revoked", "lockkeeper hold release web1 --host-is-down --reason REASON")
 	if len(f.revoked) != 1 || f.revoked[0] != (api.RevokeRequest{Fence: 42, Name: "web1", Reason: "stuck"}) {
 		t.Errorf("asked: %+v", f.revoked)
 	}
-	newShell(f).run(t, "hold", "revoke", "web2").want(t, exitNotFound, `node "web2" holds no slot`)
+	newShell(f).run(t, "hold", "revoke", "web2", "--reason", "stuck").want(t, exitNotFound, `node "web2" holds no slot`)
 }
 
 func TestHoldRelease_OnATerminalWantsTheNameTyped(t *testing.T) {
 	f := oneHold(true)
 	s := newShell(f)
 	s.inTTY, s.stdin = true, "y\n"
-	s.run(t, "hold", "release", "web1", "--host-is-down").want(t, exitUsage,
+	s.run(t, "hold", "release", "web1", "--host-is-down", "--reason", "dead").want(t, exitUsage,
 		"last heard 40m ago", "Type the node's name", `"y" is not the node's name: nothing was changed`)
 	if len(f.released) != 0 {
 		t.Fatal("released without the name")
 	}
 	s.stdin = "web1\n"
-	s.run(t, "hold", "release", "web1", "--host-is-down").want(t, exitOK, "the slot of web1 (fence 42) is free")
-	if len(f.released) != 1 || f.released[0] != (api.ReleaseRequest{Fence: 42, Name: "web1", HostIsDown: true}) {
+	s.run(t, "hold", "release", "web1", "--host-is-down", "--reason", "dead").want(t, exitOK, "the slot of web1 (fence 42) is free")
+	if len(f.released) != 1 || f.released[0] != (api.ReleaseRequest{Fence: 42, Name: "web1", Reason: "dead", HostIsDown: true}) {
 		t.Errorf("asked: %+v", f.released)
 	}
 }
@@ -55,8 +55,8 @@ func TestHoldRelease_OnATerminalWantsTheNameTyped(t *testing.T) {
 func TestHoldRelease_WithoutATerminalWantsTheNameAsAFlag(t *testing.T) {
 	f := oneHold(true)
 	s := newShell(f)
-	s.run(t, "hold", "release", "web1", "--host-is-down").want(t, exitUsage, "--name web1")
-	s.run(t, "hold", "release", "web1", "--host-is-down", "--name", "web1").want(t, exitOK, "is free")
+	s.run(t, "hold", "release", "web1", "--host-is-down", "--reason", "dead").want(t, exitUsage, "--name web1")
+	s.run(t, "hold", "release", "web1", "--host-is-down", "--name", "web1", "--reason", "dead").want(t, exitOK, "is free")
 }
 
 func TestHoldRelease_HasNoDefaultAndNoVariable(t *testing.T) {
@@ -74,7 +74,7 @@ func TestHoldRelease_HasNoDefaultAndNoVariable(t *testing.T) {
 func TestHoldRelease_NamesTheFirstStepWhenItWasLeftOut(t *testing.T) {
 	f := oneHold(false)
 	f.refuse = api.Errorf(api.Conflict, "the hold is not revoked")
-	newShell(f).run(t, "hold", "release", "web1", "--host-is-down", "--name", "web1").
+	newShell(f).run(t, "hold", "release", "web1", "--host-is-down", "--name", "web1", "--reason", "dead").
 		want(t, exitRefused, "first: lockkeeper hold revoke web1")
 }
 
