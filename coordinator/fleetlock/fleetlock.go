@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/coordinator/auth"
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
@@ -49,7 +50,8 @@ type Options struct {
 	// DefaultWait suits Zincati.
 	Wait time.Duration
 	// Admit says who may ask, and for what; acquire is false for a release.
-	// A nil Admit admits everybody who can connect.
+	// Who is admitted acts for its own id. Without Admit the context says who
+	// asks, as the door left it.
 	Admit  func(r *http.Request, group, id string, acquire bool) *api.Error
 	Logger *slog.Logger // nil discards
 }
@@ -104,6 +106,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			h.refuse(w, r, e)
 			return
 		}
+		// It may act for that one id, as a node's token would let it.
+		r = r.WithContext(auth.With(r.Context(), auth.Principal{Name: "fleetlock " + peerOf(r), Role: api.RoleNode, Node: params.id}))
 	}
 	if path == SteadyState {
 		h.steadyState(w, r, params)
@@ -167,7 +171,14 @@ func (h *handler) preReboot(w http.ResponseWriter, r *http.Request, p params) {
 // refusal makes an error of an answer that is none.
 func refusal(got semaphore.Answer) *api.Error {
 	e := api.Errorf(api.Kind(got.Kind), "%s", got.Detail)
-	e.Place = got.Place
+	for _, b := range got.Blockers {
+		if e.Detail == "" {
+			e.Detail = b.Detail
+		}
+		if left := time.Until(b.Until); e.RetryAfter == 0 && left > 0 {
+			e.RetryAfter = left
+		}
+	}
 	return e
 }
 

@@ -26,7 +26,7 @@ func (s *service) holds() {
 	})
 	type acquire struct {
 		HoldPath
-		Wait string `query:"wait" doc:"How long to wait in the queue, such as 30s; at most 5m"`
+		Wait string `query:"wait" doc:"How long to wait in the queue, such as 30s; at most 25m"`
 		Body api.AcquireRequest
 	}
 	on(s, put("/groups/{group}/holds/{node}", "Acquire a slot"), func(ctx context.Context, in *acquire) (*body[api.AcquireResponse], error) {

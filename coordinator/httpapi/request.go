@@ -63,7 +63,7 @@ func ifMatch(text string) (string, error) {
 }
 
 // maxWait is the longest that an acquire may wait.
-const maxWait = 5 * time.Minute
+const maxWait = 25 * time.Minute
 
 // waiting reads ?wait=.
 func waiting(text string) (time.Duration, error) {
