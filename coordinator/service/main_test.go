@@ -1,0 +1,299 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/coordinator/auth"
+	"github.com/lockkeeper/lockkeeper/coordinator/etcdnode"
+	"github.com/lockkeeper/lockkeeper/coordinator/etcdstore"
+	"github.com/lockkeeper/lockkeeper/coordinator/fleet"
+	semaphorestore "github.com/lockkeeper/lockkeeper/semaphore/etcdstore"
+)
+
+// shared is a real etcd for all tests of this package; each has a prefix.
+var shared struct {
+	once sync.Once
+	node *etcdnode.Node
+	err  error
+	dir  string
+	n    int
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if shared.node != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		if err := shared.node.Stop(ctx); err != nil {
+			fmt.Println("stop etcd:", err)
+		}
+		cancel()
+		os.RemoveAll(shared.dir)
+	}
+	if err := goleak.Find(); code == 0 && err != nil {
+		fmt.Println(err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func startEtcd(t *testing.T) (*etcdnode.Node, string) {
+	t.Helper()
+	shared.once.Do(func() {
+		if shared.dir, shared.err = os.MkdirTemp("", "service"); shared.err != nil {
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		shared.node, shared.err = etcdnode.Start(ctx, etcdnode.Config{DataDir: shared.dir, Name: "test"})
+	})
+	if shared.err != nil {
+		t.Fatal(shared.err)
+	}
+	shared.n++
+	return shared.node, fmt.Sprintf("/test-%d/", shared.n)
+}
+
+// testClock moves on with real time, and jumps.
+type testClock struct {
+	mu   sync.Mutex
+	jump time.Duration
+}
+
+func (c *testClock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Now().Add(c.jump)
+}
+
+func (c *testClock) pass(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.jump += d
+}
+
+// fakeRollouts is an engine whose word the test has.
+type fakeRollouts struct {
+	mu      sync.Mutex
+	wanted  map[string]*api.Wanted
+	list    []api.Rollout
+	changed chan struct{}
+	err     error
+}
+
+func newRollouts() *fakeRollouts {
+	return &fakeRollouts{wanted: map[string]*api.Wanted{}, changed: make(chan struct{})}
+}
+
+func (f *fakeRollouts) set(change func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change()
+	close(f.changed)
+	f.changed = make(chan struct{})
+}
+
+func (f *fakeRollouts) want(node string, w *api.Wanted) { f.set(func() { f.wanted[node] = w }) }
+
+func (f *fakeRollouts) Create(_ context.Context, spec api.RolloutSpec, by, _ string) (api.Rollout, bool, error) {
+	return api.Rollout{ID: "r1", Spec: spec, By: by, State: api.RolloutRunning}, true, f.err
+}
+
+func (f *fakeRollouts) Act(_ context.Context, id, action, by, _ string) (api.Rollout, error) {
+	return api.Rollout{ID: id, Why: action, By: by}, f.err
+}
+
+func (f *fakeRollouts) Get(id string) (api.Rollout, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	i := slices.IndexFunc(f.list, func(r api.Rollout) bool { return r.ID == id })
+	if i < 0 {
+		return api.Rollout{}, false
+	}
+	return f.list[i], true
+}
+
+func (f *fakeRollouts) List() []api.Rollout {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.list)
+}
+
+func (f *fakeRollouts) Plan(api.RolloutSpec) (api.Plan, error) { return api.Plan{Total: 1}, f.err }
+
+func (f *fakeRollouts) WantedFor(node string) *api.Wanted {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.wanted[node]
+}
+
+func (f *fakeRollouts) Changed() <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.changed
+}
+
+// quorum is a member whose leader the test can take away.
+type quorum struct {
+	*etcdnode.Node
+	mu   sync.Mutex
+	lost bool
+}
+
+func (q *quorum) HasLeader() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return !q.lost && q.Node.HasLeader()
+}
+
+func (q *quorum) lose(lost bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.lost = lost
+}
+
+// bench is a service on a real etcd, with all that it asks.
+type bench struct {
+	*Service
+	t        *testing.T
+	clock    *testClock
+	rollouts *fakeRollouts
+	member   *quorum
+	sem      *semaphorestore.Store
+	registry *fleet.Registry
+	prefix   string
+}
+
+func start(t *testing.T, options ...func(*Config)) *bench {
+	t.Helper()
+	_, prefix := startEtcd(t)
+	return startAt(t, prefix, options...)
+}
+
+// startAt is another coordinator on the same data.
+func startAt(t *testing.T, prefix string, options ...func(*Config)) *bench {
+	t.Helper()
+	b := &bench{t: t, clock: &testClock{}, rollouts: newRollouts(), member: &quorum{Node: shared.node}, prefix: prefix}
+	client := shared.node.Client()
+	b.sem = semaphorestore.New(semaphorestore.Config{Client: client, Prefix: prefix, HasLeader: b.member.HasLeader, Now: b.clock.now})
+	db := etcdstore.New(etcdstore.Config{Client: client, Prefix: prefix, HasLeader: b.member.HasLeader, Now: b.clock.now})
+	b.registry = fleet.New(fleet.Config{Store: db, Semaphores: b.sem, Now: b.clock.now})
+	cfg := Config{
+		Store: b.sem, Fleet: b.registry, Rollouts: b.rollouts, DB: db, Node: b.member, Version: "test", Now: b.clock.now,
+	}
+	for _, o := range options {
+		o(&cfg)
+	}
+	b.Service = New(cfg)
+	for _, begin := range []func(context.Context) error{b.sem.Start, db.Start, b.registry.Start} {
+		if err := begin(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.Start()
+	t.Cleanup(func() {
+		b.Service.Stop()
+		b.registry.Stop()
+		db.Stop()
+		b.sem.Stop()
+	})
+	if err := b.Bootstrap(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func (b *bench) ctx(role api.Role) context.Context {
+	return auth.With(b.t.Context(), auth.Principal{Name: "ann", Role: role})
+}
+
+func (b *bench) as(node string) context.Context {
+	return auth.With(b.t.Context(), auth.Principal{Name: node, Role: api.RoleNode, Node: node})
+}
+
+func (b *bench) admin() context.Context { return b.ctx(api.RoleAdmin) }
+
+// hello is a node's first report.
+func (b *bench) hello(node, group string) api.PollResponse {
+	b.t.Helper()
+	resp, err := b.Poll(b.as(node), node, poll(group))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return resp
+}
+
+func poll(group string) api.PollRequest {
+	return api.PollRequest{Instance: "i1", BootID: "b1", Report: api.Report{Seq: 1, Group: group, Phase: api.PhaseIdle, Healthy: true}}
+}
+
+func (b *bench) acquire(group, node string) api.Hold {
+	b.t.Helper()
+	got, err := b.Acquire(b.as(node), group, node, api.AcquireRequest{Instance: "i1", Request: "q1", BootID: "b1"}, 0)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return got.Hold
+}
+
+func (b *bench) confirm(h api.Hold) {
+	b.t.Helper()
+	req := api.ConfirmRequest{Fence: h.Fence, Instance: h.Instance, BootID: "b1"}
+	if _, err := b.Confirm(b.as(h.Node), h.Group, h.Node, req); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *bench) withGroup(name, slots string) api.Group {
+	b.t.Helper()
+	g, err := b.PutGroup(b.admin(), name, api.GroupSpec{Slots: api.Slots(slots)}, "")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return g
+}
+
+// mustRefuse fails unless err is an *api.Error of that kind with a text.
+func mustRefuse(t *testing.T, err error, kind api.Kind) *api.Error {
+	t.Helper()
+	var e *api.Error
+	if !errors.As(err, &e) {
+		t.Fatalf("want %s, got %v", kind, err)
+	}
+	if e.Kind != kind || e.Detail == "" {
+		t.Fatalf("want %s with a detail, got %+v", kind, e)
+	}
+	return e
+}
+
+// field fails unless the refusal names that field.
+func field(t *testing.T, err error, path string) {
+	t.Helper()
+	e := mustRefuse(t, err, api.Invalid)
+	if !slices.ContainsFunc(e.Fields, func(f api.FieldError) bool { return f.Path == path && f.Detail != "" }) {
+		t.Fatalf("want the field %s named, got %+v", path, e.Fields)
+	}
+}
+
+// eventually waits until what a watch brings about is true.
+func (b *bench) eventually(what string, holds func() bool) {
+	b.t.Helper()
+	late := time.After(10 * time.Second)
+	for !holds() {
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-late:
+			b.t.Fatalf("never: %s", what)
+		}
+	}
+}
+
