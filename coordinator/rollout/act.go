@@ -1,7 +1,6 @@
 package rollout
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
@@ -88,7 +87,7 @@ func Apply(st State, action, by, reason string, now time.Time) (Decisions, *api.
 		if state == api.RolloutPaused {
 			to = api.RolloutPaused
 		}
-		move(to, EventRetried, fmt.Sprintf("%d failed nodes are tried again, asked", failed))
+		move(to, EventRetried, "retry of "+plural(failed, "failed node"))
 	default:
 		return d, api.Errorf(api.Invalid, "action %q: want one of pause, resume, halt, abort, retry", action)
 	}

@@ -177,10 +177,10 @@ func (d *Decisions) conclude(spec api.RolloutSpec, st State, todo []NodeView, no
 			"every slot is kept by failed nodes, so nothing can start; the last was %s: %s", last.Node, last.Detail)
 	case d.More || d.Progress.Pending+d.Progress.Waiting+d.Progress.Updating > 0 || over:
 	case total == 0:
-		d.enter(api.RolloutSucceeded, EventSucceeded, now, "all %d nodes are updated", d.Progress.Total)
+		d.enter(api.RolloutSucceeded, EventSucceeded, now, "%s updated", plural(d.Progress.Total, "node"))
 	default:
-		d.enter(api.RolloutFailed, EventFailed, now, "%d of %d nodes failed, the last was %s: %s",
-			total, d.Progress.Total, last.Node, last.Detail)
+		d.enter(api.RolloutFailed, EventFailed, now, "%d of %s failed, the last was %s: %s",
+			total, plural(d.Progress.Total, "node"), last.Node, last.Detail)
 	}
 }
 

@@ -163,7 +163,7 @@ func (e *Engine) Create(ctx context.Context, spec api.RolloutSpec, by, key strin
 	}
 	c := Creation{
 		Head: head, Nodes: nodes, Key: key, Digest: digest,
-		Event: event(&head, EventCreated, by, "", fmt.Sprintf("%d nodes to bundle %s", len(nodes), label(name, spec.Bundle)), now),
+		Event: event(&head, EventCreated, by, "", fmt.Sprintf("%s to bundle %s", plural(len(nodes), "node"), label(name, spec.Bundle)), now),
 	}
 	for try := 1; ; try++ {
 		all, err := e.cfg.Store.ReadAll(ctx)

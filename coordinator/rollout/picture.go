@@ -89,10 +89,20 @@ func (e *Engine) refresh() *picture {
 
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if !p.same(e.shown) {
+		close(e.changed)
+		e.changed = make(chan struct{})
+	}
 	e.shown = p
-	close(e.changed)
-	e.changed = make(chan struct{})
 	return p
+}
+
+// same reports whether two pictures tell the same. What is wanted of a node
+// follows from its rollout's head and from where the node stands.
+func (p *picture) same(old *picture) bool {
+	return maps.EqualFunc(p.rollouts, old.rollouts, func(a, b api.Rollout) bool {
+		return a.Revision == b.Revision && a.Why == b.Why && a.Progress == b.Progress && slices.Equal(a.Nodes, b.Nodes)
+	})
 }
 
 // present is a rollout as the API tells it. slots is how many nodes of a group

@@ -16,7 +16,6 @@ import (
 // this campaign put.
 type term struct {
 	session  *concurrency.Session
-	election *concurrency.Election
 	key      string
 	revision int64
 	cancel   context.CancelFunc
@@ -40,11 +39,12 @@ func (s *Store) Campaign(ctx context.Context) (rollout.Term, error) {
 	}
 }
 
+// candidate stands for election once: it puts a key on a lease of its own, and
+// is elected when no older candidate is left.
 func (s *Store) candidate(ctx context.Context) (*term, error) {
 	grant, cancelGrant := context.WithTimeout(ctx, attemptTimeout)
 	defer cancelGrant()
-	ttl := int64(s.cfg.ElectionTTL / time.Second)
-	lease, err := s.client.Grant(grant, ttl)
+	lease, err := s.client.Grant(grant, int64(s.cfg.ElectionTTL/time.Second))
 	if err != nil {
 		return nil, err
 	}
@@ -54,33 +54,59 @@ func (s *Store) candidate(ctx context.Context) (*term, error) {
 		cancel()
 		return nil, err
 	}
-	t := &term{
-		session: session, election: concurrency.NewElection(session, s.prefix+"rollout-engine"), cancel: cancel,
-	}
-	campaign, stop := context.WithCancel(ctx)
-	defer stop()
-	go func() {
-		select {
-		case <-session.Done():
-			stop()
-		case <-campaign.Done():
-		}
-	}()
-	if err := t.election.Campaign(campaign, s.cfg.Name); err != nil {
-		t.close(context.WithoutCancel(ctx))
-		return nil, err
-	}
-	t.key, t.revision = t.election.Key(), t.election.Rev()
-	held, err := s.commit(ctx, []clientv3.Cmp{t.isElected()}, nil)
-	if err == nil && !held.Succeeded {
-		err = errors.New("the lease ended meanwhile")
-	}
-	if err != nil {
-		t.close(context.WithoutCancel(ctx))
-		return nil, fmt.Errorf("elected, but: %w", err)
+	t := &term{session: session, cancel: cancel}
+	if err := s.wait(ctx, t); err != nil {
+		return nil, errors.Join(err, t.close(context.WithoutCancel(ctx)))
 	}
 	return t, nil
 }
+
+func (s *Store) wait(ctx context.Context, t *term) error {
+	prefix := s.prefix + "rollout-engine/"
+	t.key = fmt.Sprintf("%s%x", prefix, t.session.Lease())
+	put, err := s.commit(ctx, nil, []clientv3.Op{clientv3.OpPut(t.key, s.cfg.Name, clientv3.WithLease(t.session.Lease()))})
+	if err != nil {
+		return err
+	}
+	t.revision = put.Header.Revision
+	for {
+		before, err := s.get(ctx, prefix, append(clientv3.WithLastCreate(), clientv3.WithMaxCreateRev(t.revision-1))...)
+		if err != nil {
+			return err
+		}
+		if len(before.Kvs) == 0 {
+			break
+		}
+		if err := s.untilDeleted(ctx, t, string(before.Kvs[0].Key), before.Header.Revision+1); err != nil {
+			return err
+		}
+	}
+	held, err := s.commit(ctx, []clientv3.Cmp{t.isElected()}, nil)
+	if err == nil && !held.Succeeded {
+		err = errLeaseEnded
+	}
+	return err
+}
+
+// untilDeleted returns when the key is deleted, or may be.
+func (s *Store) untilDeleted(ctx context.Context, t *term, key string, from int64) error {
+	w, cancel := context.WithCancel(ctx)
+	defer cancel()
+	events := s.client.Watch(w, key, clientv3.WithRev(from), clientv3.WithFilterPut())
+	select {
+	case resp, ok := <-events:
+		if !ok || resp.Err() != nil {
+			pause(ctx) // the watch ended, which tells nothing: look again
+		}
+		return ctx.Err()
+	case <-t.session.Done():
+		return errLeaseEnded
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+var errLeaseEnded = errors.New("the lease ended while waiting to be elected")
 
 // isElected is the comparison that each write of the engine carries.
 func (t *term) isElected() clientv3.Cmp {

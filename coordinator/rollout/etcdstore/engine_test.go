@@ -22,7 +22,7 @@ func TestEngine_BringsAllNodesToTheBundleWithinTheSlots(t *testing.T) {
 		t.Errorf("created: %+v", r)
 	}
 	r = w.comesTo(e, r.ID, api.RolloutSucceeded)
-	if r.Progress.Updated != 6 || r.EndedAt.IsZero() || r.Why != "all 6 nodes are updated" {
+	if r.Progress.Updated != 6 || r.EndedAt.IsZero() || r.Why != "6 nodes updated" {
 		t.Errorf("ended: %+v", r)
 	}
 	w.appliedOnce()
