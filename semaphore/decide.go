@@ -21,8 +21,9 @@ const MaxGrants = 64
 //     comparison, or an unknown outcome, it reads anew and decides the same op
 //     again: ops are bound (Fence, Bound, Request), so that this is safe.
 //   - Without Writes the answer holds once a linearizable read shows the head
-//     still at s.HeadRev (and the freeze key at s.FreezeRev); refusals need
-//     no such read.
+//     still at s.HeadRev (and the freeze key at s.FreezeRev). A refusal that
+//     Passes may be given from memory; any other ends the matter for its
+//     caller, and needs the read too.
 //   - A refused op can write: the first acquire of a FleetLock node registers
 //     it even when the group is full. Look at Writes, not at Answer.Kind.
 //   - Granted names the waiters that were given a hold on the way. Their
