@@ -79,11 +79,11 @@ func (d *door) identify(h http.Header) {
 // guardBody gives a body a time to arrive in, whether it is read or drained.
 // The deadline is lifted when the body is read: left in place it would end a
 // long poll, because net/http goes on reading to learn when the client leaves.
-func guardBody(w *recorder, r *http.Request) {
+func (d *door) guardBody(w *recorder, r *http.Request) {
 	if r.Body == nil || r.Body == http.NoBody {
 		return
 	}
-	_ = w.control.SetReadDeadline(time.Now().Add(bodyWithin))
+	_ = w.control.SetReadDeadline(time.Now().Add(d.bodyWithin))
 	r.Body = &timedBody{ReadCloser: r.Body, control: w.control}
 }
 

@@ -45,18 +45,23 @@ type Options struct {
 // door checks requests on their way in and dresses answers on their way out.
 type door struct {
 	Options
-	next  http.Handler
-	hosts map[string]bool
-	cross *http.CrossOriginProtection
+	next       http.Handler
+	hosts      map[string]bool
+	cross      *http.CrossOriginProtection
+	bodyWithin time.Duration
 }
 
 // Wrap puts the door in front of a handler. The handler gets paths as clients
 // escaped them (URL.RawPath is always set), and who asks in the context.
 func Wrap(next http.Handler, o Options) http.Handler {
+	return newDoor(next, o)
+}
+
+func newDoor(next http.Handler, o Options) *door {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	d := &door{Options: o, next: next, hosts: map[string]bool{}, cross: http.NewCrossOriginProtection()}
+	d := &door{Options: o, next: next, hosts: map[string]bool{}, cross: http.NewCrossOriginProtection(), bodyWithin: bodyWithin}
 	for _, name := range o.AllowedHosts {
 		d.hosts[hostOnly(name)] = true
 	}
@@ -74,7 +79,7 @@ func (d *door) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	w := &recorder{ResponseWriter: rw, control: http.NewResponseController(rw)}
 	w.dress = func() { d.identify(w.Header()) }
 	d.headers(w.Header(), r, id)
-	guardBody(w, r)
+	d.guardBody(w, r)
 	who := ""
 	defer func() {
 		fault := recover()

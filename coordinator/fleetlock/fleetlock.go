@@ -61,21 +61,25 @@ type handler struct {
 	wait    time.Duration
 	admit   func(r *http.Request, group, id string, acquire bool) *api.Error
 	log     *slog.Logger
+
+	bodyWithin time.Duration
 }
 
 // New is the handler of the protocol's two paths; any other is answered 404.
-func New(b Backend, o Options) http.Handler {
+func New(b Backend, o Options) http.Handler { return newHandler(b, o) }
+
+func newHandler(b Backend, o Options) *handler {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &handler{backend: b, wait: max(0, o.Wait), admit: o.Admit, log: o.Logger}
+	return &handler{backend: b, wait: max(0, o.Wait), admit: o.Admit, log: o.Logger, bodyWithin: bodyWithin}
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	control := http.NewResponseController(w)
 	// In force before anything is answered: net/http drains what is left of a
 	// refused request's body.
-	_ = control.SetReadDeadline(time.Now().Add(bodyWithin))
+	_ = control.SetReadDeadline(time.Now().Add(h.bodyWithin))
 	path := r.URL.EscapedPath()
 	if path != PreReboot && path != SteadyState {
 		fail(w, http.StatusNotFound, api.NotFound, "there is no "+path+": the protocol has "+PreReboot+" and "+SteadyState)

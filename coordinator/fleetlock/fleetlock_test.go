@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -381,4 +382,29 @@ func TestWire_ABodyThatNeverEndsIsCutOffAtItsLimit(t *testing.T) {
 		t.Errorf("status %d, close %v", resp.StatusCode, resp.Close)
 	}
 	conn.Close()
+}
+
+func TestWire_ABodyThatDoesNotComeIsNotWaitedFor(t *testing.T) {
+	h := newHandler(&fake{}, Options{})
+	h.bodyWithin = 100 * time.Millisecond
+	const head = "Host: localhost\r\nFleet-Lock-Protocol: true\r\nContent-Length: 100\r\n\r\n{"
+	for first, status := range map[string]int{
+		"POST " + PreReboot:   408,
+		"POST " + SteadyState: 408,
+		"POST /v1/other":      404,
+		"DELETE " + PreReboot: 405,
+	} {
+		conn, answer := talk(t, h, first+" HTTP/1.1\r\n"+head)
+		_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+		resp, err := http.ReadResponse(answer, nil)
+		if err != nil {
+			t.Fatalf("%s: %v", first, err)
+		}
+		if resp.StatusCode != status {
+			t.Errorf("%s: status %d, want %d", first, resp.StatusCode, status)
+		}
+		if _, err := io.ReadAll(answer); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: the connection is kept", first)
+		}
+	}
 }

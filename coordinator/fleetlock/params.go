@@ -35,7 +35,7 @@ func readParams(w http.ResponseWriter, r *http.Request) (params, int, error) {
 			return params{}, http.StatusRequestEntityTooLarge, fmt.Errorf("the body is too large: at most %d bytes", maxBody)
 		case errors.As(err, &netErr) && netErr.Timeout():
 			w.Header().Set("Connection", "close")
-			return params{}, http.StatusRequestTimeout, fmt.Errorf("the body did not arrive within %s", bodyWithin)
+			return params{}, http.StatusRequestTimeout, errors.New("the body did not arrive in time")
 		}
 		return params{}, http.StatusBadRequest, errors.New("the body broke off")
 	}
