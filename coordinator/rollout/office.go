@@ -11,8 +11,10 @@ import (
 
 const (
 	// coalesce is the least time between two looks, so that a burst of reports
-	// is decided once.
-	coalesce = 50 * time.Millisecond
+	// is decided once. A look that takes long (10,000 nodes: some 30 ms) is
+	// followed by a pause of pauseFactor times as long, at most a tick.
+	coalesce    = 50 * time.Millisecond
+	pauseFactor = 4
 	// tick is the longest time between two looks: some things change by time alone.
 	tick = time.Second
 	// keptRollouts is how many ended rollouts are kept.
@@ -46,6 +48,7 @@ func (e *Engine) run(ctx context.Context, terms <-chan Term) {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	for {
+		began := time.Now()
 		fleet, groups, own := e.cfg.Fleet.Changed(), e.cfg.Semaphores.Changed(), e.cfg.Store.Changed()
 		if o != nil {
 			o.look()
@@ -59,7 +62,7 @@ func (e *Engine) run(ctx context.Context, terms <-chan Term) {
 		if o != nil {
 			over = o.term.Done()
 		}
-		if !sleep(ctx, coalesce) {
+		if !sleep(ctx, min(tick, max(coalesce, pauseFactor*time.Since(began)))) {
 			break
 		}
 		select {

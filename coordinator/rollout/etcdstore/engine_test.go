@@ -3,6 +3,7 @@ package etcdstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -375,5 +376,78 @@ func TestEngine_RefusalsNameWhatIsWrong(t *testing.T) {
 	var refused *api.Error
 	if _, err := e.Act(t.Context(), "ro-none", rollout.ActPause, "ann", ""); !errors.As(err, &refused) || refused.Kind != api.NotFound {
 		t.Errorf("an unknown rollout: %v", err)
+	}
+}
+
+// lossy carries each change out, and loses the answer of the first.
+type lossy struct {
+	*Store
+	mu   sync.Mutex
+	lost map[string]bool
+}
+
+func (l *lossy) lose(what string, err error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil || l.lost[what] {
+		return err
+	}
+	l.lost[what] = true
+	return fmt.Errorf("%w: %w", semaphore.ErrNoQuorum, context.DeadlineExceeded)
+}
+
+func (l *lossy) Create(ctx context.Context, c rollout.Creation) error {
+	return l.lose("create", l.Store.Create(ctx, c))
+}
+
+func (l *lossy) Write(ctx context.Context, c rollout.Change) error {
+	if c.Term != nil {
+		return l.Store.Write(ctx, c)
+	}
+	return l.lose("write", l.Store.Write(ctx, c))
+}
+
+func TestEngine_AfterALostAnswerNothingIsDoneTwice(t *testing.T) {
+	w := newWorld(t, 1, 1)
+	e := w.engine(&lossy{Store: w.store(), lost: map[string]bool{}})
+	r, created, err := e.Create(t.Context(), api.RolloutSpec{Bundle: newBundle, Group: "web"}, "ann", "k")
+	if err != nil || !created {
+		t.Fatalf("create: %v, err %v", created, err)
+	}
+	if n := len(e.List()); n != 1 {
+		t.Errorf("%d rollouts", n)
+	}
+	if got := w.act(e, r.ID, rollout.ActPause); got.State != api.RolloutPaused {
+		t.Errorf("paused, it is %s", got.State)
+	}
+	if got := kinds(w.events(r.ID)); got[rollout.EventCreated] != 1 || got[rollout.EventPaused] != 1 {
+		t.Errorf("events: %v", got)
+	}
+}
+
+func TestEngine_TheOldestEndedRolloutsAreForgotten(t *testing.T) {
+	w := newWorld(t, 0, 1)
+	s := started(t, w.store())
+	for i := range 103 {
+		all, err := s.ReadAll(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := fmt.Sprintf("ro-%03d", i)
+		head := rollout.Head{V: 1, ID: id, State: api.RolloutAborted, EventSeq: 1, CreatedAt: time.Now().Add(time.Duration(i) * time.Second)}
+		if i == 0 {
+			head.State = api.RolloutPaused
+		}
+		nodes := []rollout.Selected{{Node: "n1", Group: "web"}}
+		if err := s.Create(t.Context(), rollout.Creation{Head: head, Nodes: nodes, Catalog: all.Catalog, Event: semaphore.Event{Scope: "rollout/" + id, Seq: 1}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e := w.engine(w.store())
+	w.eventually("101 to be left", func() bool { return len(e.List()) == 101 })
+	for id, want := range map[string]bool{"ro-000": true, "ro-001": false, "ro-002": false, "ro-003": true, "ro-102": true} {
+		if _, kept := e.Get(id); kept != want {
+			t.Errorf("%s is kept: %v", id, kept)
+		}
 	}
 }
