@@ -70,12 +70,15 @@ a gap. "--follow -o json" writes one event a line.`,
 // where it ended.
 func (a *app) followEvents(ctx context.Context, c coordinator, q api.EventQuery, after int64) error {
 	answered := a.now()
+	var seen resume
 	for {
-		events, err := c.WatchEvents(ctx, after)
+		events, err := c.WatchEvents(ctx, seen.after(after))
 		if err == nil {
 			answered = a.now()
 			for e := range events {
-				after = max(after, e.Revision)
+				if !seen.fresh(e) {
+					continue
+				}
 				if q.Group != "" && e.Group != q.Group || q.Node != "" && e.Node != q.Node {
 					continue
 				}
@@ -96,6 +99,30 @@ func (a *app) followEvents(ctx context.Context, c coordinator, q api.EventQuery,
 			return err
 		}
 	}
+}
+
+// resume remembers the events of the last revision that was seen. One revision
+// may hold several, and a stream can end between them: it is then taken up in
+// front of that revision, and what was seen of it is left out.
+type resume struct {
+	revision int64
+	events   map[string]bool
+}
+
+// after is the revision to ask behind; start is where it all began.
+func (r *resume) after(start int64) int64 { return max(start, r.revision-1) }
+
+// fresh reports whether the event is new, and remembers it.
+func (r *resume) fresh(e api.Event) bool {
+	key := e.Scope + " " + strconv.FormatInt(e.Seq, 10)
+	if e.Revision < r.revision || e.Revision == r.revision && r.events[key] {
+		return false
+	}
+	if e.Revision > r.revision {
+		r.revision, r.events = e.Revision, map[string]bool{}
+	}
+	r.events[key] = true
+	return true
 }
 
 var eventHeading = []string{"REVISION", "TIME", "EVENT", "BY", "WHERE", "HELD", "DETAIL"}

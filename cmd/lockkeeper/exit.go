@@ -38,7 +38,7 @@ const exitCodesText = `The exit codes of lockkeeper:
        another, or blocked by a slot, limit or freeze
   5    no token, a wrong one, or one whose role may not do this
   6    no such group, node, hold, bundle, rollout or token
-  130  interrupted from the keyboard`
+  130  interrupted, by Ctrl-C or a signal`
 
 func exitCodesTopic() *cobra.Command {
 	return &cobra.Command{Use: "exit-codes", Short: "What each exit code means", Long: exitCodesText}
@@ -64,12 +64,12 @@ func (o outcome) Error() string { return fmt.Sprintf("exit code %d", int(o)) }
 // exit reports the error in one line and chooses the code.
 func (a *app) exit(cmd *cobra.Command, err error, interrupted bool) int {
 	code := exitCode(err)
-	if interrupted && errors.Is(err, context.Canceled) {
-		return exitInterrupted
-	}
 	var silent outcome
-	if err == nil || errors.As(err, &silent) {
+	switch {
+	case err == nil || errors.As(err, &silent):
 		return code
+	case interrupted:
+		return exitInterrupted
 	}
 	name := "lockkeeper"
 	if cmd != nil {

@@ -191,10 +191,13 @@ func (v *rolloutBlock) lines(r api.Rollout) []string {
 	if r.Stalled != nil {
 		lines = append(lines, a.paint(yellow, "stalled: "+blockerText(r.Stalled.Blockers)))
 	}
+	// A low terminal cuts the end off: what waits is the least of it.
 	var moving []api.RolloutNode
-	for _, n := range r.Nodes {
-		if n.State == api.NodeUpdating || n.State == api.NodeBroken || n.State == api.NodeQueued {
-			moving = append(moving, n)
+	for _, state := range []string{api.NodeBroken, api.NodeUpdating, api.NodeQueued} {
+		for _, n := range r.Nodes {
+			if n.State == state {
+				moving = append(moving, n)
+			}
 		}
 	}
 	if len(moving) == 0 {
