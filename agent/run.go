@@ -42,6 +42,7 @@ type Agent struct {
 	gate        Gate
 	rebootAsked time.Duration
 	last        Outcome
+	why         string // of the last act; what an outcome said since is kept
 	pauses      map[Do]*pause
 }
 
@@ -228,8 +229,8 @@ func (a *Agent) record(next State, act Action) error {
 	}
 	a.mu.Lock()
 	a.state = next
-	if act.Why != "" {
-		a.message = act.Why
+	if act.Why != "" && act.Why != a.why {
+		a.why, a.message = act.Why, act.Why
 	}
 	if !reflect.DeepEqual(next, was) && a.resend != nil {
 		a.resend()
