@@ -408,3 +408,21 @@ func TestWire_ABodyThatDoesNotComeIsNotWaitedFor(t *testing.T) {
 		}
 	}
 }
+
+func TestWire_AParkedRequestOutlivesTheTimeForItsBody(t *testing.T) {
+	f := &fake{acquire: func(ctx context.Context, _ int) (semaphore.Answer, error) {
+		select {
+		case <-ctx.Done():
+			return semaphore.Answer{}, ctx.Err()
+		case <-time.After(400 * time.Millisecond):
+			return granted(true, 0), nil
+		}
+	}}
+	h := newHandler(f, Options{Wait: time.Minute})
+	h.bodyWithin = 100 * time.Millisecond
+	_, answer := talk(t, h, fmt.Sprintf("POST %s HTTP/1.1\r\nHost: localhost\r\nFleet-Lock-Protocol: true\r\nContent-Length: %d\r\n\r\n%s", PreReboot, len(good), good))
+	resp, err := http.ReadResponse(answer, nil)
+	if err != nil || resp.StatusCode != 200 {
+		t.Errorf("got %v, %v", resp, err)
+	}
+}
