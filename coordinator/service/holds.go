@@ -30,7 +30,7 @@ func (s *Service) fresh(ctx context.Context, ask func() (semaphore.Answer, error
 		if err != nil {
 			return a, s.problem(ctx, err)
 		}
-		if a.Kind != semaphore.OK || s.now().Sub(a.At) <= freshFor {
+		if a.Kind != semaphore.OK || time.Since(a.At) <= freshFor {
 			return a, nil
 		}
 	}

@@ -296,4 +296,3 @@ func (b *bench) eventually(what string, holds func() bool) {
 		}
 	}
 }
-

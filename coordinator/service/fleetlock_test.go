@@ -1,0 +1,167 @@
+package service
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/semaphore"
+)
+
+func (b *bench) lock(group, id, peer string) (semaphore.Answer, error) {
+	return b.FleetLockAcquire(b.as(id), group, id, peer, 0)
+}
+
+func TestFleetLock_TakesASlotAndReturnsIt(t *testing.T) {
+	b := start(t)
+	a, err := b.lock("default", "c1", "10.0.0.1:4711")
+	if err != nil || a.Kind != semaphore.OK || !a.Created || a.Hold.State != semaphore.Confirmed || a.Hold.Peer != "10.0.0.1" {
+		t.Fatalf("%+v %v", a, err)
+	}
+	n, err := b.Node(b.admin(), "c1")
+	if err != nil || n.Via != "fleetlock" || n.State != api.NodeOut || n.Hold == nil || n.Group != "default" {
+		t.Errorf("%+v %v", n, err)
+	}
+	if a, err := b.lock("default", "c2", "10.0.0.2:1"); err != nil || a.Kind != semaphore.Full {
+		t.Errorf("a second host: %+v %v", a, err)
+	}
+	for range 2 {
+		if err := b.FleetLockRelease(b.as("c1"), "default", "c1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if l, _ := b.Holds(b.admin(), ""); len(l) != 0 {
+		t.Errorf("%+v", l)
+	}
+}
+
+func TestFleetLock_AskingAgainGivesANewFenceWhichAnOldReleaseDoesNotReturn(t *testing.T) {
+	b := start(t)
+	first, err := b.lock("default", "c1", "10.0.0.1:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := b.lock("default", "c1", "10.0.0.1:2")
+	if err != nil || again.Created || again.Hold.Fence <= first.Hold.Fence || !again.Hold.Since.Equal(first.Hold.Since) {
+		t.Fatalf("%+v %v", again, err)
+	}
+	b.FleetLockGiveBack("default", "c1", first.Hold.Fence)
+	if l, _ := b.Holds(b.admin(), ""); len(l) != 1 {
+		t.Fatal("a hold that was only given a new fence was returned by the old one")
+	}
+	b.FleetLockGiveBack("default", "c1", again.Hold.Fence)
+	if l, _ := b.Holds(b.admin(), ""); len(l) != 0 {
+		t.Error("the hold of that very fence was kept")
+	}
+}
+
+func TestFleetLock_AReleaseIsCarriedThroughWhenItsClientHasGone(t *testing.T) {
+	b := start(t)
+	if _, err := b.lock("default", "c1", "10.0.0.1:1"); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(b.as("c1"))
+	cancel()
+	if err := b.FleetLockRelease(ctx, "default", "c1"); err != nil {
+		t.Fatal(err)
+	}
+	if l, _ := b.Holds(b.admin(), ""); len(l) != 0 {
+		t.Error("the slot was not returned")
+	}
+}
+
+func TestFleetLock_OfAnAgentsHoldChangesNothing(t *testing.T) {
+	b := start(t)
+	b.hello("a", "default")
+	h := b.acquire("default", "a")
+	if a, err := b.lock("default", "a", "10.0.0.1:1"); err != nil || a.Kind != semaphore.HeldByOther {
+		t.Errorf("%+v %v", a, err)
+	}
+	if err := b.FleetLockRelease(b.as("a"), "default", "a"); err != nil {
+		t.Fatal(err)
+	}
+	if l, _ := b.Holds(b.admin(), ""); len(l) != 1 || l[0].Fence != h.Fence {
+		t.Errorf("%+v", l)
+	}
+}
+
+func TestFleetLock_OfAnUnknownGroupIsAClearErrorOrMakesOneWithoutSlots(t *testing.T) {
+	b := start(t)
+	_, err := b.lock("web", "c1", "10.0.0.1:1")
+	mustRefuse(t, err, api.UnknownGroup)
+	mustRefuse(t, b.FleetLockRelease(b.as("c1"), "web", "c1"), api.UnknownGroup)
+	_, err = b.lock("no group", "c1", "")
+	mustRefuse(t, err, api.Invalid)
+	_, err = b.FleetLockAcquire(b.admin(), "default", "", "", 0)
+	mustRefuse(t, err, api.Invalid)
+
+	auto := start(t, func(c *Config) { c.AutoCreateGroups = true })
+	if a, err := auto.lock("web", "c1", "10.0.0.1:1"); err != nil || a.Kind != semaphore.Full {
+		t.Errorf("%+v %v", a, err)
+	}
+}
+
+func TestFleetLock_AnIDThatHoldsElsewhereIsRefused(t *testing.T) {
+	b := start(t)
+	b.withGroup("web", "1")
+	if _, err := b.lock("web", "c1", "10.0.0.1:1"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := b.lock("default", "c1", "10.0.0.1:1")
+	if e := mustRefuse(t, err, api.HeldByOther); !strings.Contains(e.Detail, "web") {
+		t.Errorf("%+v", e)
+	}
+}
+
+func TestFleetLock_TwoAddressesAtOnceAreListedAndRefusedOnlyWhenAddressesAreStrict(t *testing.T) {
+	for _, strict := range []bool{false, true} {
+		b := start(t, func(c *Config) { c.StrictAddress = strict })
+		if _, err := b.lock("default", "c1", "10.0.0.1:1"); err != nil {
+			t.Fatal(err)
+		}
+		a, err := b.lock("default", "c1", "10.0.0.2:1")
+		if strict {
+			mustRefuse(t, err, api.DuplicateID)
+		} else if err != nil || a.Kind != semaphore.OK {
+			t.Errorf("not strict: %+v %v", a, err)
+		}
+		st, _ := b.Status(b.admin())
+		if len(st.Attention) != 1 || st.Attention[0].Kind != attentionDuplicate || !strings.Contains(st.Attention[0].Detail, "10.0.0.2") {
+			t.Errorf("strict %v: %+v", strict, st.Attention)
+		}
+	}
+}
+
+func TestFleetLock_ANewAddressAfterARebootIsNoSecondHost(t *testing.T) {
+	b := start(t, func(c *Config) { c.StrictAddress = true })
+	for _, peer := range []string{"10.0.0.1:1", "10.0.0.2:1"} {
+		if a, err := b.lock("default", "c1", peer); err != nil || a.Kind != semaphore.OK {
+			t.Fatalf("%+v %v", a, err)
+		}
+		if err := b.FleetLockRelease(b.as("c1"), "default", "c1"); err != nil {
+			t.Fatal(err)
+		}
+		b.clock.pass(2 * time.Minute)
+	}
+}
+
+func TestFleetLock_AHostHeardAMomentAgoIsNotFreedByName(t *testing.T) {
+	b := start(t)
+	a, err := b.lock("default", "c1", "10.0.0.1:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	op := b.ctx(api.RoleOperator)
+	if _, err := b.Revoke(op, "default", "c1", api.RevokeRequest{Fence: a.Hold.Fence, Name: "c1", Reason: "x"}); err != nil {
+		t.Fatal(err)
+	}
+	b.clock.pass(30 * time.Second)
+	free := api.ReleaseRequest{Fence: a.Hold.Fence, Name: "c1", Reason: "x", HostIsDown: true}
+	mustRefuse(t, b.ForceRelease(op, "default", "c1", free), api.Conflict)
+	b.clock.pass(time.Minute)
+	if err := b.ForceRelease(op, "default", "c1", free); err != nil {
+		t.Error(err)
+	}
+}

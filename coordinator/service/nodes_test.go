@@ -1,0 +1,128 @@
+package service
+
+import (
+	"fmt"
+	"strconv"
+	"testing"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+)
+
+func TestNodes_AreFilteredAndPaged(t *testing.T) {
+	b := start(t)
+	b.withGroup("web", "1")
+	for i := range 5 {
+		req := poll([]string{"default", "web"}[i%2])
+		req.Report.Labels = map[string]string{"zone": []string{"a", "b"}[i%2]}
+		id := fmt.Sprintf("N%d", i)
+		if _, err := b.Poll(b.as(id), id, req); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.confirm(b.acquire("web", "N1"))
+	find := func(q api.NodeQuery) api.NodeList {
+		list, err := b.Nodes(b.admin(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	b.eventually("the hold is seen", func() bool { return find(api.NodeQuery{State: "out"}).Total == 1 })
+	for name, c := range map[string]struct {
+		q    api.NodeQuery
+		want int
+	}{
+		"all":      {api.NodeQuery{}, 5},
+		"text":     {api.NodeQuery{Text: "n3"}, 1},
+		"group":    {api.NodeQuery{Group: "web"}, 2},
+		"state":    {api.NodeQuery{State: "idle"}, 4},
+		"selector": {api.NodeQuery{Selector: "zone=a"}, 3},
+		"both":     {api.NodeQuery{Selector: "zone=a, role=web"}, 0},
+	} {
+		if got := find(c.q); got.Total != c.want || len(got.Nodes) != c.want || got.Next != "" {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+	var ids []string
+	q := api.NodeQuery{Limit: 2}
+	for range 5 {
+		page := find(q)
+		if page.Total != 5 {
+			t.Errorf("total %d", page.Total)
+		}
+		for _, n := range page.Nodes {
+			ids = append(ids, n.ID)
+		}
+		if q.After = page.Next; q.After == "" {
+			break
+		}
+	}
+	if fmt.Sprint(ids) != "[N0 N1 N2 N3 N4]" {
+		t.Errorf("by pages: %v", ids)
+	}
+	for path, q := range map[string]api.NodeQuery{"limit": {Limit: 5000}, "state": {State: "asleep"}, "selector": {Selector: "zone"}} {
+		_, err := b.Nodes(b.admin(), q)
+		field(t, err, path)
+	}
+}
+
+func TestPatchNode_DeclaresLabelsThatWin(t *testing.T) {
+	b := start(t)
+	req := poll("default")
+	req.Report.Labels = map[string]string{"zone": "a", "role": "web"}
+	if _, err := b.Poll(b.as("n"), "n", req); err != nil {
+		t.Fatal(err)
+	}
+	n, err := b.PatchNode(b.admin(), "n", api.NodePatch{Labels: map[string]string{"zone": "b"}}, "")
+	if err != nil || n.Labels["zone"] != "b" || n.Labels["role"] != "web" || n.Declared["zone"] != "b" {
+		t.Fatalf("%+v %v", n, err)
+	}
+	b.hello("other", "default")
+	if _, err := b.Poll(b.as("n"), "n", req); err != nil {
+		t.Fatal(err)
+	}
+	if n, _ = b.Node(b.admin(), "n"); n.Labels["zone"] != "b" {
+		t.Error("the node's own report won")
+	}
+	if n, err = b.PatchNode(b.admin(), "n", api.NodePatch{Labels: map[string]string{}}, strconv.FormatInt(n.Revision, 10)); err != nil || n.Labels["zone"] != "a" {
+		t.Errorf("%+v %v", n, err)
+	}
+	_, err = b.PatchNode(b.admin(), "n", api.NodePatch{}, strconv.FormatInt(n.Revision+1, 10))
+	mustRefuse(t, err, api.Changed)
+	_, err = b.PatchNode(b.admin(), "n", api.NodePatch{Labels: map[string]string{"": "x"}}, "")
+	field(t, err, "labels")
+	_, err = b.PatchNode(b.admin(), "nobody", api.NodePatch{}, "")
+	mustRefuse(t, err, api.NotFound)
+}
+
+func TestDeleteNode_ForgetsItUnlessItHoldsAndItsNextReportBringsItBack(t *testing.T) {
+	b := start(t)
+	b.hello("n", "default")
+	h := b.acquire("default", "n")
+	mustRefuse(t, b.DeleteNode(b.admin(), "n"), api.InUse)
+	if err := b.Release(b.as("n"), "default", "n", h.Fence, "i1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.DeleteNode(b.admin(), "n"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := b.Node(b.admin(), "n")
+	mustRefuse(t, err, api.NotFound)
+	mustRefuse(t, b.DeleteNode(b.admin(), "n"), api.NotFound)
+	b.hello("n", "default")
+	if n, err := b.Node(b.admin(), "n"); err != nil || n.Group != "default" {
+		t.Errorf("%+v %v", n, err)
+	}
+}
+
+func TestNodes_AreSeenByEveryCoordinatorAndAfterARestart(t *testing.T) {
+	a := start(t)
+	other := startAt(t, a.prefix)
+	a.hello("n", "default")
+	other.eventually("the other coordinator knows it", func() bool { _, err := other.Node(other.admin(), "n"); return err == nil })
+	later := startAt(t, a.prefix)
+	n, err := later.Node(later.admin(), "n")
+	if err != nil || n.Instance != "i1" || n.State != api.NodeIdle {
+		t.Errorf("%+v %v", n, err)
+	}
+}

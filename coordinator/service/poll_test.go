@@ -1,0 +1,291 @@
+package service
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+)
+
+func TestPoll_RegistersTheNodeAndAnswersWhatIsWanted(t *testing.T) {
+	b := start(t)
+	req := poll("")
+	req.Report.Labels = map[string]string{"zone": "a"}
+	w := &api.Wanted{Rollout: "r1", Bundle: "abc"}
+	b.rollouts.want("web-1", w)
+	got, err := b.Poll(b.as("web-1"), "web-1", req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, incarnation := b.ClusterID()
+	if got.Cluster != id || got.Incarnation != incarnation || got.Wanted != w || got.Tag == "" || got.NextPollS == 0 {
+		t.Errorf("%+v", got)
+	}
+	n, err := b.Node(b.admin(), "web-1")
+	if err != nil || n.Group != "default" || n.Labels["zone"] != "a" || n.State != api.NodeIdle || n.Via != "agent" || n.Wanted != w {
+		t.Errorf("%+v %v", n, err)
+	}
+}
+
+func TestPoll_WaitsUntilSomethingIsWantedOfThisNode(t *testing.T) {
+	b := start(t)
+	req := poll("default")
+	req.Seen, req.WaitS = b.hello("a", "default").Tag, 30
+	got := make(chan api.PollResponse, 1)
+	go func() {
+		resp, err := b.Poll(b.as("a"), "a", req)
+		if err != nil {
+			t.Error(err)
+		}
+		got <- resp
+	}()
+	b.eventually("the poll is parked", func() bool { return len(b.polls.all()) == 1 })
+	b.rollouts.want("b", &api.Wanted{Rollout: "r1", Bundle: "x"}) // not of this node
+	select {
+	case resp := <-got:
+		t.Fatalf("woken for another node: %+v", resp)
+	case <-time.After(3 * sweepPause):
+	}
+	b.rollouts.want("a", &api.Wanted{Rollout: "r1", Bundle: "x"})
+	resp := <-got
+	if resp.Wanted == nil || resp.Tag == req.Seen {
+		t.Errorf("%+v", resp)
+	}
+}
+
+func TestPoll_IsWokenByAChangeOfItsHoldOnly(t *testing.T) {
+	b := start(t)
+	b.withGroup("default", "2")
+	b.hello("b", "default")
+	req := poll("default")
+	req.Seen, req.WaitS = b.hello("a", "default").Tag, 30
+	got := make(chan api.PollResponse, 1)
+	go func() {
+		resp, err := b.Poll(b.as("a"), "a", req)
+		if err != nil {
+			t.Error(err)
+		}
+		got <- resp
+	}()
+	b.eventually("the poll is parked", func() bool { return len(b.polls.all()) == 1 })
+	b.acquire("default", "b")
+	select {
+	case resp := <-got:
+		t.Fatalf("woken by the hold of another: %+v", resp)
+	case <-time.After(100 * time.Millisecond):
+	}
+	h := b.acquire("default", "a")
+	if resp := <-got; resp.Hold == nil || resp.Hold.Fence != h.Fence {
+		t.Errorf("%+v", resp)
+	}
+}
+
+func TestPoll_EndsWithTheClientAndWithTheService(t *testing.T) {
+	b := start(t)
+	seen := b.hello("a", "default").Tag
+	pollUntil(t, b, seen, func(cancel func()) { cancel() })
+	pollUntil(t, b, seen, func(func()) { b.Service.Stop() })
+}
+
+func pollUntil(t *testing.T, b *bench, seen string, end func(cancel func())) {
+	t.Helper()
+	req := poll("default")
+	req.Seen, req.WaitS = seen, 60
+	ctx, cancel := context.WithCancel(b.as("a"))
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if _, err := b.Poll(ctx, "a", req); err != nil {
+			t.Error(err)
+		}
+	}()
+	b.eventually("the poll is parked", func() bool { return len(b.polls.all()) == 1 })
+	end(cancel)
+	select {
+	case <-done:
+	case <-time.After(5 * time.Second):
+		t.Fatal("the poll does not end")
+	}
+}
+
+func TestPoll_IsWrittenOnChangeOnly(t *testing.T) {
+	b := start(t)
+	b.hello("a", "default")
+	rec, _ := b.registry.Record("a")
+	req := poll("default")
+	for seq := range uint64(5) {
+		req.Report.Seq = seq + 2
+		if _, err := b.Poll(b.as("a"), "a", req); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if now, _ := b.registry.Record("a"); now.Revision != rec.Revision {
+		t.Error("a heartbeat was written")
+	}
+	req.Report.Seq, req.Report.Phase = 10, api.PhaseDraining
+	if _, err := b.Poll(b.as("a"), "a", req); err != nil {
+		t.Fatal(err)
+	}
+	req.Report.Seq, req.Report.Phase = 9, api.PhaseIdle
+	if _, err := b.Poll(b.as("a"), "a", req); err != nil {
+		t.Fatal(err)
+	}
+	if now, _ := b.registry.Record("a"); now.Report.Phase != api.PhaseDraining || now.Revision == rec.Revision {
+		t.Errorf("after an older report: %+v", now.Report)
+	}
+}
+
+func TestPoll_NamesTheWrongField(t *testing.T) {
+	b := start(t)
+	for path, change := range map[string]func(*api.PollRequest){
+		"instance":       func(r *api.PollRequest) { r.Instance = "" },
+		"boot_id":        func(r *api.PollRequest) { r.BootID = "" },
+		"report.group":   func(r *api.PollRequest) { r.Report.Group = "not a group" },
+		"report.phase":   func(r *api.PollRequest) { r.Report.Phase = "dancing" },
+		"report.labels":  func(r *api.PollRequest) { r.Report.Labels = map[string]string{"": "x"} },
+		"report.message": func(r *api.PollRequest) { r.Report.Message = strings.Repeat("x", 5000) },
+		"wait_s":         func(r *api.PollRequest) { r.WaitS = 61 },
+	} {
+		req := poll("default")
+		change(&req)
+		_, err := b.Poll(b.as("a"), "a", req)
+		field(t, err, path)
+	}
+	for _, id := range []string{"localhost", "localhost.localdomain"} {
+		_, err := b.Poll(b.as(id), id, poll("default"))
+		field(t, err, "node")
+	}
+}
+
+func TestPoll_OfAnUnknownGroupIsAClearErrorOrMakesOneWithoutSlots(t *testing.T) {
+	b := start(t)
+	_, err := b.Poll(b.as("a"), "a", poll("web"))
+	if e := mustRefuse(t, err, api.UnknownGroup); !strings.Contains(e.Detail, "web") {
+		t.Errorf("%+v", e)
+	}
+	auto := start(t, func(c *Config) { c.AutoCreateGroups = true })
+	auto.hello("a", "web")
+	g, err := auto.Group(auto.admin(), "web")
+	if err != nil || g.Spec.Slots != "0" || g.Status.Slots != 0 || g.Status.Members != 1 {
+		t.Errorf("%+v %v", g, err)
+	}
+}
+
+func TestPoll_MovesTheNodeToAnotherGroupUnlessItHolds(t *testing.T) {
+	b := start(t)
+	b.withGroup("web", "1")
+	b.hello("a", "default")
+	h := b.acquire("default", "a")
+	_, err := b.Poll(b.as("a"), "a", poll("web"))
+	mustRefuse(t, err, api.InUse)
+	if n, _ := b.Node(b.admin(), "a"); n.Group != "default" || n.Hold == nil {
+		t.Errorf("the refused move changed the node: %+v", n)
+	}
+	if err := b.Release(b.as("a"), "default", "a", h.Fence, "i1"); err != nil {
+		t.Fatal(err)
+	}
+	b.hello("a", "web")
+	from, _ := b.Group(b.admin(), "default")
+	to, _ := b.Group(b.admin(), "web")
+	if from.Status.Members != 0 || to.Status.Members != 1 {
+		t.Errorf("members: %d and %d", from.Status.Members, to.Status.Members)
+	}
+}
+
+func TestPoll_OfTwoLiveAgentsStopsGrantsForTheIDUntilAnOperatorClearsIt(t *testing.T) {
+	b := start(t)
+	b.hello("a", "default")
+	clone := poll("default")
+	clone.Instance, clone.BootID = "i2", "b9"
+	_, err := b.Poll(b.as("a"), "a", clone)
+	mustRefuse(t, err, api.DuplicateID)
+
+	_, err = b.Acquire(b.as("a"), "default", "a", api.AcquireRequest{Instance: "i1", Request: "q"}, 0)
+	mustRefuse(t, err, api.DuplicateID)
+	st, err := b.Status(b.admin())
+	if err != nil || st.OK || len(st.Attention) != 1 || st.Attention[0].Kind != attentionDuplicate || st.Attention[0].Node != "a" {
+		t.Errorf("%+v %v", st.Attention, err)
+	}
+	n, err := b.PatchNode(b.ctx(api.RoleOperator), "a", api.NodePatch{ClearDuplicate: true}, "")
+	if err != nil || n.Duplicate != "" {
+		t.Fatalf("%+v %v", n, err)
+	}
+	// The other host was the right one: it is believed now.
+	if _, err := b.Poll(b.as("a"), "a", clone); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Acquire(b.as("a"), "default", "a", api.AcquireRequest{Instance: "i2", Request: "q"}, 0); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestPoll_ABootThatWasSupersededAndComesBackIsACloneButARebootIsNot(t *testing.T) {
+	b := start(t)
+	b.hello("a", "default")
+	boot := func(id string, seq uint64) error {
+		req := poll("default")
+		req.BootID, req.Report.Seq = id, seq
+		_, err := b.Poll(b.as("a"), "a", req)
+		return err
+	}
+	for i, id := range []string{"b2", "b3"} {
+		if err := boot(id, uint64(i+2)); err != nil {
+			t.Fatalf("a reboot: %v", err)
+		}
+	}
+	b.clock.pass(10 * time.Minute)
+	e := mustRefuse(t, boot("b2", 9), api.DuplicateID)
+	if !strings.Contains(e.Detail, "superseded") {
+		t.Errorf("%+v", e)
+	}
+}
+
+func TestPoll_AReinstalledHostIsBelievedOnceTheOldOneIsSilent(t *testing.T) {
+	b := start(t)
+	b.hello("a", "default")
+	b.clock.pass(2 * time.Minute)
+	req := poll("default")
+	req.Instance, req.BootID = "new", "bx"
+	if _, err := b.Poll(b.as("a"), "a", req); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestPoll_OfAnotherClustersAgentFreezesAYoungClusterOnceAndOnlyListsItInAnOldOne(t *testing.T) {
+	b := start(t)
+	req := poll("default")
+	req.Cluster = "theirs"
+	_, err := b.Poll(b.as("a"), "a", req)
+	mustRefuse(t, err, api.WrongCluster)
+	b.eventually("it froze itself", func() bool { return b.sem.FleetFreeze() != nil })
+	f := b.sem.FleetFreeze()
+	if f.By != "coordinator" || !strings.Contains(f.Reason, "theirs") {
+		t.Errorf("%+v", f)
+	}
+	st, _ := b.Status(b.admin())
+	if st.OK || st.Frozen == nil || len(st.Attention) != 1 || st.Attention[0].Kind != attentionForeign {
+		t.Errorf("%+v", st.Attention)
+	}
+	if err := b.Unfreeze(b.admin(), "", f.ID); err != nil {
+		t.Fatal(err)
+	}
+	_, err = b.Poll(b.as("a"), "a", req)
+	mustRefuse(t, err, api.WrongCluster)
+	if b.sem.FleetFreeze() != nil {
+		t.Error("a freeze that somebody lifted was set again")
+	}
+
+	old := start(t)
+	old.clock.pass(25 * time.Hour)
+	mustRefuse(t, old.ForeignCluster(old.as("a"), "theirs"), api.WrongCluster)
+	if st, _ := old.Status(old.admin()); st.Frozen != nil || len(st.Attention) != 1 {
+		t.Errorf("an old cluster: %+v %+v", st.Frozen, st.Attention)
+	}
+	mustRefuse(t, old.ForeignCluster(t.Context(), "stranger"), api.WrongCluster)
+	if st, _ := old.Status(old.admin()); len(st.Attention) != 1 {
+		t.Error("somebody unknown was listed")
+	}
+}

@@ -1,0 +1,215 @@
+package service
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+)
+
+// report is a node's report with some changes.
+func (b *bench) report(node string, seq uint64, change func(*api.Report)) {
+	b.t.Helper()
+	req := poll("default")
+	req.Report.Seq = seq
+	change(&req.Report)
+	if _, err := b.Poll(b.as(node), node, req); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// status is the status once it has that many points of attention.
+func (b *bench) status(attention int) api.Status {
+	b.t.Helper()
+	var st api.Status
+	b.eventually(fmt.Sprintf("%d points of attention", attention), func() bool {
+		var err error
+		if st, err = b.Status(b.admin()); err != nil {
+			b.t.Fatal(err)
+		}
+		return len(st.Attention) == attention
+	})
+	return st
+}
+
+func TestStatus_OfAQuietFleetIsWell(t *testing.T) {
+	b := start(t)
+	if st := b.status(0); !st.OK || st.Sentence != "No host has reported yet" || st.Rollouts == nil || st.Groups == nil {
+		t.Errorf("%+v", st)
+	}
+	b.hello("a", "default")
+	b.hello("b", "default")
+	b.eventually("two nodes are shown", func() bool { return b.status(0).Figures.Nodes == 2 })
+	st := b.status(0)
+	if !st.OK || st.Sentence != "All is well: 2 hosts are in service" || st.Figures.ByState[api.NodeIdle] != 2 || st.Version != "test" {
+		t.Errorf("%+v", st)
+	}
+	b.acquire("default", "a")
+	b.eventually("one is out", func() bool { return b.status(0).Figures.Held == 1 })
+	if st := b.status(0); !st.OK || st.Sentence != "All is well: 1 host is out of service" || st.Figures.ByState[api.NodeOut] != 1 {
+		t.Errorf("%+v", st)
+	}
+	c := st.Cluster
+	if c.ID == "" || !c.Quorum || len(c.Members) != 1 || c.Served == "" {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestStatus_ANodeThatFailedAndKeepsItsSlotComesFirst(t *testing.T) {
+	b := start(t)
+	b.withGroup("default", "3")
+	for _, n := range []string{"failed", "overdue", "well"} {
+		b.hello(n, "default")
+	}
+	b.confirm(b.acquire("default", "overdue"))
+	b.confirm(b.acquire("default", "failed"))
+	b.report("failed", 2, func(r *api.Report) {
+		r.Phase, r.Healthy = api.PhaseFailed, false
+		r.Failure = &api.Failure{Bundle: "x", Reason: "unhealthy", Detail: "nginx does not answer"}
+	})
+	b.clock.pass(31 * time.Minute)
+	b.report("failed", 3, func(r *api.Report) {
+		r.Phase, r.Healthy = api.PhaseFailed, false
+		r.Failure = &api.Failure{Bundle: "x", Reason: "unhealthy", Detail: "nginx does not answer"}
+	})
+	b.report("well", 2, func(*api.Report) {})
+	st := b.status(2)
+	if st.OK || st.Sentence != "2 hosts are stuck; the fleet is otherwise well" || st.Figures.Stuck != 2 {
+		t.Errorf("%+v", st)
+	}
+	first, second := st.Attention[0], st.Attention[1]
+	if first.Kind != attentionFailed || first.Node != "failed" || first.Hold == nil || !strings.Contains(first.Detail, "nginx does not answer") {
+		t.Errorf("%+v", first)
+	}
+	if second.Kind != attentionOverdue || second.Node != "overdue" || second.Hold == nil || !second.Hold.Overdue {
+		t.Errorf("%+v", second)
+	}
+}
+
+func TestStatus_SilentNodesAreGroupedAndARebootingHolderIsNotAmongThem(t *testing.T) {
+	b := start(t)
+	for _, n := range []string{"a", "b", "c"} {
+		b.hello(n, "default")
+	}
+	b.confirm(b.acquire("default", "c"))
+	b.clock.pass(3 * time.Minute)
+	st := b.status(1)
+	a := st.Attention[0]
+	if a.Kind != attentionUnreachable || a.Severity != lost || !strings.Contains(a.Title, "2 hosts") || a.Group != "default" {
+		t.Errorf("%+v", a)
+	}
+	if st.OK || !strings.Contains(st.Sentence, "2 hosts are not heard from") || st.Figures.ByState[api.NodeOut] != 1 {
+		t.Errorf("%+v", st)
+	}
+}
+
+func TestStatus_AHaltedRolloutAndARolledBackHostNeedAPerson(t *testing.T) {
+	b := start(t)
+	b.rollouts.set(func() {
+		b.rollouts.list = []api.Rollout{{ID: "r1", Spec: api.RolloutSpec{Name: "kernel"}, State: api.RolloutHalted, Why: "1 node failed"}}
+	})
+	b.hello("a", "default")
+	b.report("a", 2, func(r *api.Report) {
+		r.Failure = &api.Failure{Bundle: "x", Reason: "unhealthy", Detail: "no answer", Healthy: true}
+	})
+	st := b.status(2)
+	if st.Attention[0].Kind != attentionHalted || st.Attention[1].Kind != attentionRolledBack || st.OK {
+		t.Errorf("%+v", st.Attention)
+	}
+	if !strings.Contains(st.Sentence, "1 rollout is halted") {
+		t.Error(st.Sentence)
+	}
+}
+
+func TestStatus_AFreezeIsABannerAndNotAnAlarm(t *testing.T) {
+	b := start(t)
+	b.hello("a", "default")
+	if _, err := b.Freeze(b.admin(), "", api.FreezeRequest{Reason: "holiday"}); err != nil {
+		t.Fatal(err)
+	}
+	b.eventually("it is shown", func() bool { return b.status(0).Frozen != nil })
+	if st := b.status(0); !st.OK || st.Sentence != "The fleet is frozen by ann: holiday" {
+		t.Errorf("%+v", st)
+	}
+}
+
+func TestChanged_FiresForEveryThingThatIsShown(t *testing.T) {
+	b := start(t)
+	b.hello("a", "default")
+	for name, change := range map[string]func(){
+		"a group":   func() { b.withGroup("web", "4") },
+		"a report":  func() { b.report("a", 9, func(r *api.Report) { r.Message = "new" }) },
+		"a rollout": func() { b.rollouts.set(func() {}) },
+		"a token": func() {
+			if _, err := b.CreateToken(b.admin(), api.TokenRequest{Role: api.RoleViewer}); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		changed := b.Changed()
+		change()
+		select {
+		case <-changed:
+		case <-time.After(5 * time.Second):
+			t.Errorf("nobody was told of %s", name)
+		}
+	}
+}
+
+func TestExplain_SaysWhyNothingMoves(t *testing.T) {
+	b := start(t)
+	say := func(group string) api.Explanation {
+		e, err := b.Explain(b.admin(), group)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	if e := say(""); !strings.Contains(e.Summary, "No host belongs") {
+		t.Errorf("an empty fleet: %+v", e)
+	}
+	b.hello("a", "default")
+	b.hello("b", "default")
+	if e := say("default"); !strings.HasPrefix(e.Summary, "Nobody waits; 0 of 1 slot is taken") {
+		t.Errorf("a quiet group: %+v", e)
+	}
+	b.acquire("default", "a")
+	if _, err := b.lock("default", "z", "10.0.0.1:1"); err != nil {
+		t.Fatal(err)
+	}
+	e := say("default")
+	if g := e.Groups[0]; g.Next != "z" || len(g.Blockers) == 0 || g.Blockers[0].Kind != api.Full || !strings.Contains(g.Summary, "z is next of 1") {
+		t.Errorf("a full group: %+v", e)
+	}
+	v, err := b.ExplainNode(b.admin(), "b")
+	if err != nil || v.MayGo || len(v.Blockers) == 0 || v.Blockers[0].Kind != api.Full || v.Waiting != 1 {
+		t.Errorf("%+v %v", v, err)
+	}
+	v, err = b.ExplainNode(b.as("a"), "a")
+	if err != nil || v.Hold == nil || !strings.Contains(v.Summary, "holds a slot") {
+		t.Errorf("%+v %v", v, err)
+	}
+	if _, err := b.Freeze(b.admin(), "", api.FreezeRequest{Reason: "storm"}); err != nil {
+		t.Fatal(err)
+	}
+	if e := say(""); !strings.Contains(e.Summary, "storm") {
+		t.Errorf("a frozen fleet: %+v", e)
+	}
+	_, err = b.Explain(b.admin(), "nowhere")
+	mustRefuse(t, err, api.UnknownGroup)
+	_, err = b.ExplainNode(b.admin(), "nobody")
+	mustRefuse(t, err, api.NotFound)
+}
+
+func TestExplain_NamesTheRolloutThatStandsStill(t *testing.T) {
+	b := start(t)
+	b.rollouts.set(func() {
+		b.rollouts.list = []api.Rollout{{ID: "r1", Spec: api.RolloutSpec{Name: "kernel"}, State: api.RolloutPaused, Why: "paused by ann"}}
+	})
+	e, err := b.Explain(b.admin(), "")
+	if err != nil || e.Summary != "Rollout kernel is paused: paused by ann." {
+		t.Errorf("%+v %v", e, err)
+	}
+}
