@@ -2,6 +2,7 @@ package etcdstore
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/semaphore"
@@ -123,14 +124,18 @@ func (s *Store) giveBack(g *group, h semaphore.Hold) {
 	}
 }
 
-// abandon sees to the unknown attempts of a FleetLock acquire that was
-// answered otherwise, or whose client has gone: a hold that they made is given
-// back, and one that they might still make is prevented by a new head.
-func (s *Store) abandon(g *group, op semaphore.Op, tried []attempt) {
-	if a, ok := op.(semaphore.Acquire); !ok || a.Via != semaphore.ViaFleetLock || len(tried) == 0 {
+// abandon sees to attempts of unknown outcome that nobody waits for any more:
+// FleetLock holds that they made are given back, and those that they might
+// still make are prevented by a new head. An agent's grant expires by itself.
+func (s *Store) abandon(g *group, tried []*attempt) {
+	if !slices.ContainsFunc(tried, (*attempt).createsForFleetLock) {
 		return
 	}
-	s.spawn(func() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g.users++
+	s.spawnLocked(func() {
+		defer s.exit(g)
 		for !s.settle(g, tried) {
 			if pause(s.ctx, time.Second) != nil {
 				return
@@ -139,21 +144,25 @@ func (s *Store) abandon(g *group, op semaphore.Op, tried []attempt) {
 	})
 }
 
+func (a *attempt) createsForFleetLock() bool {
+	return slices.ContainsFunc(a.parts, func(p part) bool {
+		return p.d.Answer.Created && p.d.Answer.Hold.Via == semaphore.ViaFleetLock ||
+			slices.ContainsFunc(p.d.Granted, func(h semaphore.Hold) bool { return h.Via == semaphore.ViaFleetLock })
+	})
+}
+
 // settle reports whether the outcome of all attempts is known and dealt with.
-func (s *Store) settle(g *group, tried []attempt) bool {
+func (s *Store) settle(g *group, tried []*attempt) bool {
 	if s.ready(s.ctx) != nil || s.take(s.ctx, g.turn) != nil {
 		return false
 	}
+	defer s.yield(g)
 	won, rev, err := s.seal(g, tried)
-	<-g.turn
 	if err != nil {
 		return false
 	}
-	if won == nil {
-		return true
-	}
-	if a := s.commit(g, won, rev); a.Created {
-		s.giveBack(g, *a.Hold)
+	if won != nil {
+		s.commit(g, won, rev)
 	}
 	return true
 }

@@ -32,6 +32,7 @@ type group struct {
 	gone     map[string]int64 // deleted at that revision, and the watch may be behind
 	sortedAt time.Time
 
+	pending []*request         // for the next batch
 	waiters map[string]*waiter // whose place this store keeps
 	loop    bool               // the admission loop runs
 	users   int
@@ -76,7 +77,7 @@ func (s *Store) exit(g *group) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	g.users--
-	if g.users == 0 && g.headRev == 0 && len(g.waiters) == 0 && len(g.queue) == 0 && len(g.members) == 0 {
+	if g.users == 0 && len(g.pending) == 0 && g.headRev == 0 && len(g.waiters) == 0 && len(g.queue) == 0 && len(g.members) == 0 {
 		delete(s.groups, g.name)
 	}
 }

@@ -189,7 +189,7 @@ func (s *Store) SetPriority(ctx context.Context, name, node string, priority int
 	if err := s.take(ctx, g.turn); err != nil {
 		return err
 	}
-	defer func() { <-g.turn }()
+	defer s.yield(g)
 	for {
 		if err := s.ready(ctx); err != nil {
 			return err
@@ -202,7 +202,7 @@ func (s *Store) SetPriority(ctx context.Context, name, node string, priority int
 			return err
 		}
 		if errors.As(err, new(unknown)) {
-			if _, _, err := s.resolve(ctx, g, nil); s.rest(ctx, err) != nil {
+			if _, _, err := s.resolve(g, nil); err != nil && !errors.As(err, new(unknown)) {
 				return err
 			}
 		}
@@ -238,19 +238,17 @@ func (s *Store) setPriority(ctx context.Context, g *group, node string, priority
 		Kind: "queue.priority", Actor: by, Group: g.name, Node: node,
 		Held: len(st.Holds), Slots: st.SlotCount(), Detail: fmt.Sprintf("priority %d to %d", was, priority),
 	}}
-	cmps, ops, err := s.writes(g, &st, d)
-	if err != nil {
-		return err
-	}
-	value, err := semaphore.EncodeWaiter(w)
-	if err != nil {
-		return err
-	}
+	now := &attempt{base: st, next: st}
+	now.add(s.keys, nil, d)
 	key := s.keys.node(g.name, queueKeys, node)
-	cmps = append(cmps, unchanged(key, p.rev))
-	ops = append(ops, clientv3.OpPut(key, string(value), clientv3.WithIgnoreLease()))
-	now := &attempt{st: st, d: d}
-	_, rev, err := s.exchange(ctx, g, cmps, ops, now, semaphore.Decision{}, nil)
+	writes := s.newWrites(g, now)
+	value, err := semaphore.EncodeWaiter(w)
+	if err = errors.Join(err, writes.err); err != nil {
+		return err
+	}
+	writes.cmps = append(writes.cmps, unchanged(key, p.rev))
+	writes.change(key, clientv3.OpPut(key, string(value), clientv3.WithIgnoreLease()))
+	_, rev, err := s.exchange(g, writes, now, nil)
 	if err != nil {
 		return err
 	}

@@ -171,19 +171,6 @@ func (s *Store) Do(ctx context.Context, name string, op semaphore.Op) (semaphore
 	return answer, err
 }
 
-// do is Do on a group that was entered. One transaction of a group is in
-// flight at a time.
-func (s *Store) do(ctx context.Context, g *group, op semaphore.Op) (semaphore.Answer, error) {
-	if err := s.ready(ctx); err != nil {
-		return semaphore.Answer{}, err
-	}
-	if err := s.take(ctx, g.turn); err != nil {
-		return semaphore.Answer{}, err
-	}
-	defer func() { <-g.turn }()
-	return s.transact(ctx, g, op)
-}
-
 // ready says why nothing can be asked of etcd now.
 func (s *Store) ready(ctx context.Context) error {
 	switch {
@@ -222,7 +209,7 @@ func (s *Store) Read(ctx context.Context, name string) (semaphore.State, error) 
 			return semaphore.State{}, err
 		}
 		st := s.state(g)
-		_, _, err := s.verify(ctx, g, &st, nil)
+		_, _, err := s.verify(g, &attempt{base: st}, nil)
 		if err == nil {
 			return st, nil
 		}

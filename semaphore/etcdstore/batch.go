@@ -1,0 +1,338 @@
+package etcdstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+
+	"github.com/lockkeeper/lockkeeper/semaphore"
+)
+
+// Group commit: requests for one group that arrive while a transaction is in
+// flight are decided one after another and committed by the next single one.
+
+// Bounds of one batch. Its last decision may add some 200 changes.
+const (
+	batchRequests = 128
+	batchChanges  = 256
+)
+
+// request is one call of do.
+type request struct {
+	op    semaphore.Op
+	state atomic.Int32
+	reply chan reply // of one
+}
+
+type reply struct {
+	answer semaphore.Answer
+	err    error
+}
+
+// The states of a request.
+const (
+	waiting int32 = iota
+	answered
+	abandoned // its caller is gone
+)
+
+// answer tells the caller, unless it is gone or was told before.
+func (r *request) answer(a semaphore.Answer, err error) bool {
+	if !r.state.CompareAndSwap(waiting, answered) {
+		return false
+	}
+	r.reply <- reply{a, err}
+	return true
+}
+
+func (r *request) waits() bool { return r.state.Load() == waiting }
+
+// do decides op on a group that was entered, in a batch with others.
+func (s *Store) do(ctx context.Context, g *group, op semaphore.Op) (semaphore.Answer, error) {
+	if err := s.ready(ctx); err != nil {
+		return semaphore.Answer{}, err
+	}
+	r := &request{op: op, reply: make(chan reply, 1)}
+	s.mu.Lock()
+	g.pending = append(g.pending, r)
+	s.mu.Unlock()
+	s.tryLead(g)
+
+	var err error
+	select {
+	case told := <-r.reply:
+		return told.answer, told.err
+	case <-ctx.Done():
+		err = ctx.Err()
+	case <-s.ctx.Done():
+		err = s.ready(context.Background())
+	}
+	if !r.state.CompareAndSwap(waiting, abandoned) {
+		told := <-r.reply
+		return told.answer, told.err
+	}
+	return semaphore.Answer{}, err
+}
+
+// tryLead starts the next batch, unless one is under way: that one's end does.
+func (s *Store) tryLead(g *group) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(g.pending) == 0 || s.stopped {
+		return
+	}
+	select {
+	case g.turn <- struct{}{}:
+	default:
+		return
+	}
+	g.users++
+	s.loops.Go(func() {
+		s.lead(g)
+		s.yield(g)
+		s.exit(g)
+	})
+}
+
+// yield gives the group's turn to the next.
+func (s *Store) yield(g *group) {
+	<-g.turn
+	s.tryLead(g)
+}
+
+func (g *group) takePending() []*request {
+	n := min(len(g.pending), batchRequests)
+	batch := g.pending[:n:n]
+	g.pending = g.pending[n:]
+	if len(g.pending) == 0 {
+		g.pending = nil
+	}
+	return batch
+}
+
+// lead decides one batch and commits it, again and again until the outcome is
+// known, nobody asks any more, or nothing can be asked of etcd. The group's
+// turn is held.
+func (s *Store) lead(g *group) {
+	s.mu.Lock()
+	batch := g.takePending()
+	s.mu.Unlock()
+	var tried []*attempt // with unknown outcome
+	for {
+		batch = slices.DeleteFunc(batch, func(r *request) bool { return !r.waits() })
+		if len(batch) == 0 {
+			s.abandon(g, tried)
+			return
+		}
+		if err := s.ready(context.Background()); err != nil {
+			fail(batch, err)
+			s.abandon(g, tried)
+			return
+		}
+		a, n := s.decide(g, batch)
+		s.putBack(g, batch[n:])
+		batch = batch[:n]
+		won, rev, err := s.outcome(g, a, tried)
+		switch {
+		case err == nil:
+			if won == a && !a.writes() {
+				// What was tried before may commit still.
+				s.abandon(g, tried)
+			}
+			s.commit(g, won, rev)
+			return
+		case errors.Is(err, errLost):
+			continue
+		case !errors.As(err, new(unknown)) && len(batch) > 1:
+			// One of them may be to blame: each for itself.
+			s.putBack(g, batch[1:])
+			batch = batch[:1]
+			continue
+		case !errors.As(err, new(unknown)):
+			fail(batch, err)
+			s.abandon(g, tried)
+			return
+		}
+		if a.key != "" {
+			tried = append(tried, a)
+		}
+		won, rev, again := s.resolve(g, tried)
+		if won != nil {
+			s.commit(g, won, rev)
+			return
+		}
+		if again == nil && errors.Is(err, rpctypes.ErrNoSpace) {
+			fail(batch, fmt.Errorf("%w: %w", semaphore.ErrDiskLow, err))
+			s.abandon(g, tried)
+			return
+		}
+	}
+}
+
+func fail(batch []*request, err error) {
+	for _, r := range batch {
+		r.answer(semaphore.Answer{}, err)
+	}
+}
+
+// part is one decision of an attempt, with the state that it was made on.
+type part struct {
+	r  *request // nil for what nobody asked for
+	st semaphore.State
+	d  semaphore.Decision
+}
+
+// attempt is one transaction. With an unknown outcome it may have committed,
+// and until the head changes it may commit still.
+type attempt struct {
+	base  semaphore.State // compared
+	next  semaphore.State // when it has committed
+	parts []part
+	key   string // of its first event
+	value string // what it puts there: found there, it has committed
+}
+
+func (a *attempt) writes() bool {
+	return slices.ContainsFunc(a.parts, func(p part) bool { return p.d.Writes() })
+}
+
+// putBack lets requests wait for the next batch.
+func (s *Store) putBack(g *group, rest []*request) {
+	if len(rest) == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g.pending = append(slices.Clone(rest), g.pending...)
+}
+
+// decide makes one decision after the other, as many as fit into one
+// transaction, and says how many that were.
+func (s *Store) decide(g *group, batch []*request) (*attempt, int) {
+	low := s.cfg.Floor()
+	st := s.state(g)
+	if low != nil {
+		st.Queue = nobodyPresent(st.Queue)
+	}
+	a := &attempt{base: st, next: st}
+	now := s.cfg.Now()
+	changes := 0
+	for i, r := range batch {
+		if changes >= batchChanges {
+			return a, i
+		}
+		d := semaphore.Decide(&a.next, r.op, now)
+		if low != nil && (grants(&a.next, d) || joins(&a.next, d)) {
+			r.answer(semaphore.Answer{}, low)
+			continue
+		}
+		a.add(s.keys, r, d)
+		changes += len(d.Changes) + len(d.Events)
+	}
+	return a, len(batch)
+}
+
+func (a *attempt) add(k keys, r *request, d semaphore.Decision) {
+	a.parts = append(a.parts, part{r, a.next, d})
+	a.next = a.next.Apply(d)
+	if a.key == "" && len(d.Events) > 0 {
+		if value, err := semaphore.EncodeEvent(d.Events[0]); err == nil {
+			a.key, a.value = k.event(d.Events[0].Scope, d.Events[0].Seq), string(value)
+		}
+	}
+}
+
+// grants reports whether the decision makes a hold that was not there.
+func grants(st *semaphore.State, d semaphore.Decision) bool {
+	return slices.ContainsFunc(d.Changes, func(c semaphore.Change) bool {
+		if c.Hold == nil {
+			return false
+		}
+		_, held := st.Holds[c.Hold.Node]
+		return !held
+	})
+}
+
+// joins reports whether the decision makes a member that was not there.
+func joins(st *semaphore.State, d semaphore.Decision) bool {
+	return slices.ContainsFunc(d.Changes, func(c semaphore.Change) bool {
+		if c.Member == nil {
+			return false
+		}
+		_, known := st.Members[c.Member.Node]
+		return !known
+	})
+}
+
+// nobodyPresent keeps a decision from granting to waiters on the way.
+func nobodyPresent(queue []semaphore.Waiter) []semaphore.Waiter {
+	absent := make([]semaphore.Waiter, len(queue))
+	for i, w := range queue {
+		w.Present, w.Elsewhere = false, false
+		absent[i] = w
+	}
+	return absent
+}
+
+// commit takes over what an attempt committed or verified at rev, and answers
+// those who asked.
+func (s *Store) commit(g *group, a *attempt, rev int64) {
+	at := time.Now()
+	if a.writes() {
+		s.adopt(g, a, rev, at)
+	}
+	for _, p := range a.parts {
+		s.metrics.committed(&p.st, p.d)
+		if p.r == nil {
+			continue
+		}
+		answer := p.d.Answer
+		answer.At = at
+		if p.d.Writes() || answer.Revision > a.base.Revision {
+			answer.Revision = rev
+		}
+		if !p.r.answer(answer, nil) && answer.Created && answer.Hold.Via == semaphore.ViaFleetLock {
+			// Nobody else will ever know of this hold.
+			s.spawn(func() { s.giveBack(g, *answer.Hold) })
+		}
+	}
+}
+
+// adopt makes the state after an attempt the group's.
+func (s *Store) adopt(g *group, a *attempt, rev int64, at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	news := rev > g.rev
+	if news {
+		g.head, g.headRev, g.spec = a.next.Head, rev, a.next.Spec
+		g.holds, g.members = a.next.Holds, a.next.Members
+		g.rev = rev
+	}
+	for _, p := range a.parts {
+		for _, c := range p.d.Changes {
+			switch {
+			case c.Hold != nil:
+				g.concern(holdKeys, c.Hold.Node, false)
+			case c.Member != nil:
+				g.concern(memberKeys, c.Member.Node, false)
+			case c.DeleteMember != "":
+				g.concern(memberKeys, c.DeleteMember, true)
+			case c.DeleteWaiter != "":
+				s.removeWaiter(g, c.DeleteWaiter, rev)
+			case c.Spec != nil && news:
+				g.specRev = rev
+			case c.DeleteSpec && news:
+				g.specRev = 0
+				g.concern(specKey, "", true)
+			}
+		}
+		s.deliver(g, p.d, rev, at)
+	}
+	s.wakeLocked()
+	g.wake()
+}
