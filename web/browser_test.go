@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -50,6 +51,7 @@ type tab struct {
 	ctx      context.Context
 	mu       sync.Mutex
 	problems []string
+	expected []string
 }
 
 // openTab opens an empty page. Without a browser the test is skipped, unless
@@ -85,6 +87,9 @@ func openTab(t *testing.T) *tab {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		for _, problem := range p.problems {
+			if slices.ContainsFunc(p.expected, func(part string) bool { return strings.Contains(problem, part) }) {
+				continue
+			}
 			t.Errorf("the page logged: %s", problem)
 		}
 	})
@@ -93,6 +98,9 @@ func openTab(t *testing.T) *tab {
 	}
 	return p
 }
+
+// expect names errors that the test causes itself.
+func (p *tab) expect(parts ...string) { p.expected = parts }
 
 func (p *tab) listen(ev any) {
 	problem := ""

@@ -12,18 +12,19 @@ import (
 
 // Each form is a page that reads and works without script; with script the
 // same page opens as a dialog. A post that worked is answered by a redirect,
-// one that was refused by the form with its input and the reason.
+// one that was refused by the form with its input and the reason. Posts go
+// below /ui/, where alone the door takes forms.
 func (s *server) formRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("GET /freeze", s.showFreeze)
-	mux.HandleFunc("POST /freeze", s.freeze)
-	mux.HandleFunc("POST /unfreeze", s.unfreeze)
+	mux.HandleFunc("POST /ui/freeze", s.freeze)
+	mux.HandleFunc("POST /ui/unfreeze", s.unfreeze)
 	mux.HandleFunc("GET /groups/{group}/holds/{node}/free", s.showFree)
-	mux.HandleFunc("POST /groups/{group}/holds/{node}/revoke", s.revoke)
-	mux.HandleFunc("POST /groups/{group}/holds/{node}/release", s.release)
+	mux.HandleFunc("POST /ui/groups/{group}/holds/{node}/revoke", s.revoke)
+	mux.HandleFunc("POST /ui/groups/{group}/holds/{node}/release", s.release)
 	mux.HandleFunc("GET /rollouts/new", s.showNewRollout)
-	mux.HandleFunc("POST /rollouts/new", s.newRollout)
+	mux.HandleFunc("POST /ui/rollouts/new", s.newRollout)
 	mux.HandleFunc("GET /rollouts/{id}/abort", s.showAbort)
-	mux.HandleFunc("POST /rollouts/{id}/{action}", s.rolloutAction)
+	mux.HandleFunc("POST /ui/rollouts/{id}/{action}", s.rolloutAction)
 }
 
 // showForm renders a form's page; p is nil unless it was refused.
@@ -92,8 +93,12 @@ func (s *server) unfreeze(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, in.Back(), http.StatusSeeOther)
 }
 
-// releaseAfter is how long a revoked hold is left to a live agent to return it.
-const releaseAfter = 15 * time.Second
+// The second step waits for both: a live agent has time to return its slot
+// by itself, and the host has been silent for long enough.
+const (
+	releaseAfter = 15 * time.Second
+	silentFor    = time.Minute
+)
 
 // freeForm is freeing a dead host's slot: two steps, each with the fence that
 // the operator saw and the node's name typed.
@@ -113,8 +118,15 @@ func (f freeForm) Revoked() bool { return f.Hold != nil && f.Hold.Revoked != nil
 // Another reports that the slot was freed and taken again meanwhile.
 func (f freeForm) Another() bool { return f.Hold != nil && f.Hold.Fence != f.Fence }
 
-// From is when the second step may be made.
-func (f freeForm) From() time.Time { return f.Hold.Revoked.At.Add(releaseAfter) }
+// From is when the second step may be made, as things are: a host that is
+// heard again moves it on. The service decides; a second is added for its clock.
+func (f freeForm) From() time.Time {
+	from := f.Hold.Revoked.At.Add(releaseAfter)
+	if f.Heard != nil && f.Heard.Add(silentFor).After(from) {
+		from = f.Heard.Add(silentFor)
+	}
+	return from.Add(time.Second)
+}
 
 // freeFormOf reads the form and what is true of its hold now.
 func (s *server) freeFormOf(r *http.Request) (freeForm, error) {

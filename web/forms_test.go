@@ -16,7 +16,7 @@ import (
 // post sends a form as a local administrator, without following a redirect.
 func post(t *testing.T, b *stage, target string, form url.Values) *http.Response {
 	t.Helper()
-	return ask(t, b, auth.Local(), http.MethodPost, target, form)
+	return ask(t, b, auth.Local(), http.MethodPost, "/ui"+target, form)
 }
 
 // redirected fails unless the form was accepted and leads to the page.
@@ -85,7 +85,7 @@ func TestFree_TheUntickedBoxIsRefusedByTheServer(t *testing.T) {
 func TestFree_AnOldPageDoesNotOfferToFreeTheNextHold(t *testing.T) {
 	b := oneHold("web-014")
 	body := show(t, b, "/groups/web/holds/web-014/free?fence=40")
-	if strings.Contains(body, "<form method=\"post\" action=\"/groups/") || !strings.Contains(body, "it came back and asked again") {
+	if strings.Contains(body, `action="/ui/groups/`) || !strings.Contains(body, "it came back and asked again") {
 		t.Errorf("the form is offered for another hold:\n%s", body)
 	}
 	b.status.Groups[0].Holds = nil
@@ -171,23 +171,23 @@ func TestLogin_ATokenBecomesACookieOutOfReach(t *testing.T) {
 	redirected(t, r, "/login?next=%2Fnodes%3Fq%3Dweb")
 	refused(t, ask(t, b, nobody, http.MethodGet, "/login?next=%2Fnodes", nil), http.StatusOK, `type="password"`, `name="next" value="/nodes"`)
 
-	r = ask(t, b, nobody, http.MethodPost, "/login", url.Values{"token": {" lk_good\n"}, "next": {"/nodes"}})
+	r = ask(t, b, nobody, http.MethodPost, "/ui/login", url.Values{"token": {" lk_good\n"}, "next": {"/nodes"}})
 	redirected(t, r, "/nodes")
 	c := r.Cookies()[0]
 	if c.Name != "lockkeeper_token" || c.Value != "lk_good" || !c.HttpOnly || c.SameSite != http.SameSiteStrictMode || c.Secure {
 		t.Errorf("cookie %+v", c)
 	}
-	r = ask(t, b, nobody, http.MethodPost, "https://lockkeeper.example/login", url.Values{"token": {"lk_good"}})
+	r = ask(t, b, nobody, http.MethodPost, "https://lockkeeper.example/ui/login", url.Values{"token": {"lk_good"}})
 	if c := r.Cookies()[0]; !c.Secure {
 		t.Error("the cookie may travel without TLS")
 	}
-	refused(t, ask(t, b, nobody, http.MethodPost, "/login", url.Values{"token": {"lk_bad"}}), http.StatusUnauthorized, "Not logged in", "no such token")
-	refused(t, ask(t, b, nobody, http.MethodPost, "/login", url.Values{"token": {"lk_node"}}), http.StatusForbidden, "the dashboard needs viewer or more")
+	refused(t, ask(t, b, nobody, http.MethodPost, "/ui/login", url.Values{"token": {"lk_bad"}}), http.StatusUnauthorized, "Not logged in", "no such token")
+	refused(t, ask(t, b, nobody, http.MethodPost, "/ui/login", url.Values{"token": {"lk_node"}}), http.StatusForbidden, "the dashboard needs viewer or more")
 }
 
 func TestLogin_NeverLeadsToAnotherSite(t *testing.T) {
 	for _, next := range []string{"https://evil.example/", "//evil.example", "/\\evil.example", "javascript:alert(1)", "/\t/evil.example"} {
-		r := ask(t, newStage(), auth.Principal{}, http.MethodPost, "/login", url.Values{"token": {"lk_good"}, "next": {next}})
+		r := ask(t, newStage(), auth.Principal{}, http.MethodPost, "/ui/login", url.Values{"token": {"lk_good"}, "next": {next}})
 		redirected(t, r, "/")
 	}
 }
@@ -199,7 +199,7 @@ func TestDashboard_NobodyReadsWithoutAToken(t *testing.T) {
 			t.Errorf("GET %s: %d", target, r.StatusCode)
 		}
 	}
-	refused(t, ask(t, b, auth.Principal{}, http.MethodPost, "/freeze", url.Values{"reason": {"x"}}), http.StatusUnauthorized, "log in first")
+	refused(t, ask(t, b, auth.Principal{}, http.MethodPost, "/ui/freeze", url.Values{"reason": {"x"}}), http.StatusUnauthorized, "log in first")
 	refused(t, ask(t, b, auth.Principal{Name: "web-1", Role: api.RoleNode, Node: "web-1"}, http.MethodGet, "/", nil), http.StatusForbidden, "needs viewer")
 	if calls := b.wrote(); len(calls) != 0 {
 		t.Errorf("calls %q", calls)

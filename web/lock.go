@@ -55,17 +55,6 @@ func newBoat(h api.Hold, now time.Time) boat {
 	return b
 }
 
-// boatOf takes a hold, or a pointer to one, as the types of the API have it.
-func boatOf(h any, now time.Time) boat {
-	switch h := h.(type) {
-	case api.Hold:
-		return newBoat(h, now)
-	case *api.Hold:
-		return newBoat(*h, now)
-	}
-	return boat{}
-}
-
 func newLock(g api.Group, stale bool, now time.Time) lock {
 	l := lock{Now: now, Stale: stale, Group: g, Next: firstInOrder(g)}
 	berths := max(g.Status.Slots, len(g.Holds))

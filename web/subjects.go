@@ -39,7 +39,7 @@ func loadGroup(ctx context.Context, s *server, f *Frame, name string) error {
 	}
 	d.Why.MayGo = len(d.Why.Blockers) == 0
 	if d.Why.MayGo {
-		d.Why.Heading = "May a node go"
+		d.Why.Heading = "As it stands"
 	}
 	d.withEvents, err = s.latest(ctx, api.EventQuery{Group: name})
 	f.Data = d
@@ -77,7 +77,7 @@ func loadNode(ctx context.Context, s *server, f *Frame, id string) error {
 	d := nodeData{Node: n, Place: v.Place, Of: v.Waiting,
 		Why: why{Heading: "Why not now", Summary: v.Summary, MayGo: v.MayGo, Blockers: v.Blockers, CLI: "lockkeeper explain " + id}}
 	if v.MayGo {
-		d.Why.Heading = "May it go"
+		d.Why.Heading = "As it stands"
 	}
 	d.Phases = phaseSteps(n.Report.Phase)
 	d.withEvents, err = s.latest(ctx, api.EventQuery{Node: id})

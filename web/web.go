@@ -79,8 +79,8 @@ func New(backend Backend, opts Options) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /static/", cached(http.StripPrefix("/static/", http.FileServerFS(static))))
 	mux.HandleFunc("GET /login", s.showLogin)
-	mux.HandleFunc("POST /login", s.login)
-	mux.HandleFunc("POST /logout", s.logout)
+	mux.HandleFunc("POST /ui/login", s.login)
+	mux.HandleFunc("POST /ui/logout", s.logout)
 
 	inside := http.NewServeMux()
 	inside.HandleFunc("GET /ui/stream", s.stream)

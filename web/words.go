@@ -158,7 +158,7 @@ var funcs = template.FuncMap{
 	"attention": attentionLook, "event": eventLook, "eventCounts": eventCounts,
 	"track": newTrack, "title": rolloutTitle, "where": rolloutWhere,
 	"lockOf":    func(f Frame, g api.Group) lock { return newLock(g, f.Status.Stale, f.Now) },
-	"boatOf":    func(f Frame, h any) boat { return boatOf(h, f.Now) },
+	"boatOf":    func(f Frame, h api.Hold) boat { return newBoat(h, f.Now) },
 	"withStale": func(data any, stale bool) dated { return dated{Stale: stale, Data: data} },
 	"minus":     func(a, b int) int { return a - b },
 	"count":     func(by map[api.NodeState]int, s string) int { return by[api.NodeState(s)] },
@@ -247,12 +247,12 @@ func ageText(d time.Duration) string {
 // ageTag is an age that ticks in the browser. Without now, in a fragment of
 // the stream, it names the time instead: a passing second must not change a
 // fragment, and the browser writes the age.
-func ageTag(now, t time.Time) template.HTML { return timeTag(now, t, "data-age", "") }
+func ageTag(now, t time.Time) template.HTML { return timeTag(now, t, "") }
 
 // lateTag is how much time a hold took beyond its deadline.
-func lateTag(now, t time.Time) template.HTML { return timeTag(now, t, "data-age", "+") }
+func lateTag(now, t time.Time) template.HTML { return timeTag(now, t, "+") }
 
-func timeTag(now, t time.Time, attr, before string) template.HTML {
+func timeTag(now, t time.Time, before string) template.HTML {
 	if t.IsZero() {
 		return "–"
 	}
@@ -261,8 +261,8 @@ func timeTag(now, t time.Time, attr, before string) template.HTML {
 		text = ageText(now.Sub(t))
 	}
 	// Every part is made here: fixed words, digits and a formatted time.
-	return template.HTML(fmt.Sprintf(`%s<time datetime="%s" title="%s" %s>%s</time>`, before,
-		t.UTC().Format(time.RFC3339), t.UTC().Format("2006-01-02 15:04:05 UTC"), attr, text))
+	return template.HTML(fmt.Sprintf(`%s<time datetime="%s" title="%s" data-age>%s</time>`, before,
+		t.UTC().Format(time.RFC3339), t.UTC().Format("2006-01-02 15:04:05 UTC"), text))
 }
 
 // clockTag is a time of day.

@@ -119,12 +119,19 @@ async function show(url, request) {
   try {
     const answer = await fetch(url, request);
     const form = new DOMParser().parseFromString(await answer.text(), 'text/html').querySelector('[data-form]');
-    if (!form) { dialog.close(); return; } // done: the stream shows what came of it
+    if (!form && answer.ok) { dialog.close(); return; } // done: the stream shows what came of it
+    if (!form) throw new Error(`${answer.status}`);
     dialog.replaceChildren(document.adoptNode(form));
     if (!dialog.open) dialog.showModal();
     dialog.querySelector('[data-confirm], input:not([type=hidden])')?.focus();
     tick();
-  } catch { if (request) { lost(); dialog.close(); } else location.assign(url); }
+  } catch (e) {
+    if (!request) { location.assign(url); return; }
+    const said = dialog.querySelector('h1 + .err') ?? document.createElement('p');
+    said.className = 'err';
+    said.textContent = `No answer that counts (${e.message}): it may not be done. Look, then try again.`;
+    dialog.querySelector('h1')?.after(said);
+  }
 }
 
 document.addEventListener('click', (e) => {

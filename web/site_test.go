@@ -1,0 +1,147 @@
+package web_test
+
+import (
+	"log/slog"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/lockkeeper/lockkeeper/coordinator"
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/coordinator/client"
+)
+
+// site is a real coordinator with its etcd, and a client of its API.
+type site struct {
+	*testing.T
+	config coordinator.Config
+	c      *coordinator.Coordinator
+	api    *client.Client
+}
+
+// startCoordinator starts one on a free port of loopback; it ends with the test.
+func startCoordinator(t *testing.T) *site {
+	t.Helper()
+	s := &site{T: t, config: coordinator.Config{DataDir: t.TempDir(), Listen: "127.0.0.1:0"}}
+	s.start()
+	t.Cleanup(s.stop)
+	s.config.Listen = s.c.Addr() // a restart comes back where browsers look
+	var err error
+	if s.api, err = client.New(client.Config{Servers: []string{s.c.URL()}}); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (s *site) start() {
+	s.Helper()
+	c, err := coordinator.New(s.config, coordinator.Options{Logger: slog.New(slog.DiscardHandler), Version: "test"})
+	if err != nil {
+		s.Fatal(err)
+	}
+	if err := c.Start(s.Context()); err != nil {
+		s.Fatal(err)
+	}
+	s.c = c
+}
+
+func (s *site) stop() {
+	s.Helper()
+	if err := s.c.Stop(); err != nil {
+		s.Error(err)
+	}
+}
+
+// report is a node's first word, or a later one.
+func (s *site) report(node string, seq uint64, phase api.Phase) {
+	s.Helper()
+	_, err := s.api.Poll(s.Context(), node, api.PollRequest{Instance: "i-" + node, BootID: "b-" + node,
+		Report: api.Report{Seq: seq, Group: "default", Phase: phase, Healthy: true}})
+	if err != nil {
+		s.Fatal(err)
+	}
+}
+
+// take gives a node a slot and confirms it, as its agent would.
+func (s *site) take(node string) {
+	s.Helper()
+	got, err := s.api.Acquire(s.Context(), "default", node, api.AcquireRequest{Instance: "i-" + node, Request: "r-" + node, BootID: "b-" + node, Reason: "a test"}, 0)
+	if err != nil {
+		s.Fatal(err)
+	}
+	if _, err = s.api.Confirm(s.Context(), "default", node, api.ConfirmRequest{Fence: got.Hold.Fence, Instance: "i-" + node, BootID: "b-" + node}); err != nil {
+		s.Fatal(err)
+	}
+}
+
+const (
+	isLive      = `document.getElementById('live')?.dataset.state === 'live'`
+	isLost      = `document.getElementById('live')?.dataset.state === 'reconnecting'`
+	oneFree     = `document.querySelectorAll('#lock-default li.berth').length === 1 && document.querySelectorAll('#lock-default .boat').length === 0`
+	webOneIsOut = `document.querySelector('#lock-default .boat b')?.textContent === 'web-1'`
+)
+
+// TestDashboard_ShowsAndFreesASlotLive drives a browser against a coordinator
+// with a real store: a holder appears without a reload, survives the
+// coordinator's restart, and is freed in two steps once its host is dead.
+func TestDashboard_ShowsAndFreesASlotLive(t *testing.T) {
+	p := openTab(t)
+	p.expect("ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE") // the restart
+	s := startCoordinator(t)
+	p.look(1440, "light")
+	p.do(chromedp.Navigate(s.c.URL() + "/"))
+	p.until("the page is live", isLive)
+	p.until("the default group has one free slot", oneFree)
+	p.do(ignore(chromedp.Evaluate[int](`window.neverReloaded = 1`)))
+
+	s.report("web-1", 1, api.PhaseIdle)
+	s.take("web-1")
+	p.until("the holder appears", webOneIsOut)
+	s.report("web-1", 2, api.PhaseRebooting)
+	p.until("its phase appears", `document.querySelector('#lock-default .boat')?.title === 'web-1: Rebooting'`)
+	p.until("the figures follow", `document.querySelector('#figures .v').textContent === '1'`)
+	p.until("the events follow", `document.querySelector('#latest').textContent.includes('took its slot')`)
+	p.picture("live-1440-light")
+	p.look(390, "dark")
+	if !p.truth(`document.documentElement.scrollWidth <= document.documentElement.clientWidth`) {
+		t.Error("the page scrolls sideways at 390 px")
+	}
+	p.picture("live-390-dark")
+	p.look(1440, "light")
+
+	s.stop()
+	p.until("the lost stream is shown", isLost)
+	s.start()
+	p.until("the page is live again", isLive)
+	p.until("the hold is still there", webOneIsOut)
+	if !p.truth(`window.neverReloaded === 1`) {
+		t.Fatal("the page was loaded anew; it should have been live")
+	}
+
+	p.do(chromedp.Navigate(s.c.URL() + "/groups/default"))
+	p.until("the group's page is live", isLive)
+	p.click(`#holds a[data-dialog]`)
+	p.until("the first step opens as a dialog", `document.getElementById('dialog').open && document.querySelector('#dialog').innerText.includes('Step 1 of 2')`)
+	if !p.truth(`document.querySelector('#dialog [data-armed]').disabled`) {
+		t.Error("the button is armed before the name is typed")
+	}
+	p.fill(`#dialog input[name=name]`, "web-1")
+	p.fill(`#dialog input[name=reason]`, "its power supply burnt")
+	p.until("the typed name arms the button", `!document.querySelector('#dialog [data-armed]').disabled`)
+	p.picture("free-step-1")
+	p.click(`#dialog [data-armed]`)
+	p.until("the second step follows", `document.querySelector('#dialog').innerText.includes('Step 2 of 2')`)
+	p.until("the page behind shows the revoke", `document.querySelector('#holds').textContent.includes('Revoked')`)
+	p.fill(`#dialog input[name=name]`, "web-1")
+	p.click(`#dialog input[name=host_is_down]`)
+	p.picture("free-step-2")
+	// A host counts as dead when it has been silent for a minute.
+	p.until("the button wakes in time", `!document.querySelector('#dialog [data-armed]').disabled`)
+	p.click(`#dialog [data-armed]`)
+	p.until("the dialog closes", `!document.getElementById('dialog').open`)
+	p.until("the slot is free", `document.querySelector('#holds').innerText.includes('Nobody is out of service') && `+oneFree)
+	holds, err := s.api.Group(t.Context(), "default")
+	if err != nil || len(holds.Holds) != 0 {
+		t.Errorf("holds %v, error %v", holds.Holds, err)
+	}
+}
