@@ -295,3 +295,25 @@ func TestMetrics_RoutesAreBoundedWhateverIsAsked(t *testing.T) {
 		t.Errorf("registered twice: %v", err)
 	}
 }
+
+func TestLog_AClientThatLeftIsNoFailureOfOurs(t *testing.T) {
+	var log bytes.Buffer
+	ctx, cancel := context.WithCancel(t.Context())
+	h := Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		cancel()
+		api.WriteProblem(w, api.Errorf(api.NoQuorum, "the request ended"))
+	}), Options{Loopback: true, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "http://localhost/", nil).WithContext(ctx))
+	if log.Len() != 0 {
+		t.Errorf("log %q", log.String())
+	}
+}
+
+func TestFleetLock_IsRefusedInItsOwnWords(t *testing.T) {
+	resp := knock(t, Options{FleetLock: true}, "POST", "http://evil.example/v1/pre-reboot", "{}")
+	var e struct{ Kind, Value string }
+	if err := json.NewDecoder(resp.Body).Decode(&e); err != nil || resp.StatusCode != 421 || e.Kind != "invalid" || !strings.Contains(e.Value, "evil.example") ||
+		resp.Header.Get("Content-Type") != "application/json" {
+		t.Errorf("status %d, %+v, %v", resp.StatusCode, e, err)
+	}
+}

@@ -170,14 +170,23 @@ func (d *door) headers(h http.Header, r *http.Request, id string) {
 	}
 }
 
+// clientLeft stands in log and metrics for an error that nobody was there to
+// read, as of a long poll that was given up. It is never sent.
+const clientLeft = 499
+
 // note counts a request and logs it: once when it changed something, and when
 // it failed. Refusals that belong to the semaphore's daily work, of which a
 // waiting fleet makes many, are counted and logged only for debugging.
 func (d *door) note(w *recorder, r *http.Request, route, who, id string, took time.Duration) {
 	code := w.code()
+	left := r.Context().Err() != nil && code >= 400
+	if left {
+		code = clientLeft
+	}
 	d.Metrics.count(route, r.Method, code, took)
 	level := slog.LevelDebug
 	switch {
+	case left:
 	case code >= 500 && code != http.StatusServiceUnavailable:
 		level = slog.LevelError
 	case code == http.StatusConflict || code == http.StatusLocked:
