@@ -228,4 +228,3 @@ func must0(t *testing.T, err error) {
 		t.Fatal(err)
 	}
 }
-

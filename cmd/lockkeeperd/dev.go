@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -333,11 +334,45 @@ func (f *devFleet) tell(ctx context.Context) {
 		}
 		for e := range events {
 			after = e.Revision
-			if e.Kind != "node.joined" && e.Detail != "" {
-				f.say("%s  %s", e.At.Local().Format("15:04:05"), e.Detail)
+			if line := sentence(e); line != "" {
+				f.say("%s  %s", e.At.Local().Format(time.TimeOnly), line)
 			}
 		}
 	}
+}
+
+// sentence tells of the events that a reader of dev wants to see.
+func sentence(e api.Event) string {
+	what := map[string]string{
+		"hold.confirmed":       "takes a slot of",
+		"hold.released":        "returns its slot of",
+		"hold.expired":         "did not confirm its slot of",
+		"hold.revoked":         "had its slot revoked in",
+		"hold.freed":           "had its slot freed in",
+		"freeze.set":           "is frozen:",
+		"freeze.lifted":        "is not frozen any more",
+		"rollout.paused":       "is paused",
+		"rollout.resumed":      "goes on",
+		"rollout.halted":       "halted:",
+		"rollout.aborted":      "was aborted",
+		"rollout.succeeded":    "succeeded:",
+		"rollout.failed":       "failed:",
+		"rollout.node.updated": "is updated",
+		"rollout.node.failed":  "failed:",
+	}[e.Kind]
+	switch {
+	case what == "":
+		return ""
+	case strings.HasPrefix(e.Kind, "hold."):
+		return fmt.Sprintf("%s %s %s (%d of %d out)", e.Node, what, e.Group, e.Held, e.Slots)
+	case e.Node != "":
+		return strings.TrimSpace(e.Node + " " + what + " " + e.Detail)
+	case e.Rollout != "":
+		return strings.TrimSpace("Rollout " + what + " " + e.Detail)
+	case e.Group != "":
+		return strings.TrimSpace(e.Group + " " + what + " " + e.Detail)
+	}
+	return strings.TrimSpace("The fleet " + what + " " + e.Detail)
 }
 
 // pause waits, or returns the context's error.
