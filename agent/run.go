@@ -246,6 +246,9 @@ func (a *Agent) record(next State, act Action) error {
 // same is tried again.
 func (a *Agent) note(out Outcome) {
 	a.last = out
+	if out.Do == DoApply || out.Do == DoRollBack {
+		a.gate = Gate{} // the gate before the interrupt is a question of its own
+	}
 	if out.Status == Done {
 		delete(a.pauses, out.Do)
 	} else if out.Detail != "" {
