@@ -23,7 +23,7 @@ func (s *Service) Authenticate(_ context.Context, secret string) (auth.Principal
 	if t.Role == api.RoleNode {
 		name = t.Node
 	} else if t.Description != "" {
-		name = t.Description
+		name = fmt.Sprintf("%s (token %s)", t.Description, t.ID) // a description may claim anything
 	}
 	return auth.Principal{Name: name, Role: t.Role, Node: t.Node}, nil
 }

@@ -40,7 +40,7 @@ func (s *Service) FleetLockAcquire(ctx context.Context, group, id, peer string, 
 	if err := s.elsewhere(id, group); err != nil {
 		return semaphore.Answer{}, err
 	}
-	if other := s.peers.note(id, peer, s.now()); other != "" {
+	if other := s.peers.note(id, peer, s.now(), s.cfg.StrictAddress); other != "" {
 		s.logger.Warn("two addresses ask under one FleetLock id", "node", id, "peer", peer, "other", other)
 		if s.cfg.StrictAddress {
 			return semaphore.Answer{}, api.Errorf(api.DuplicateID, "the id %q was used from %s within the last minute, and now from %s: two hosts must not share an id", id, other, peer)
@@ -53,11 +53,20 @@ func (s *Service) FleetLockAcquire(ctx context.Context, group, id, peer string, 
 	if h, holds := st.Holds[id]; holds && h.Via == semaphore.ViaFleetLock {
 		op.Bound = h.Fence
 	}
-	return s.fresh(ctx, func() (semaphore.Answer, error) {
+	var made int64 // fence of the hold that this very request made
+	a, err := s.fresh(ctx, func() (semaphore.Answer, error) {
 		a, err := s.store.Acquire(ctx, group, op, wait)
 		wait = 0
+		if err == nil && a.Created {
+			made = a.Hold.Fence
+		}
 		return a, err
 	})
+	if err != nil && made != 0 {
+		// No 200 rests on it. Whoever asks again under this id gets a new one.
+		s.FleetLockGiveBack(group, id, made)
+	}
+	return a, err
 }
 
 // FleetLockRelease returns the slot that the id holds on arrival. It is carried
@@ -68,7 +77,7 @@ func (s *Service) FleetLockRelease(ctx context.Context, group, id string) error 
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseWithin)
 	defer cancel()
-	s.peers.note(id, "", s.now())
+	s.peers.note(id, "", s.now(), false)
 	st, err := s.store.Read(ctx, group)
 	if err != nil {
 		return s.problem(ctx, err)

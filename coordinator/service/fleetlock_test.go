@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/coordinator/auth"
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
@@ -163,5 +164,56 @@ func TestFleetLock_AHostHeardAMomentAgoIsNotFreedByName(t *testing.T) {
 	b.clock.pass(time.Minute)
 	if err := b.ForceRelease(op, "default", "c1", free); err != nil {
 		t.Error(err)
+	}
+}
+
+// lateStore answers grants as old as a store does whose disk hangs.
+type lateStore struct {
+	semaphore.Store
+	looked func()
+}
+
+func (l lateStore) Acquire(ctx context.Context, group string, op semaphore.Acquire, wait time.Duration) (semaphore.Answer, error) {
+	a, err := l.Store.Acquire(ctx, group, op, wait)
+	a.At = a.At.Add(-freshFor - time.Second)
+	l.looked()
+	return a, err
+}
+
+func TestFleetLock_AHoldThatCameTooLateForItsClientIsGivenBack(t *testing.T) {
+	for name, leaves := range map[string]bool{"its client left": true, "its client waits": false} {
+		ctx, cancel := context.WithCancel(auth.With(t.Context(), auth.Local()))
+		defer cancel()
+		b := start(t, func(c *Config) {
+			c.Store = lateStore{c.Store, func() {
+				if leaves {
+					cancel()
+				}
+			}}
+		})
+		_, err := b.FleetLockAcquire(ctx, "default", "c1", "10.0.0.1:1", 0)
+		mustRefuse(t, err, api.NoQuorum)
+		if l, _ := b.Holds(b.admin(), ""); len(l) != 0 {
+			t.Errorf("%s: %+v", name, l)
+		}
+	}
+}
+
+func TestFleetLock_AStrictAddressKeepsTheFirstForAsLongAsItAsks(t *testing.T) {
+	b := start(t, func(c *Config) { c.StrictAddress = true })
+	b.withGroup("default", "0")
+	ask := func(peer string) error { _, err := b.lock("default", "c1", peer); return err }
+	if err := ask("10.0.0.1:1"); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		mustRefuse(t, ask("10.0.0.2:1"), api.DuplicateID)
+		if err := ask("10.0.0.1:1"); err != nil {
+			t.Errorf("the first: %v", err)
+		}
+	}
+	b.clock.pass(2 * time.Minute)
+	if err := ask("10.0.0.2:1"); err != nil {
+		t.Errorf("once the first is silent: %v", err)
 	}
 }

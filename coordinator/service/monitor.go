@@ -10,9 +10,12 @@ import (
 )
 
 const (
-	// sweepPause lies between two looks over all parked polls: what a rollout
-	// wants may change for any node.
-	sweepPause = 100 * time.Millisecond
+	// sweepPause lies between two looks over all parked polls, at least: what a
+	// rollout wants may change for any node.
+	sweepPause = 10 * time.Millisecond
+	// sweepShare is how many times as long as a look took the next is put off,
+	// so that looking takes a small part of a processor.
+	sweepShare = 20
 	// tick is how often things that only time changes are looked at.
 	tick = 2 * time.Second
 )
@@ -131,6 +134,7 @@ func (s *Service) monitorChanges(ctx context.Context) {
 	defer sweep.Stop()
 	<-sweep.C
 	sweeping := false
+	pause := sweepPause
 	said := ""
 	for {
 		store, nodes, rollouts, db := s.store.Changed(), s.fleet.Changed(), s.roll.Changed(), s.db.Changed()
@@ -151,7 +155,9 @@ func (s *Service) monitorChanges(ctx context.Context) {
 				changed = true
 			case <-sweep.C:
 				sweeping = false
+				began := time.Now()
 				s.sweepPolls()
+				pause = max(sweepPause, sweepShare*time.Since(began))
 			case <-ticker.C:
 				// What time alone changed shows in the sentence.
 				o := s.overview()
@@ -161,7 +167,7 @@ func (s *Service) monitorChanges(ctx context.Context) {
 		}
 		if !sweeping && closed(rollouts) {
 			sweeping = true
-			sweep.Reset(sweepPause)
+			sweep.Reset(pause)
 		}
 		s.bump()
 	}

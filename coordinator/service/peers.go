@@ -2,7 +2,6 @@ package service
 
 import (
 	"fmt"
-	"net"
 	"sync"
 	"time"
 )
@@ -29,21 +28,26 @@ type peers struct {
 	seen map[string]contact
 }
 
-// note takes a request in. It returns the address that asked meanwhile under
-// the same id, empty when there is none.
-func (p *peers) note(id, addr string, now time.Time) (other string) {
-	if host, _, err := net.SplitHostPort(addr); err == nil {
-		addr = host
-	}
+// note takes a request in; an empty address is one that is not known. It
+// returns the address that asked meanwhile under the same id, empty when there
+// is none. A strict one keeps the first address, for as long as that asks.
+func (p *peers) note(id, addr string, now time.Time, strict bool) (other string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	last, found := p.seen[id]
 	if !found && len(p.seen) >= peersKept {
 		p.dropOldest()
 	}
+	if addr == "" {
+		addr = last.addr
+	}
 	c := contact{addr: addr, at: now, other: last.other}
-	if found && last.addr != addr && last.addr != "" && addr != "" && now.Sub(last.at) < meanwhile {
-		c.other, other = last.addr, last.addr
+	if last.addr != addr && last.addr != "" && now.Sub(last.at) < meanwhile {
+		other = last.addr
+		c.other = last.addr
+		if strict {
+			c.addr, c.at, c.other = last.addr, last.at, addr
+		}
 	}
 	p.seen[id] = c
 	return other
