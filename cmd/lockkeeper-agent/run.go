@@ -117,11 +117,16 @@ func (o *options) nodeID() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("the host name is not known (%w): give the host's id with --node", err)
 	}
+	return name, distinct(name)
+}
+
+// distinct refuses host names that many hosts have.
+func distinct(name string) error {
 	switch strings.ToLower(strings.TrimSuffix(name, ".")) {
 	case "", "localhost", "localhost.localdomain":
-		return "", fmt.Errorf("the host name is %q, which cannot tell hosts apart: give the host's id with --node", name)
+		return fmt.Errorf("the host name is %q, which cannot tell hosts apart: give the host's id with --node", name)
 	}
-	return name, nil
+	return nil
 }
 
 func logger(level, format string, to *os.File) (*slog.Logger, error) {
