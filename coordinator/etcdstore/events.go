@@ -1,6 +1,7 @@
 package etcdstore
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -177,6 +178,11 @@ func (d *DB) decodeEvents(kvs []kv) []api.Event {
 			Group: e.Group, Node: e.Node, Rollout: e.Rollout, Fence: e.Fence, Held: e.Held, Slots: e.Slots, Detail: e.Detail,
 		})
 	}
+	// etcd sorts by revision only, and one transaction tells of several events:
+	// a release and the grant that it made room for.
+	slices.SortStableFunc(list, func(a, b api.Event) int {
+		return cmp.Or(cmp.Compare(a.Revision, b.Revision), cmp.Compare(a.Scope, b.Scope), cmp.Compare(a.Seq, b.Seq))
+	})
 	return list
 }
 
