@@ -47,7 +47,7 @@ func (s *Service) attention(o *overview, states map[string]semaphore.State) []ap
 		if r.State == api.RolloutHalted {
 			list = append(list, api.Attention{
 				Kind: attentionHalted, Severity: bad, Rollout: r.ID, Group: r.Spec.Group, Since: r.CreatedAt,
-				Title:  fmt.Sprintf("rollout %s halted", rolloutName(&r)),
+				Title:  fmt.Sprintf("Rollout %s halted", rolloutName(&r)),
 				Detail: sentenceOf(r.Why) + "Nothing new starts under it until somebody resumes, retries or aborts it.",
 			})
 		}
@@ -57,14 +57,14 @@ func (s *Service) attention(o *overview, states map[string]semaphore.State) []ap
 		if n := &o.nodes[i]; n.Duplicate != "" {
 			list = append(list, api.Attention{
 				Kind: attentionDuplicate, Severity: warn, Node: n.ID, Group: n.Group, Hold: n.Hold,
-				Title:  fmt.Sprintf("two hosts go by the id %s", n.ID),
+				Title:  fmt.Sprintf("Two hosts go by the id %s", n.ID),
 				Detail: sentenceOf(n.Duplicate) + "Give one of them another id, then clear the mark.",
 			})
 		}
 	}
 	if free := s.node.DiskFree(); s.node.Info().Embedded && free > 0 && free < diskFloor {
 		list = append(list, api.Attention{
-			Kind: attentionDisk, Severity: bad, Title: "the coordinator is low on disk space",
+			Kind: attentionDisk, Severity: bad, Title: "The coordinator is low on disk space",
 			Detail: fmt.Sprintf("%d MB are free, %d MB are needed: nothing new starts until there is room.", free>>20, diskFloor>>20),
 		})
 	}
@@ -79,7 +79,7 @@ func (s *Service) attention(o *overview, states map[string]semaphore.State) []ap
 		}
 		list = append(list, api.Attention{
 			Kind: attentionForeign, Severity: warn, Since: f.At,
-			Title: fmt.Sprintf("an agent of another cluster called (%s, from cluster %s)", f.By, f.Cluster), Detail: detail,
+			Title: fmt.Sprintf("An agent of another cluster called (%s, from cluster %s)", f.By, f.Cluster), Detail: detail,
 		})
 	}
 	return append(list, rolledBack(o)...)

@@ -96,7 +96,7 @@ func sentence(o *overview) string {
 		wrong = append(wrong, fmt.Sprintf("%s after a failed update", are(n, "host")+" in service"))
 	}
 	if len(wrong) == 0 && len(o.attention) > 0 {
-		return capital(o.attention[0].Title)
+		return o.attention[0].Title
 	}
 	if o.frozen != nil {
 		wrong = append(wrong, fmt.Sprintf("the fleet is frozen by %s: %s", o.frozen.By, o.frozen.Reason))
