@@ -15,29 +15,29 @@ import (
 
 // keepPlace makes sure that the node has a place in the queue which this store
 // keeps. A place that another coordinator kept is taken over with its ticket.
-func (s *Store) keepPlace(ctx context.Context, g *group, op semaphore.Acquire) error {
+func (s *Store) keepPlace(ctx context.Context, g *group, op semaphore.Acquire) (*waiter, error) {
 	key := s.keys.node(g.name, queueKeys, op.Node)
 	for {
 		if err := s.ready(ctx); err != nil {
-			return err
+			return nil, err
 		}
-		w, p, queued, mine := s.placeOf(g, op)
+		own, w, p, queued, mine := s.placeOf(g, op)
 		if mine {
-			return nil
+			return own, nil
 		}
 		if err := s.cfg.Floor(); err != nil {
-			return err
+			return nil, err
 		}
 		lease, err := s.lease(ctx)
 		if err != nil {
 			if err := s.rest(ctx, classify(err)); err != nil {
-				return err
+				return nil, err
 			}
 			continue
 		}
 		value, err := semaphore.EncodeWaiter(w)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		err = s.swapPlace(ctx, g, op.Node, p, queued, clientv3.OpPut(key, string(value), clientv3.WithLease(lease)), value, lease)
 		if errors.Is(err, rpctypes.ErrLeaseNotFound) {
@@ -45,20 +45,20 @@ func (s *Store) keepPlace(ctx context.Context, g *group, op semaphore.Acquire) e
 			continue
 		}
 		if err == nil {
-			return nil
+			return own, nil
 		}
 		if err := s.rest(ctx, err); err != nil {
-			return err
+			return nil, err
 		}
 	}
 }
 
 // placeOf is the waiter as its key should say, and what the key is known to
 // be. mine: nothing is to be written.
-func (s *Store) placeOf(g *group, op semaphore.Acquire) (w semaphore.Waiter, p place, queued, mine bool) {
+func (s *Store) placeOf(g *group, op semaphore.Acquire) (own *waiter, w semaphore.Waiter, p place, queued, mine bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	own := g.waiters[op.Node]
+	own = g.waiters[op.Node]
 	if own == nil {
 		own = &waiter{node: op.Node, asked: time.Now()}
 		g.waiters[op.Node] = own
@@ -72,7 +72,7 @@ func (s *Store) placeOf(g *group, op semaphore.Acquire) (w semaphore.Waiter, p p
 		mine = s.leases.owns(p.lease) && w.Via == op.Via && w.Instance == op.Instance
 	}
 	w.Via, w.Instance, w.Reason = op.Via, op.Instance, op.Reason
-	return w, p, queued, mine
+	return own, w, p, queued, mine
 }
 
 // swapPlace runs one operation on the key of a waiter, if the key is as known,
@@ -144,39 +144,64 @@ func (s *Store) Leave(ctx context.Context, name, node string) error {
 	}
 	g := s.enter(name)
 	defer s.exit(g)
+	// Said first: the watch may bring the deletion before its answer comes, and
+	// a call that it wakes must not take a new place.
+	w := s.leaving(g, node, true)
+	rev, err := s.deleteWaiter(ctx, g, node)
+	if err != nil {
+		if w != nil {
+			s.leaving(g, node, false)
+		}
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.removeWaiter(g, node, rev)
+	if w != nil {
+		w.stopTimer()
+		if g.waiters[node] == w {
+			delete(g.waiters, node)
+		}
+		for _, c := range w.calls {
+			c.tell(result{final: true, answer: leftQueue(rev)})
+		}
+	}
+	g.wake()
+	s.wakeLocked()
+	return nil
+}
+
+func (s *Store) leaving(g *group, node string, left bool) *waiter {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := g.waiters[node]
+	if w != nil {
+		w.left = left
+	}
+	return w
+}
+
+// deleteWaiter deletes the key of a waiter, whatever it says.
+func (s *Store) deleteWaiter(ctx context.Context, g *group, node string) (int64, error) {
 	key := s.keys.node(g.name, queueKeys, node)
 	for {
 		if err := s.ready(ctx); err != nil {
-			return err
+			return 0, err
 		}
 		attempt, cancel := context.WithTimeout(context.WithoutCancel(ctx), attemptTimeout)
 		resp, err := s.cfg.Client.Delete(attempt, key)
 		cancel()
 		if err == nil {
-			s.left(g, node, resp.Header.Revision)
-			return nil
+			return resp.Header.Revision, nil
 		}
 		if err := s.rest(ctx, classify(err)); err != nil {
-			return err
+			return 0, err
 		}
 	}
 }
 
-func (s *Store) left(g *group, node string, rev int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.removeWaiter(g, node, rev)
-	if w := g.waiters[node]; w != nil {
-		w.stopTimer()
-		delete(g.waiters, node)
-		for _, c := range w.calls {
-			c.tell(result{final: true, answer: semaphore.Answer{
-				Kind: semaphore.Queued, Detail: "the node left the queue", Revision: rev, At: time.Now(),
-			}})
-		}
-	}
-	g.wake()
-	s.wakeLocked()
+func leftQueue(rev int64) semaphore.Answer {
+	return semaphore.Answer{Kind: semaphore.Queued, Detail: "the node left the queue", Revision: rev, At: time.Now()}
 }
 
 // SetPriority implements semaphore.Store.

@@ -20,6 +20,7 @@ type waiter struct {
 	timer    *time.Timer   // gives up the place while there is no call
 	asked    time.Time     // when the client asked last
 	interval time.Duration // between its last two requests
+	left     bool          // told to leave: a request under way takes no new place
 }
 
 // call is one parked Acquire.
@@ -90,7 +91,8 @@ func (s *Store) acquire(ctx context.Context, g *group, op semaphore.Acquire, wai
 			s.leaveOff(g, op.Node, err == nil && answer.Kind == semaphore.OK)
 			return answer, err
 		}
-		if err := s.keepPlace(ctx, g, op); err != nil {
+		w, err := s.keepPlace(ctx, g, op)
+		if err != nil {
 			s.leaveOff(g, op.Node, false)
 			return semaphore.Answer{}, err
 		}
@@ -98,7 +100,9 @@ func (s *Store) acquire(ctx context.Context, g *group, op semaphore.Acquire, wai
 			s.leaveOff(g, op.Node, false)
 			return s.placed(g, op.Node, answer), nil
 		}
-		if !s.park(g, c) {
+		if parked, left := s.park(g, w, c); left {
+			return leftQueue(answer.Revision), nil
+		} else if !parked {
 			continue
 		}
 		select {
@@ -106,6 +110,9 @@ func (s *Store) acquire(ctx context.Context, g *group, op semaphore.Acquire, wai
 			s.unpark(g, c)
 			if r.final {
 				return r.answer, nil
+			}
+			if s.hasLeft(w) {
+				return leftQueue(answer.Revision), nil
 			}
 		case <-over.C:
 			// A last look, made while it still stands in the queue.
@@ -177,18 +184,21 @@ func (s *Store) leaveOff(g *group, node string, holds bool) {
 	s.startTimer(g, w)
 }
 
-// park makes the call one that is granted when its turn comes. It reports
-// false when there is a reason to look again at once.
-func (s *Store) park(g *group, c *call) bool {
+// park makes the call one that is granted when its turn comes. It is not
+// parked when there is a reason to look again at once, or when the waiter was
+// told to leave.
+func (s *Store) park(g *group, w *waiter, c *call) (parked, left bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if w.left {
+		return false, true
+	}
 	st := s.stateLocked(g)
 	if d := semaphore.Decide(&st, c.op, s.cfg.Now()); !d.Answer.Kind.Passes() {
-		return false
+		return false, false
 	}
-	w := g.waiters[c.op.Node]
-	if w == nil || g.index(c.op.Node) < 0 {
-		return false // its place was lost meanwhile
+	if g.waiters[w.node] != w || g.index(w.node) < 0 {
+		return false, false // its place was lost meanwhile
 	}
 	w.stopTimer()
 	w.calls = append(w.calls, c)
@@ -198,7 +208,13 @@ func (s *Store) park(g *group, c *call) bool {
 		s.spawnLocked(func() { s.monitorQueue(g) })
 	}
 	g.wake()
-	return true
+	return true, false
+}
+
+func (s *Store) hasLeft(w *waiter) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return w.left
 }
 
 func (s *Store) unpark(g *group, c *call) {
