@@ -104,6 +104,7 @@ const (
 	confirmReq
 	releaseReq
 	expireReq
+	freeReq // by name, the second step
 )
 
 const (
@@ -128,7 +129,7 @@ const (
 )
 
 var (
-	reqNames    = []string{"", "acquire", "confirm", "release", "expire"}
+	reqNames    = []string{"", "acquire", "confirm", "release", "expire", "freeing"}
 	answerNames = []string{"refused", "ok", "ok, created"}
 )
 
@@ -251,6 +252,8 @@ func (m *model) op(r request, view *semaphore.State) semaphore.Op {
 		return semaphore.Confirm{Node: node, Instance: instance, Fence: int64(r.bound)}
 	case expireReq:
 		return semaphore.Expire{Node: node, Fence: int64(r.bound)}
+	case freeReq:
+		return semaphore.ForceRelease{Node: node, Name: node, Fence: int64(r.bound), By: "operator", HostIsDown: true}
 	default:
 		op := semaphore.Release{Node: node, Instance: instance, Via: via, Fence: int64(r.bound)}
 		if holds && m.rule == releaseUnbound {
@@ -294,7 +297,11 @@ func (m *model) decide(w *world, r request) int32 {
 			}
 		}
 	}
-	d := semaphore.Decide(&view, m.op(r, &view), modelTime)
+	at := modelTime
+	if r.kind == freeReq {
+		at = at.Add(semaphore.FreeRevoked)
+	}
+	d := semaphore.Decide(&view, m.op(r, &view), at)
 	hold := view.Holds[m.node(r.host)]
 	if m.rule == acquireKeepsFence && r.kind == acquireReq && d.Answer.Kind == semaphore.OK && hold.Via == semaphore.ViaFleetLock {
 		d = semaphore.Decision{Answer: semaphore.Answer{Hold: &hold}}
@@ -323,15 +330,15 @@ func (m *model) commit(store, decision int32) (next int32, ok bool, violation st
 			return store, false, ""
 		}
 	}
-	if d.GuardFreeze && now.Frozen() != nil {
-		violation = "a grant or a first confirm was committed although frozen"
-	}
 	key := [2]int32{store, decision}
 	if next, ok = m.applied[key]; !ok {
 		next = m.apply(now, d.Decision)
 		m.applied[key] = next
 	}
 	for _, e := range d.Events {
+		if (e.Kind == "hold.granted" || e.Kind == "hold.confirmed") && now.Frozen() != nil {
+			violation = "a grant or a first confirm was committed although frozen"
+		}
 		if after := m.state(next); e.Kind == "hold.granted" && len(after.Holds) > after.SlotCount() {
 			violation = fmt.Sprintf("a grant was committed with %d holds for %d slots", len(after.Holds), after.SlotCount())
 		}

@@ -15,7 +15,7 @@ type step struct {
 
 // steps lists everything that can happen in w, always in the same order.
 func (m *model) steps(w world) []step {
-	g := &steps{model: m, from: w}
+	g := &steps{model: m, from: w, found: make([]step, 0, 24)}
 	for h := range uint8(2) {
 		g.host(h)
 	}
@@ -33,6 +33,11 @@ func (m *model) steps(w world) []step {
 	g.operator()
 	return g.found
 }
+
+// told is text that is made only for a trace.
+type told func() string
+
+func (t told) String() string { return t() }
 
 type steps struct {
 	*model
@@ -139,13 +144,13 @@ func (g *steps) host(h uint8) {
 
 // request: what can happen to a request.
 func (g *steps) request(i int, r request) {
-	name := func() string {
+	name := told(func() string {
 		return fmt.Sprintf("coordinator %d: %s of %s %s", r.at, reqNames[r.kind], g.via(r.host), g.node(r.host))
-	}
+	})
 	if r.client != gone && r.stage != decided {
 		next := g.from
 		g.hangUp(&next, i)
-		g.to(next, "", "%s: the client leaves", name())
+		g.to(next, "", "%s: the client leaves", name)
 	}
 	switch r.stage {
 	case toDecide, parked:
@@ -214,7 +219,7 @@ func (g *steps) current(at uint8) bool {
 	return view.HeadRev == now.HeadRev && view.FreezeRev == now.FreezeRev
 }
 
-func (g *steps) decideNow(i int, r request, name func() string) {
+func (g *steps) decideNow(i int, r request, name told) {
 	next := g.from
 	id := g.decide(&g.from, r)
 	d := &g.decisions[id]
@@ -222,13 +227,13 @@ func (g *steps) decideNow(i int, r request, name func() string) {
 	switch {
 	case d.Writes():
 		me.stage, me.decision = inFlight, id
-		g.to(next, "", "%s sends a transaction", name())
+		g.to(next, "", "%s sends a transaction", name)
 	case d.Answer.Kind == semaphore.OK:
 		if !g.current(r.at) && (r.kind != confirmReq || g.rule != confirmFromMemory) {
 			return // a linearizable read shows that it must decide anew
 		}
 		g.conclude(&next, i, d.Answer)
-		g.to(next, "", "%s is decided without a write", name())
+		g.to(next, "", "%s is decided without a write", name)
 	case r.kind == acquireReq && d.Answer.Kind.Passes():
 		if r.stage == parked || r.client == gone {
 			return
@@ -241,13 +246,13 @@ func (g *steps) decideNow(i int, r request, name func() string) {
 			})
 			next.store = g.intern(s)
 		}
-		g.to(next, "", "%s is parked: %s", name(), d.Answer.Kind)
+		g.to(next, "", "%s is parked: %s", name, d.Answer.Kind)
 	default:
 		if !g.current(r.at) {
 			return
 		}
 		g.conclude(&next, i, d.Answer)
-		g.to(next, "", "%s is refused: %s", name(), d.Answer.Kind)
+		g.to(next, "", "%s is refused: %s", name, d.Answer.Kind)
 	}
 }
 
@@ -270,7 +275,7 @@ func (g *steps) conclude(w *world, i int, a semaphore.Answer) {
 }
 
 // finish: the transaction of a request commits, loses or is given up.
-func (g *steps) finish(i int, r request, name func() string) {
+func (g *steps) finish(i int, r request, name told) {
 	store, ok, violation := g.commit(g.from.store, r.decision)
 	next := g.from
 	me := &next.requests[i]
@@ -283,11 +288,11 @@ func (g *steps) finish(i int, r request, name func() string) {
 		}
 		g.conclude(&next, i, d.Answer)
 		g.grantParked(&next, r.at, d.Granted)
-		g.to(next, violation, "%s commits, fence %d", name(), fence)
+		g.to(next, violation, "%s commits, fence %d", name, fence)
 	} else {
 		next.view[r.at] = next.store
 		g.again(&next, i)
-		g.to(next, "", "%s loses its comparison", name())
+		g.to(next, "", "%s loses its comparison", name)
 	}
 	if g.from.late[0] != 0 || g.late == 0 {
 		return
@@ -297,14 +302,14 @@ func (g *steps) finish(i int, r request, name func() string) {
 	next.late[0] = me.decision
 	next.view[r.at] = next.store
 	g.again(&next, i)
-	g.to(next, "", "%s: no answer from the store, given up", name())
+	g.to(next, "", "%s: no answer from the store, given up", name)
 }
 
 // again decides anew with the same binding, unless nobody wants it any more.
 func (g *steps) again(w *world, i int) {
 	r := &w.requests[i]
 	r.stage, r.decision = toDecide, 0
-	if r.client == gone && r.kind != releaseReq {
+	if r.client == gone && r.kind != releaseReq && r.kind != freeReq {
 		w.requests[i] = request{}
 	}
 }
@@ -342,20 +347,20 @@ func (g *steps) grantParked(w *world, at uint8, holds []semaphore.Hold) {
 }
 
 // answered: the answer reaches its client, or does not.
-func (g *steps) answered(i int, r request, name func() string) {
+func (g *steps) answered(i int, r request, name told) {
 	next := g.from
 	next.requests[i] = request{}
 	if r.client == waiting {
 		g.deliver(&next.hosts[r.host], r)
 	}
-	g.to(next, "", "%s: %s, fence %d, reaches the client", name(), answerNames[r.answer], r.fence)
+	g.to(next, "", "%s: %s, fence %d, reaches the client", name, answerNames[r.answer], r.fence)
 	lost := g.from
 	lost.requests[i] = request{}
-	g.to(lost, "", "%s: the answer gets lost", name())
+	g.to(lost, "", "%s: the answer gets lost", name)
 	if r.kind == acquireReq && r.answer != refused {
 		left := g.from
 		g.afterwards(&left, i)
-		g.to(left, "", "%s: the client left before the answer", name())
+		g.to(left, "", "%s: the client left before the answer", name)
 	}
 }
 
@@ -374,9 +379,10 @@ func (g *steps) deliver(h *host, r request) {
 }
 
 // operator: expiry by the engine, freezes, and freeing by name. The operator
-// says the truth: a host that is out is not freed. An answer that lets a host
-// go is sent within 2 s of its commit, and a hold is freed no earlier than 15 s
-// after it was revoked: so none is under way then.
+// says the truth: the host is not out when he looks. What happens between his
+// look and the commit is for the revoked mark to prevent. An answer that lets a
+// host go is sent within 2 s of its commit, and a hold is freed no earlier than
+// 15 s after it was revoked: so none is under way then.
 func (g *steps) operator() {
 	for h := range uint8(2) {
 		hold, ok := g.hold(g.from.store, h)
@@ -393,13 +399,17 @@ func (g *steps) operator() {
 		if g.from.freed == 0 {
 			continue
 		}
-		at := modelTime.Add(semaphore.FreeRevoked)
 		if hold.State != semaphore.Revoked {
-			g.atOnce(semaphore.Revoke{Node: hold.Node, Name: hold.Node, Fence: hold.Fence, By: "operator"}, func(*world) {},
-				"the operator revokes "+hold.Node)
+			revoke := semaphore.Revoke{Node: hold.Node, Name: hold.Node, Fence: hold.Fence, By: "operator"}
+			next := g.from
+			next.store = g.apply(g.state(g.from.store), semaphore.Decide(g.state(g.from.store), revoke, modelTime))
+			g.to(next, "", "the operator revokes the hold of %s, fence %d", hold.Node, hold.Fence)
 		} else if g.mayFree(hold) {
-			d := semaphore.Decide(g.state(g.from.store), semaphore.ForceRelease{Node: hold.Node, Name: hold.Node, Fence: hold.Fence, By: "operator", HostIsDown: true}, at)
-			g.put(d, func(w *world) { w.freed-- }, "the operator frees "+hold.Node)
+			next := g.from
+			next.freed--
+			if g.add(&next, request{kind: freeReq, host: h, bound: uint8(hold.Fence)}) {
+				g.to(next, "", "the operator sees that %s is not out, and frees it", hold.Node)
+			}
 		}
 	}
 	if s := g.state(g.from.store); s.Freeze == nil && g.from.freezes > 0 {
@@ -416,25 +426,11 @@ func (g *steps) mayFree(hold semaphore.Hold) bool {
 		}
 	}
 	for _, r := range g.from.requests {
-		if r.kind != none && r.kind != releaseReq && g.node(r.host) == hold.Node && r.stage == decided && r.answer != refused && g.rule != answersLate {
+		if (r.kind == acquireReq || r.kind == confirmReq) && g.node(r.host) == hold.Node && r.stage == decided && r.answer != refused && g.rule != answersLate {
 			return false
 		}
 	}
 	return true
-}
-
-func (g *steps) atOnce(op semaphore.Op, use func(*world), what string) {
-	g.put(semaphore.Decide(g.state(g.from.store), op, modelTime), use, what)
-}
-
-func (g *steps) put(d semaphore.Decision, use func(*world), what string) {
-	if !d.Writes() {
-		return
-	}
-	next := g.from
-	next.store = g.apply(g.state(g.from.store), d)
-	use(&next)
-	g.to(next, "", "%s", what)
 }
 
 func (g *steps) setFreeze(f *semaphore.Freeze, what string) {

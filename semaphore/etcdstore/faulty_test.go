@@ -13,10 +13,12 @@ import (
 type faulty struct {
 	clientv3.KV
 	clientv3.Watcher
-	mu    sync.Mutex
-	spoil []func(commit func() (*clientv3.TxnResponse, error)) (*clientv3.TxnResponse, error)
-	cuts  []context.CancelFunc
-	deaf  bool // watches opened from now on bring nothing
+	// always spoils every transaction that writes and that next does not.
+	always func(commit func() (*clientv3.TxnResponse, error)) (*clientv3.TxnResponse, error)
+	mu     sync.Mutex
+	spoil  []func(commit func() (*clientv3.TxnResponse, error)) (*clientv3.TxnResponse, error)
+	cuts   []context.CancelFunc
+	deaf   bool // watches opened from now on bring nothing
 }
 
 func newFaulty(c *clientv3.Client) (*clientv3.Client, *faulty) {
@@ -97,6 +99,9 @@ func (t *faultyTxn) Commit() (*clientv3.TxnResponse, error) {
 	t.f.mu.Lock()
 	if !t.writes || len(t.f.spoil) == 0 {
 		t.f.mu.Unlock()
+		if t.writes && t.f.always != nil {
+			return t.f.always(t.Txn.Commit)
+		}
 		return t.Txn.Commit()
 	}
 	spoil := t.f.spoil[0]
