@@ -178,17 +178,16 @@ func (c *Coordinator) startServices(ctx context.Context) error {
 	})
 	c.service.Start()
 	c.stopFunc(c.service.Stop)
-	if c.node.Bootstrapped() {
-		if err := c.service.Bootstrap(ctx); err != nil {
-			return err
-		}
+	// At every start: the first one may have been cut off before its end.
+	if err := c.service.Bootstrap(ctx); err != nil {
+		return err
 	}
-	c.prune(db)
+	c.prune()
 	return nil
 }
 
 // prune deletes, every few minutes, what is past its bound.
-func (c *Coordinator) prune(db *etcdstore.DB) {
+func (c *Coordinator) prune() {
 	ctx, cancel := context.WithCancel(context.Background())
 	c.stopFunc(func() { cancel(); c.background.Wait() })
 	c.background.Go(func() {
@@ -200,8 +199,8 @@ func (c *Coordinator) prune(db *etcdstore.DB) {
 				return
 			case <-tick.C:
 			}
-			if err := db.Prune(ctx); err != nil && ctx.Err() == nil {
-				c.log.Warn("old events and expired keys could not be deleted; trying again later", "error", err)
+			if err := c.service.Prune(ctx); err != nil && ctx.Err() == nil {
+				c.log.Warn("old events, bundles and keys could not be deleted; trying again later", "error", err)
 			}
 		}
 	})
