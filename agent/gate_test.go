@@ -293,8 +293,8 @@ func TestWrongCluster_NothingIsDoneUntilAPersonTrustsIt(t *testing.T) {
 				w.until("pinned", func() bool { p, err := ReadPin(w.cfg.StateDir); return err == nil && p == Pin{"c1", 5} })
 				w.c.change(func() { change(w.c); w.c.wanted = wanted(digest) })
 				time.Sleep(time.Hour)
-				if w.c.calls["acquire"]+w.c.calls["bundle"] != 0 || w.files() != standardBefore {
-					t.Errorf("calls %v", w.c.calls)
+				if w.c.called("acquire")+w.c.called("bundle") != 0 || w.files() != standardBefore {
+					t.Error("something was asked for or done")
 				}
 				if was, err := Trust(w.cfg.StateDir); err != nil || was.Cluster != "c1" {
 					t.Errorf("trust: %+v, %v", was, err)

@@ -74,6 +74,13 @@ func (c *coordinator) enter(call string) error {
 	return nil
 }
 
+// called is how often something was asked.
+func (c *coordinator) called(call string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.calls[call]
+}
+
 func (c *coordinator) Poll(ctx context.Context, _ string, req api.PollRequest) (api.PollResponse, error) {
 	if err := c.enter("poll"); err != nil {
 		return api.PollResponse{}, err
