@@ -84,30 +84,47 @@ func (s *Store) queueState(g *group) (semaphore.State, bool) {
 	return semaphore.State{}, false
 }
 
-// deliver hands the holds that a decision gave to waiters to their clients.
-// s.mu is held.
-func (s *Store) deliver(g *group, d semaphore.Decision, rev int64, at time.Time) {
-	for _, h := range d.Granted {
-		w := g.waiters[h.Node]
-		delete(g.waiters, h.Node)
-		if w == nil || len(w.calls) == 0 {
-			// Its client left while the transaction was under way. An agent
-			// comes back for its hold or lets it expire; a FleetLock client
-			// knows of none.
-			if h.Via == semaphore.ViaFleetLock {
-				s.spawnLocked(func() { s.giveBack(g, h) })
+// callsFor finds the parked calls that grants are for.
+func (s *Store) callsFor(g *group, holds []semaphore.Hold) []*call {
+	if len(holds) == 0 {
+		return nil
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	calls := make([]*call, len(holds))
+	for i, h := range holds {
+		if w := g.waiters[h.Node]; w != nil {
+			for _, c := range w.calls {
+				if c.op.Request == h.Request && c.op.Instance == h.Instance {
+					calls[i] = c
+				}
 			}
-			continue
 		}
+	}
+	return calls
+}
+
+// deliver hands a granted hold to the call that it was granted for. Others for
+// the same node look again, and so does that one when the grant is not fresh:
+// the hold may be gone again. s.mu is held.
+func (s *Store) deliver(g *group, c *call, h semaphore.Hold, answer semaphore.Answer, fresh bool) {
+	if c == nil || c.end == endedWithout {
+		// Its client left while the transaction was under way. An agent comes
+		// back for its hold or lets it expire; a FleetLock client knows of none.
+		if h.Via == semaphore.ViaFleetLock {
+			s.spawnLocked(func() { s.giveBack(g, h) })
+		}
+	} else if fresh {
+		c.tell(result{final: true, answer: answer})
+	}
+	w := g.waiters[h.Node]
+	if w == nil {
+		return
+	}
+	w.wakeAll() // leaves an answer that was told in place
+	if fresh {
 		w.stopTimer()
-		hold := h
-		newest := w.calls[len(w.calls)-1]
-		newest.tell(result{final: true, answer: semaphore.Answer{
-			Hold: &hold, Created: true, Revision: rev, At: at,
-		}})
-		for _, c := range w.calls[:len(w.calls)-1] {
-			c.tell(result{})
-		}
+		delete(g.waiters, h.Node)
 	}
 }
 
@@ -162,7 +179,7 @@ func (s *Store) settle(g *group, tried []*attempt) bool {
 		return false
 	}
 	if won != nil {
-		s.commit(g, won, rev)
+		s.commit(g, won, rev, false)
 	}
 	return true
 }

@@ -144,7 +144,7 @@ func (s *Store) lead(g *group) {
 				// What was tried before may commit still.
 				s.abandon(g, tried)
 			}
-			s.commit(g, won, rev)
+			s.commit(g, won, rev, won == a)
 			return
 		case errors.Is(err, errLost):
 			continue
@@ -163,7 +163,7 @@ func (s *Store) lead(g *group) {
 		}
 		won, rev, again := s.resolve(g, tried)
 		if won != nil {
-			s.commit(g, won, rev)
+			s.commit(g, won, rev, false)
 			return
 		}
 		if again == nil && errors.Is(err, rpctypes.ErrNoSpace) {
@@ -182,9 +182,10 @@ func fail(batch []*request, err error) {
 
 // part is one decision of an attempt, with the state that it was made on.
 type part struct {
-	r  *request // nil for what nobody asked for
-	st semaphore.State
-	d  semaphore.Decision
+	r     *request // nil for what nobody asked for
+	st    semaphore.State
+	d     semaphore.Decision
+	calls []*call // parked, for each hold in d.Granted; nil: it left meanwhile
 }
 
 // attempt is one transaction. With an unknown outcome it may have committed,
@@ -232,13 +233,14 @@ func (s *Store) decide(g *group, batch []*request) (*attempt, int) {
 			continue
 		}
 		a.add(s.keys, r, d)
+		a.parts[len(a.parts)-1].calls = s.callsFor(g, d.Granted)
 		changes += len(d.Changes) + len(d.Events)
 	}
 	return a, len(batch)
 }
 
 func (a *attempt) add(k keys, r *request, d semaphore.Decision) {
-	a.parts = append(a.parts, part{r, a.next, d})
+	a.parts = append(a.parts, part{r: r, st: a.next, d: d})
 	a.next = a.next.Apply(d)
 	if a.key == "" && len(d.Events) > 0 {
 		if value, err := semaphore.EncodeEvent(d.Events[0]); err == nil {
@@ -280,11 +282,12 @@ func nobodyPresent(queue []semaphore.Waiter) []semaphore.Waiter {
 }
 
 // commit takes over what an attempt committed or verified at rev, and answers
-// those who asked.
-func (s *Store) commit(g *group, a *attempt, rev int64) {
+// those who asked. Not fresh: it was found out by reading, and other changes
+// may have come behind it.
+func (s *Store) commit(g *group, a *attempt, rev int64, fresh bool) {
 	at := time.Now()
 	if a.writes() {
-		s.adopt(g, a, rev, at)
+		s.adopt(g, a, rev, at, fresh)
 	}
 	for _, p := range a.parts {
 		s.metrics.committed(&p.st, p.d)
@@ -296,6 +299,10 @@ func (s *Store) commit(g *group, a *attempt, rev int64) {
 		if p.d.Writes() || answer.Revision > a.base.Revision {
 			answer.Revision = rev
 		}
+		if !fresh && !s.stillTrue(g, p.r.op, answer) && p.r.waits() {
+			s.putBack(g, []*request{p.r})
+			continue
+		}
 		if !p.r.answer(answer, nil) && answer.Created && answer.Hold.Via == semaphore.ViaFleetLock {
 			// Nobody else will ever know of this hold.
 			s.spawn(func() { s.giveBack(g, *answer.Hold) })
@@ -303,8 +310,24 @@ func (s *Store) commit(g *group, a *attempt, rev int64) {
 	}
 }
 
+// stillTrue reports whether an answer with a hold is that of the group as just
+// read.
+func (s *Store) stillTrue(g *group, op semaphore.Op, answer semaphore.Answer) bool {
+	switch op.(type) {
+	case semaphore.Acquire, semaphore.Confirm:
+		if answer.Kind != semaphore.OK {
+			return false
+		}
+		s.mu.RLock()
+		defer s.mu.RUnlock()
+		h, held := g.holds[answer.Hold.Node]
+		return held && h.Fence == answer.Hold.Fence && h.State == answer.Hold.State
+	}
+	return true
+}
+
 // adopt makes the state after an attempt the group's.
-func (s *Store) adopt(g *group, a *attempt, rev int64, at time.Time) {
+func (s *Store) adopt(g *group, a *attempt, rev int64, at time.Time, fresh bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	news := rev > g.rev
@@ -331,7 +354,9 @@ func (s *Store) adopt(g *group, a *attempt, rev int64, at time.Time) {
 				g.concern(specKey, "", true)
 			}
 		}
-		s.deliver(g, p.d, rev, at)
+		for i, h := range p.d.Granted {
+			s.deliver(g, p.calls[i], h, semaphore.Answer{Hold: &h, Created: true, Revision: rev, At: at}, fresh)
+		}
 	}
 	s.wakeLocked()
 	g.wake()

@@ -277,7 +277,7 @@ func (s *Store) setPriority(ctx context.Context, g *group, node string, priority
 	if err != nil {
 		return err
 	}
-	s.commit(g, now, rev)
+	s.commit(g, now, rev, true)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.putWaiter(g, node, &mvccpb.KeyValue{

@@ -195,7 +195,7 @@ func (s *Store) seal(g *group, tried []*attempt) (*attempt, int64, error) {
 	}
 	won, rev, err := s.exchange(g, w, now, tried)
 	if err == nil && won == now {
-		s.adopt(g, now, rev, time.Now())
+		s.adopt(g, now, rev, time.Now(), true)
 		return nil, 0, nil
 	}
 	return won, rev, err

@@ -27,7 +27,17 @@ type waiter struct {
 type call struct {
 	op     semaphore.Acquire
 	result chan result // of one: the last thing it was told
+	end    end         // guarded by the Store's mu
 }
+
+// end says how a call ended.
+type end int
+
+const (
+	notEnded end = iota
+	endedWithHold
+	endedWithout
+)
 
 // result ends the parking: with an answer, or to look again.
 type result struct {
@@ -74,17 +84,36 @@ func (s *Store) Acquire(ctx context.Context, name string, op semaphore.Acquire, 
 	g := s.enter(name)
 	defer s.exit(g)
 	s.arrive(g, op.Node)
-	answer, err := s.acquire(ctx, g, op, wait)
+	c := &call{op: op, result: make(chan result, 1)}
+	answer, err := s.acquire(ctx, g, c, wait)
+	s.endCall(g, c, err == nil && answer.Kind == semaphore.OK)
 	if err == nil {
 		s.metrics.answered(op, answer)
 	}
 	return answer, err
 }
 
-func (s *Store) acquire(ctx context.Context, g *group, op semaphore.Acquire, wait time.Duration) (semaphore.Answer, error) {
+// endCall notes how a call ended. A FleetLock hold that was granted for it
+// without its client hearing of it is given back.
+func (s *Store) endCall(g *group, c *call, withHold bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if withHold {
+		c.end = endedWithHold
+		return
+	}
+	c.end = endedWithout
+	h, held := g.holds[c.op.Node]
+	if held && c.op.Via == semaphore.ViaFleetLock && h.Via == c.op.Via &&
+		c.op.Request != "" && h.Request == c.op.Request && h.Renewed == "" {
+		s.spawnLocked(func() { s.giveBack(g, h) })
+	}
+}
+
+func (s *Store) acquire(ctx context.Context, g *group, c *call, wait time.Duration) (semaphore.Answer, error) {
+	op := c.op
 	over := time.NewTimer(max(wait, 0))
 	defer over.Stop()
-	c := &call{op: op, result: make(chan result, 1)}
 	for {
 		answer, err := s.do(ctx, g, op)
 		if err != nil || !answer.Kind.Passes() || op.Via == semaphore.ViaAgent && wait <= 0 {
@@ -108,7 +137,7 @@ func (s *Store) acquire(ctx context.Context, g *group, op semaphore.Acquire, wai
 		select {
 		case r := <-c.result:
 			s.unpark(g, c)
-			if r.final {
+			if r.final && time.Since(r.answer.At) < attemptTimeout {
 				return r.answer, nil
 			}
 			if s.hasLeft(w) {
