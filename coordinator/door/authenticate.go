@@ -1,6 +1,7 @@
 package door
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 
@@ -8,8 +9,13 @@ import (
 	"github.com/lockkeeper/lockkeeper/coordinator/auth"
 )
 
+// CookieName is the cookie in which a browser carries the token that somebody
+// signed in with. The dashboard sets it out of reach of scripts and other sites.
+const CookieName = "lockkeeper_token"
+
 // authenticate learns who asks. A secret is always looked at; without one a
-// request from this very host is its administrator's.
+// request from this very host is its administrator's, and a page is asked for
+// by nobody in particular: the dashboard then shows its login.
 func (d *door) authenticate(w http.ResponseWriter, r *http.Request) (auth.Principal, error) {
 	secret, given := secretOf(r)
 	if !given {
@@ -18,26 +24,28 @@ func (d *door) authenticate(w http.ResponseWriter, r *http.Request) (auth.Princi
 			return auth.Principal{}, nil
 		case d.Loopback && !forwarded(r):
 			return auth.Local(), nil
+		case page(r):
+			return auth.Principal{}, nil
 		case d.Loopback:
-			return auth.Principal{}, d.challenge(w, r, "a request that a proxy passed on needs a token like any other from outside")
+			return auth.Principal{}, d.challenge(w, "a request that a proxy passed on needs a token like any other from outside")
 		case isFleetLock(r):
 			return auth.Principal{}, api.Errorf(api.Forbidden, "FleetLock has a listener of its own off loopback: see --fleetlock-listen")
 		}
-		return auth.Principal{}, d.challenge(w, r, "a token is needed: send Authorization: Bearer TOKEN")
+		return auth.Principal{}, d.challenge(w, "a token is needed: send Authorization: Bearer TOKEN")
 	}
 	if d.Authenticate == nil {
-		return auth.Principal{}, d.challenge(w, r, "no token is known here")
+		return auth.Principal{}, d.challenge(w, "no token is known here")
 	}
 	principal, err := d.Authenticate(r.Context(), secret)
 	if err != nil {
 		var own *api.Error
-		if e, ok := err.(*api.Error); ok {
-			own = e
+		if !errors.As(err, &own) || own.Kind != api.Unauthenticated {
+			return auth.Principal{}, err
 		}
-		if own != nil && own.Kind == api.Unauthenticated {
-			return auth.Principal{}, d.challenge(w, r, own.Detail)
+		if page(r) { // a cookie whose token was revoked: sign in again
+			return auth.Principal{}, nil
 		}
-		return auth.Principal{}, err
+		return auth.Principal{}, d.challenge(w, own.Detail)
 	}
 	if r.URL.Path == "/metrics" && !principal.Allows(api.RoleViewer) {
 		return auth.Principal{}, api.Errorf(api.Forbidden, "metrics need the role viewer or one above it")
@@ -60,27 +68,32 @@ func forwarded(r *http.Request) bool {
 	return false
 }
 
-// secretOf is the bearer token, or the password with which a browser signs in.
-func secretOf(r *http.Request) (secret string, given bool) {
-	header := r.Header.Get("Authorization")
-	if header == "" {
-		return "", false
+// page reports whether a person's browser asks for the dashboard.
+func page(r *http.Request) bool {
+	for _, machine := range []string{"/api/", "/v1/", "/metrics"} {
+		if strings.HasPrefix(r.URL.Path, machine) {
+			return false
+		}
 	}
-	if scheme, rest, ok := strings.Cut(header, " "); ok && strings.EqualFold(scheme, "Bearer") {
-		return strings.TrimSpace(rest), true
-	}
-	if _, password, ok := r.BasicAuth(); ok {
-		return password, true
-	}
-	return "", true
+	return true
 }
 
-// challenge asks for credentials. A browser that wants a page is asked with a
-// scheme that it knows: any name, and the token as password.
-func (d *door) challenge(w http.ResponseWriter, r *http.Request, why string) error {
-	w.Header().Set("WWW-Authenticate", `Bearer realm="lockkeeper"`)
-	if strings.Contains(r.Header.Get("Accept"), "text/html") {
-		w.Header().Add("WWW-Authenticate", `Basic realm="lockkeeper: a token as password", charset="UTF-8"`)
+// secretOf is the bearer token, or the one that a browser signed in with.
+func secretOf(r *http.Request) (secret string, given bool) {
+	if header := r.Header.Get("Authorization"); header != "" {
+		if scheme, rest, ok := strings.Cut(header, " "); ok && strings.EqualFold(scheme, "Bearer") {
+			return strings.TrimSpace(rest), true
+		}
+		return "", true
 	}
+	if cookie, err := r.Cookie(CookieName); err == nil && cookie.Value != "" {
+		return cookie.Value, true
+	}
+	return "", false
+}
+
+// challenge asks for a token.
+func (d *door) challenge(w http.ResponseWriter, why string) error {
+	w.Header().Set("WWW-Authenticate", `Bearer realm="lockkeeper"`)
 	return api.Errorf(api.Unauthenticated, "%s", why)
 }
