@@ -3,6 +3,7 @@ package web_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -212,8 +213,8 @@ func (b *stage) Rollouts(context.Context) ([]api.Rollout, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var out []api.Rollout
-	for _, r := range b.rollouts {
-		out = append(out, r)
+	for _, id := range slices.Sorted(maps.Keys(b.rollouts)) {
+		out = append(out, b.rollouts[id])
 	}
 	return out, nil
 }

@@ -218,4 +218,5 @@ func TestLists_FilterAndPageLiveInTheAddress(t *testing.T) {
 	refused(t, ask(t, b, auth.Local(), http.MethodGet, "/events?after=soon", nil), http.StatusBadRequest, "want a store revision")
 	refused(t, ask(t, b, auth.Local(), http.MethodGet, "/nodes/nobody", nil), http.StatusNotFound, "there is no node", "req-7f31")
 	refused(t, ask(t, b, auth.Local(), http.MethodGet, "/nowhere", nil), http.StatusNotFound, "there is no page")
+	refused(t, ask(t, b, auth.Local(), http.MethodGet, "/ui/stream?topic=nothing", nil), http.StatusNotFound, "there is no topic")
 }

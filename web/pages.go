@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/auth"
@@ -71,15 +72,25 @@ func (s *server) showPage(w http.ResponseWriter, r *http.Request, name, arg stri
 	s.render(w, r, http.StatusOK, name, view{Frame: f, Title: s.pages[name].title(arg)})
 }
 
+// splitTopic takes "group/web" apart, and "page:nodes", which names the section
+// of the menu of a page whose shell alone is live.
+func splitTopic(topic string) (name, nav, arg string) {
+	name, arg, _ = strings.Cut(topic, "/")
+	name, nav, _ = strings.Cut(name, ":")
+	return name, nav, arg
+}
+
+// pageOf is nil for a topic that no page has.
+func (s *server) pageOf(topic string) *page {
+	name, _, _ := splitTopic(topic)
+	return s.pages[name]
+}
+
 // renderTopic renders the live parts of a page for all who look at it. It
 // reads as a viewer: who may watch was asked when the stream was opened.
 func (s *server) renderTopic(ctx context.Context, topic string) ([]fragment, error) {
-	name, arg, _ := strings.Cut(topic, "/")
-	name, nav, _ := strings.Cut(name, ":")
+	name, nav, arg := splitTopic(topic)
 	p := s.pages[name]
-	if p == nil {
-		return nil, api.Errorf(api.NotFound, "there is no topic %q", topic)
-	}
 	ctx = auth.With(ctx, auth.Principal{Name: "dashboard", Role: api.RoleViewer})
 	f, err := s.loadFrame(ctx, name, arg)
 	if err != nil {
@@ -88,6 +99,7 @@ func (s *server) renderTopic(ctx context.Context, topic string) ([]fragment, err
 	if nav != "" {
 		f.Nav = nav
 	}
+	f.Now = time.Time{} // a fragment tells times, the browser ages
 	set := sets[name]
 	if name == "page" {
 		set = sets["problem"] // any set has the shell

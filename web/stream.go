@@ -25,6 +25,10 @@ const (
 // event; nothing is queued for it.
 func (s *server) stream(w http.ResponseWriter, r *http.Request) {
 	name := r.URL.Query().Get("topic")
+	if s.pageOf(name) == nil {
+		s.refuse(w, r, api.Errorf(api.NotFound, "there is no topic %q", name))
+		return
+	}
 	t, leave := s.hub.join(name)
 	if t == nil {
 		s.refuse(w, r, api.Errorf(api.Rate, "too many different pages are being watched"))

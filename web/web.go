@@ -109,7 +109,7 @@ func (s *server) signedIn(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 		case who.Known():
 			s.refuse(w, r, api.Errorf(api.Forbidden, "this token is of role %q; the dashboard needs viewer or more", who.Role))
-		case r.Method == http.MethodGet && r.URL.Path != "/ui/stream":
+		case (r.Method == http.MethodGet || r.Method == http.MethodHead) && r.URL.Path != "/ui/stream":
 			http.Redirect(w, r, "/login?next="+queryEscape(r.URL.RequestURI()), http.StatusSeeOther)
 		default:
 			s.refuse(w, r, api.Errorf(api.Unauthenticated, "log in first: this session has ended"))

@@ -97,7 +97,13 @@ function lost() {
   live.textContent = `Reconnecting, numbers are from ${clock(heard + skew)}`;
 }
 
-function again(ms) { source.close(); source = null; setTimeout(connect, ms); }
+function again(ms) {
+  source.close();
+  source = null;
+  setTimeout(connect, ms);
+  // A session that has ended is answered by the login page: go there.
+  fetch(location.href, { method: 'HEAD' }).then((r) => { if (r.redirected) location.reload(); }).catch(() => {});
+}
 
 // A connection may be gone without a word: the server speaks every 10 s.
 function watch() {
