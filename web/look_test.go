@@ -114,3 +114,26 @@ func TestPages_FitAPhoneAndADeskInLightAndDark(t *testing.T) {
 		}
 	}
 }
+
+func TestPages_LostQuorumAndFreezeStandAboveEverything(t *testing.T) {
+	p := openTab(t)
+	b := busyFleet()
+	url := open(t, b)
+	p.look(1440, "light")
+	p.do(chromedp.Navigate(url))
+	p.until("the page is live", isLive)
+	b.set(func(b *stage) {
+		b.status.Stale, b.status.Sentence = true, "No quorum: nobody gets a slot"
+		b.status.Cluster.Quorum = false
+		b.status.Frozen = &api.Freeze{ID: "f1", By: "ann", At: time.Now(), Reason: "payment incident"}
+	})
+	p.until("the banners appear", `document.querySelectorAll('#banners .banner').length === 2`)
+	p.until("the gates shut", `document.querySelector('#lock-worker .note').innerText.includes('no quorum')`)
+	p.until("what writes is off", `document.querySelectorAll('main a[data-dialog]').length === 0`)
+	p.picture("no-quorum-1440-light")
+	p.look(390, "dark")
+	if !p.truth(`document.documentElement.scrollWidth <= document.documentElement.clientWidth`) {
+		t.Error("the page scrolls sideways at 390 px")
+	}
+	p.picture("no-quorum-390-dark")
+}
