@@ -164,10 +164,21 @@ func readMarker(dir string) (*marker, error) {
 func newMarker(name string) *marker {
 	return &marker{
 		V:         1,
-		Name:      name + "-" + randomHex(4),
+		Name:      memberName(name) + "-" + randomHex(4),
 		Token:     randomHex(16),
 		CreatedAt: time.Now().UTC().Truncate(time.Second),
 	}
+}
+
+// memberName replaces what etcd's list of members takes for its own: commas,
+// equal signs, and all else that is unusual in a name.
+func memberName(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '_' || r == '-' {
+			return r
+		}
+		return '-'
+	}, name)
 }
 
 // write puts the marker in place: temporary file, fsync, rename, fsync of the

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -24,10 +25,11 @@ var harmless = map[string]bool{
 type logCore struct {
 	handler slog.Handler
 	attrs   []slog.Attr
+	last    *atomic.Pointer[string] // the last warning or error
 }
 
-func newZapLogger(l *slog.Logger, hook zapcore.CheckWriteHook) *zap.Logger {
-	core := &logCore{handler: l.Handler()}
+func newZapLogger(l *slog.Logger, hook zapcore.CheckWriteHook, last *atomic.Pointer[string]) *zap.Logger {
+	core := &logCore{handler: l.Handler(), last: last}
 	return zap.New(core, zap.WithFatalHook(hook), zap.WithPanicHook(hook))
 }
 
@@ -45,12 +47,12 @@ func slogLevel(l zapcore.Level) slog.Level {
 
 // Enabled implements zapcore.LevelEnabler.
 func (c *logCore) Enabled(l zapcore.Level) bool {
-	return c.handler.Enabled(context.Background(), slogLevel(l))
+	return l >= zapcore.WarnLevel || c.handler.Enabled(context.Background(), slogLevel(l))
 }
 
 // With implements zapcore.Core.
 func (c *logCore) With(fields []zapcore.Field) zapcore.Core {
-	return &logCore{handler: c.handler, attrs: append(slices.Clip(c.attrs), toAttrs(fields)...)}
+	return &logCore{handler: c.handler, last: c.last, attrs: append(slices.Clip(c.attrs), toAttrs(fields)...)}
 }
 
 // Check implements zapcore.Core.
@@ -66,6 +68,10 @@ func (c *logCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	level := slogLevel(e.Level)
 	if level == slog.LevelWarn && harmless[e.Message] {
 		level = slog.LevelDebug
+	}
+	if level >= slog.LevelWarn {
+		text := withError(e.Message, fields)
+		c.last.Store(&text)
 	}
 	ctx := context.Background()
 	if !c.handler.Enabled(ctx, level) {
@@ -99,14 +105,17 @@ type lastWords struct{ said func(message string) }
 
 // OnWrite implements zapcore.CheckWriteHook.
 func (h lastWords) OnWrite(ce *zapcore.CheckedEntry, fields []zapcore.Field) {
-	message := ce.Message
+	h.said(withError(ce.Message, fields))
+	for {
+		time.Sleep(time.Hour)
+	}
+}
+
+func withError(message string, fields []zapcore.Field) string {
 	for _, a := range toAttrs(fields) {
 		if a.Key == "error" {
 			message += ": " + a.Value.String()
 		}
 	}
-	h.said(message)
-	for {
-		time.Sleep(time.Hour)
-	}
+	return message
 }

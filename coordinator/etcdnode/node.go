@@ -65,7 +65,8 @@ type Node struct {
 	client       *clientv3.Client
 	bootstrapped bool
 
-	over  atomic.Bool // the server must not be used any more
+	said  atomic.Pointer[string] // etcd's last warning or error
+	over  atomic.Bool            // the server must not be used any more
 	use   sync.RWMutex
 	fatal chan error // buffered: the first message
 

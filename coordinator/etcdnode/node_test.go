@@ -15,8 +15,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 // logBuffer collects log lines of several goroutines.
@@ -306,80 +304,11 @@ func TestStart_ExternalEndpointsAreRefused(t *testing.T) {
 	}
 }
 
-func TestStop_EndsInTimeAlsoWithAWatchOpen(t *testing.T) {
-	n := startNode(t, config(t.TempDir()))
-	watch := n.Client().Watch(context.Background(), "", clientv3.WithPrefix())
-	begin := time.Now()
-	stopNode(t, n)
-	if d := time.Since(begin); d > stopTimeout {
-		t.Errorf("stopped after %s", d)
-	}
-	for range watch { // the channel closes
-	}
-	stopNode(t, n) // twice is fine
-}
-
-func TestStopped_EveryUseIsRefusedAndNothingPanics(t *testing.T) {
-	n := startNode(t, config(t.TempDir()))
-	stopNode(t, n)
-	if n.HasLeader() {
-		t.Error("a stopped node says that it has a leader")
-	}
-	if g, w := n.Low(); !g || !w {
-		t.Error("a stopped node is not below its floors")
-	}
-	n.Info()
-	n.Members()
-	n.LeaderChanged()
-	ctx := t.Context()
-	_, err := n.Client().Get(ctx, "a", clientv3.WithSerializable())
-	if !errors.Is(err, ErrStopped) {
-		t.Errorf("Get: %v, want ErrStopped", err)
-	}
-	_, err = n.Client().Txn(ctx).Then(clientv3.OpPut("a", "1")).Commit()
-	if !errors.Is(err, ErrStopped) {
-		t.Errorf("Txn: %v, want ErrStopped", err)
-	}
-}
-
-func TestFatal_LastWordsArriveAndTheNodeRefusesItself(t *testing.T) {
-	n := startNode(t, config(t.TempDir()))
-	changed := n.LeaderChanged()
-	go func() { n.etcd.GetLogger().Fatal("failed to commit tx") }()
-	select {
-	case err := <-n.Fatal():
-		if !strings.Contains(err.Error(), "failed to commit tx") {
-			t.Errorf("err is %v", err)
-		}
-	case <-time.After(5 * time.Second):
-		t.Fatal("the last words did not arrive")
-	}
-	<-changed
-	if n.HasLeader() {
-		t.Error("the node still says that it has a leader")
-	}
-	if _, err := n.Client().Get(t.Context(), "a"); !errors.Is(err, ErrStopped) {
-		t.Errorf("Get: %v, want ErrStopped", err)
-	}
-}
-
-func TestLow_TwoFloors(t *testing.T) {
-	const quota = 1000 << 20
-	for _, c := range []struct {
-		free, size     int64
-		grants, writes bool
-	}{
-		{GrantFloor, 0, false, false},
-		{GrantFloor - 1, 0, true, false},
-		{WriteFloor, 0, true, false},
-		{WriteFloor - 1, 0, true, true},
-		{1 << 40, 799 << 20, false, false},
-		{1 << 40, 800 << 20, true, false},
-		{1 << 40, 950 << 20, true, true},
-	} {
-		if g, w := low(c.free, c.size, quota); g != c.grants || w != c.writes {
-			t.Errorf("%d free, %d used: %v, %v; want %v, %v", c.free, c.size, g, w, c.grants, c.writes)
-		}
+func TestStart_AnyTextIsAName(t *testing.T) {
+	cfg := config(t.TempDir())
+	cfg.Name = "a=b,c d/é"
+	if got := startNode(t, cfg).Members()[0].Name; !strings.HasPrefix(got, "a-b-c-d---") {
+		t.Errorf("member is %q", got)
 	}
 }
 

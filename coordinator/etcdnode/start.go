@@ -55,7 +55,7 @@ func (n *Node) etcdConfig(m *marker) (*embed.Config, error) {
 	cfg.MaxTxnOps = 1024
 	cfg.MaxLearners = 2
 	cfg.EnableGRPCGateway = false
-	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(newZapLogger(n.cfg.Logger, lastWords{n.end}))
+	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(newZapLogger(n.cfg.Logger, lastWords{n.end}, &n.said))
 	gates, ok := cfg.ServerFeatureGate.(featuregate.MutableFeatureGate)
 	if !ok {
 		return nil, errors.New("etcd's feature gates cannot be set")
@@ -86,7 +86,11 @@ func (n *Node) startEtcd(ctx context.Context, m *marker) error {
 	go func() {
 		defer func() {
 			if r := recover(); r != nil {
-				result <- started{err: fmt.Errorf("%v", r)}
+				err := fmt.Errorf("etcd panicked while it read its log and database: %v", r)
+				if said := n.said.Load(); said != nil {
+					err = fmt.Errorf("%w (before that: %s)", err, *said)
+				}
+				result <- started{err: err}
 			}
 		}()
 		e, err := embed.StartEtcd(cfg)

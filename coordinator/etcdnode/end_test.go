@@ -1,0 +1,148 @@
+package etcdnode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// The disk fills up behind the floors' back: etcd's last message arrives, and
+// with room again nothing is lost.
+func TestFatal_FullDiskLosesNothing(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=300m"); err != nil {
+		t.Skipf("mounting needs privileges: %v", err)
+	}
+	defer syscall.Unmount(dir, syscall.MNT_DETACH) // etcd keeps its files open
+	n, err := Start(t.Context(), config(filepath.Join(dir, "data")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, n, "kept", "1")
+	fill := filepath.Join(dir, "fill")
+	free := n.DiskFree()
+	if g, w := n.Low(); !g || w {
+		t.Errorf("%d bytes free: grants low %v, writes low %v", free, g, w)
+	}
+	if err := os.WriteFile(fill, make([]byte, free), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if g, w := n.Low(); !g || !w {
+		t.Errorf("a full disk: grants low %v, writes low %v", g, w)
+	}
+	value := strings.Repeat("x", 1<<20)
+	var last error
+	for i := range 500 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		_, err := n.Client().Put(ctx, fmt.Sprintf("big%d", i), value)
+		cancel()
+		if err != nil {
+			break
+		}
+	}
+	select {
+	case last = <-n.Fatal():
+	case <-time.After(10 * time.Second):
+		t.Fatal("no last message arrived")
+	}
+	t.Log(last)
+	if !strings.Contains(last.Error(), "no space left") || n.HasLeader() {
+		t.Errorf("last message %v, HasLeader %v", last, n.HasLeader())
+	}
+	stopNode(t, n)
+
+	// Files of this process stay open until it ends: start on a copy.
+	again := t.TempDir()
+	if err := os.CopyFS(again, os.DirFS(filepath.Join(dir, "data"))); err != nil {
+		t.Fatal(err)
+	}
+	n = startNode(t, config(again))
+	if r, err := n.Client().Get(t.Context(), "kept"); err != nil || len(r.Kvs) != 1 {
+		t.Errorf("after making room: %v, %v", r, err)
+	}
+}
+
+func TestStop_EndsInTimeAlsoWithAWatchOpen(t *testing.T) {
+	n := startNode(t, config(t.TempDir()))
+	watch := n.Client().Watch(context.Background(), "", clientv3.WithPrefix())
+	begin := time.Now()
+	stopNode(t, n)
+	if d := time.Since(begin); d > stopTimeout {
+		t.Errorf("stopped after %s", d)
+	}
+	for range watch { // the channel closes
+	}
+	stopNode(t, n) // twice is fine
+}
+
+func TestStopped_EveryUseIsRefusedAndNothingPanics(t *testing.T) {
+	n := startNode(t, config(t.TempDir()))
+	stopNode(t, n)
+	if n.HasLeader() {
+		t.Error("a stopped node says that it has a leader")
+	}
+	if g, w := n.Low(); !g || !w {
+		t.Error("a stopped node is not below its floors")
+	}
+	n.Info()
+	n.Members()
+	n.LeaderChanged()
+	ctx := t.Context()
+	_, err := n.Client().Get(ctx, "a", clientv3.WithSerializable())
+	if !errors.Is(err, ErrStopped) {
+		t.Errorf("Get: %v, want ErrStopped", err)
+	}
+	_, err = n.Client().Txn(ctx).Then(clientv3.OpPut("a", "1")).Commit()
+	if !errors.Is(err, ErrStopped) {
+		t.Errorf("Txn: %v, want ErrStopped", err)
+	}
+}
+
+func TestFatal_LastWordsArriveAndTheNodeRefusesItself(t *testing.T) {
+	n := startNode(t, config(t.TempDir()))
+	changed := n.LeaderChanged()
+	go func() { n.etcd.GetLogger().Fatal("failed to commit tx") }()
+	select {
+	case err := <-n.Fatal():
+		if !strings.Contains(err.Error(), "failed to commit tx") {
+			t.Errorf("err is %v", err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Fatal("the last words did not arrive")
+	}
+	<-changed
+	if n.HasLeader() {
+		t.Error("the node still says that it has a leader")
+	}
+	if _, err := n.Client().Get(t.Context(), "a"); !errors.Is(err, ErrStopped) {
+		t.Errorf("Get: %v, want ErrStopped", err)
+	}
+}
+
+func TestLow_TwoFloors(t *testing.T) {
+	const quota = 1000 << 20
+	for _, c := range []struct {
+		free, size     int64
+		grants, writes bool
+	}{
+		{GrantFloor, 0, false, false},
+		{GrantFloor - 1, 0, true, false},
+		{WriteFloor, 0, true, false},
+		{WriteFloor - 1, 0, true, true},
+		{1 << 40, 799 << 20, false, false},
+		{1 << 40, 800 << 20, true, false},
+		{1 << 40, 950 << 20, true, true},
+	} {
+		if g, w := low(c.free, c.size, quota); g != c.grants || w != c.writes {
+			t.Errorf("%d free, %d used: %v, %v; want %v, %v", c.free, c.size, g, w, c.grants, c.writes)
+		}
+	}
+}
