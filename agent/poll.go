@@ -153,9 +153,6 @@ func (a *Agent) deaf(err error) {
 		return
 	}
 	a.log.Warn("poll", "err", err)
-	if a.state.Phase == api.PhaseIdle || a.state.Phase == api.PhaseWaiting {
-		a.message = "no answer: " + err.Error()
-	}
 }
 
 // refuse does nothing for a cluster that is not the pinned one, until a person
@@ -168,7 +165,6 @@ func (a *Agent) refuse(who, why string) {
 		a.trustPin()
 		return
 	}
-	a.message = "does nothing: " + why + "; `lockkeeper-agent trust` accepts another cluster"
 	if a.distrust != who {
 		a.distrust = who
 		a.log.Error("wrong cluster: nothing is done until `lockkeeper-agent trust`", "pinned", a.pin.Cluster, "incarnation", a.pin.Incarnation, "answer", why)

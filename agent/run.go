@@ -229,10 +229,12 @@ func (a *Agent) record(next State, act Action) error {
 	}
 	a.mu.Lock()
 	a.state = next
+	tell := !reflect.DeepEqual(next, was)
 	if act.Why != "" && act.Why != a.why {
 		a.why, a.message = act.Why, act.Why
+		tell = tell || act.Do == DoWait // it will stay that way
 	}
-	if !reflect.DeepEqual(next, was) && a.resend != nil {
+	if tell && a.resend != nil {
 		a.resend()
 	}
 	a.mu.Unlock()
@@ -260,6 +262,9 @@ func (a *Agent) note(out Outcome) {
 func (a *Agent) setMessage(text string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.message != text && a.resend != nil && a.state.Phase == api.PhaseWaiting {
+		a.resend()
+	}
 	a.message = text
 }
 

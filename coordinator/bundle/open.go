@@ -156,7 +156,7 @@ func kindName(flag byte) string {
 }
 
 func decodeManifest(text []byte, m *Manifest) error {
-	const accepted = "the members that docs/bundles.md lists"
+	const accepted = "v, name, files (path, mode, owner, size, sha256, interrupt, units, render), check, command (run, timeout), health (command, http, tcp, timeout), min_healthy_time, healthy_deadline"
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := d.Decode(m); err != nil {
