@@ -49,6 +49,10 @@ func openFolder(ctx context.Context, dir string, wait time.Duration) (*os.File, 
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("data folder %s cannot be made: %w; give a folder that this user may write", dir, err)
 	}
+	// Somebody else's folder is left as it is, without even a lock in it.
+	if _, err := inspect(dir); errors.Is(err, ErrForeignFolder) {
+		return nil, err
+	}
 	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("data folder %s cannot be written: %w; give a folder that this user may write", dir, err)

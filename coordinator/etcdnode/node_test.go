@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -179,8 +178,9 @@ func TestStart_ForeignFolderIsRefusedUntouched(t *testing.T) {
 	if !errors.Is(err, ErrForeignFolder) || !strings.Contains(err.Error(), "thesis.txt") {
 		t.Errorf("err is %v, want ErrForeignFolder that names the file", err)
 	}
-	if _, err := os.Stat(filepath.Join(dir, etcdDir)); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("etcd's folder was made: %v", err)
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 1 {
+		t.Errorf("the folder has %v (%v), want what was there and nothing else", entries, err)
 	}
 }
 
