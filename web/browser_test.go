@@ -133,10 +133,20 @@ func (p *tab) do(steps ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
-// until waits for a JavaScript expression to become true.
+// until waits for a JavaScript expression to become true, over navigations too.
 func (p *tab) until(what, expression string) {
 	p.Helper()
-	if err := chromedp.Do(p.ctx, ignore(chromedp.Poll[bool](expression, chromedp.WithPollingTimeout(90*time.Second)))); err != nil {
+	deadline := time.Now().Add(90 * time.Second)
+	for {
+		err := chromedp.Do(p.ctx, ignore(chromedp.Poll[bool](expression, chromedp.WithPollingTimeout(time.Until(deadline)))))
+		if err == nil {
+			return
+		}
+		// A page that is left takes its poll with it: ask the next one.
+		if p.ctx.Err() == nil && time.Until(deadline) > time.Second {
+			time.Sleep(50 * time.Millisecond)
+			continue
+		}
 		body, _ := chromedp.Run(p.ctx, chromedp.Evaluate[string]("document.body.innerText"))
 		p.Fatalf("%s: %v; the page says:\n%s", what, err, body)
 	}

@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"log/slog"
+	"path/filepath"
 	"testing"
 
 	"github.com/chromedp/chromedp"
@@ -21,8 +22,13 @@ type site struct {
 
 // startCoordinator starts one on a free port of loopback; it ends with the test.
 func startCoordinator(t *testing.T) *site {
+	return startConfigured(t, coordinator.Config{})
+}
+
+func startConfigured(t *testing.T, config coordinator.Config) *site {
 	t.Helper()
-	s := &site{T: t, config: coordinator.Config{DataDir: t.TempDir(), Listen: "127.0.0.1:0"}}
+	config.DataDir, config.Listen = t.TempDir(), "127.0.0.1:0"
+	s := &site{T: t, config: config}
 	s.start()
 	t.Cleanup(s.stop)
 	s.config.Listen = s.c.Addr() // a restart comes back where browsers look
@@ -165,4 +171,39 @@ func TestDashboard_OutlivesTheCoordinatorsRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.until("what happens next is seen", oneFree)
+}
+
+func TestLogin_ThroughTheDoorOfACoordinatorThatAsksForTokens(t *testing.T) {
+	s := startConfigured(t, coordinator.Config{RequireToken: true})
+	admin, err := client.New(client.Config{Servers: []string{"unix:" + filepath.Join(s.config.DataDir, "admin.sock")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := admin.CreateToken(t.Context(), api.TokenRequest{Role: api.RoleViewer})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	p := openTab(t)
+	p.expect("401", "403") // the wrong token, and what a viewer may not do
+	p.do(chromedp.Navigate(s.c.URL() + "/nodes"))
+	p.until("the login page comes instead", `location.pathname === '/login' && document.querySelector('h1').textContent === 'Log in'`)
+	p.fill("#token", "lk_wrong")
+	p.click("main button")
+	p.until("a wrong token is refused", `document.querySelector('[role=alert]')?.innerText.includes('Not logged in')`)
+	p.fill("#token", token.Secret)
+	p.click("main button")
+	p.until("the right one leads where one wanted to go", `location.pathname === '/nodes' && `+isLive)
+	if p.truth(`document.cookie !== ''`) {
+		t.Error("scripts can read the token's cookie")
+	}
+	if !p.truth(`getComputedStyle(document.getElementById('freeze-button')).display === 'none'`) {
+		t.Error("a viewer is offered the freeze")
+	}
+	p.do(chromedp.Navigate(s.c.URL() + "/freeze"))
+	p.fill("#reason", "a viewer tries")
+	p.click("main button")
+	p.until("the service refuses a viewer's freeze", `document.querySelector('[role=alert]')?.innerText.includes('403 forbidden')`)
+	p.click("footer button")
+	p.until("logging out leads to the login page", `location.pathname === '/login'`)
 }
