@@ -89,8 +89,6 @@ const (
 	returning
 )
 
-var phaseNames = []string{"idle", "asking", "holding", "confirming", "out", "returning"}
-
 type host struct {
 	phase uint8
 	fence uint8 // known to an agent
@@ -174,9 +172,9 @@ type decisionOn struct {
 }
 
 type decideKey struct {
-	state                       int32
-	kind, host, bound, id, past uint8
-	here                        [2]uint8
+	state                 int32
+	kind, host, bound, id uint8
+	here                  [2]uint8
 }
 
 var modelTime = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)

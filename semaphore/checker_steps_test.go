@@ -278,7 +278,6 @@ func (g *steps) conclude(w *world, i int, a semaphore.Answer) {
 func (g *steps) finish(i int, r request, name told) {
 	store, ok, violation := g.commit(g.from.store, r.decision)
 	next := g.from
-	me := &next.requests[i]
 	if ok {
 		next.store = store
 		next.view[r.at] = store
@@ -298,7 +297,7 @@ func (g *steps) finish(i int, r request, name told) {
 		return
 	}
 	next = g.from
-	me = &next.requests[i]
+	me := &next.requests[i]
 	next.late[0] = me.decision
 	next.view[r.at] = next.store
 	g.again(&next, i)

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"net"
 	"os"
 	"os/exec"
@@ -16,8 +17,8 @@ func refused(t *testing.T, wantCode int, args ...string) string {
 	if err == nil {
 		t.Fatalf("lockkeeperd %s: ended well, want exit %d\n%s", strings.Join(args, " "), wantCode, out)
 	}
-	exit, ok := err.(*exec.ExitError)
-	if !ok || exit.ExitCode() != wantCode {
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != wantCode {
 		t.Fatalf("lockkeeperd %s: %v, want exit %d\n%s", strings.Join(args, " "), err, wantCode, out)
 	}
 	return string(out)

@@ -98,7 +98,7 @@ func Parse(b []byte) (*Bundle, error) {
 // next returns the next member; a nil header is the end.
 func next(t *tar.Reader) ([]byte, *tar.Header, error) {
 	h, err := t.Next()
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return nil, nil, nil
 	}
 	if err != nil {

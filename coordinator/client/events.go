@@ -34,7 +34,7 @@ func (c *Client) Events(ctx context.Context, q api.EventQuery) (api.EventList, e
 // channel is closed when ctx ends or the stream is lost; go on then behind the
 // revision of the last event. The caller ends ctx.
 func (c *Client) WatchEvents(ctx context.Context, after int64) (<-chan api.Event, error) {
-	resp, cancel, err := c.send(ctx, call{
+	resp, cancel, err := c.send(ctx, call{ //nolint:bodyclose // readEvents closes it
 		method: http.MethodGet, path: []string{"events", "stream"}, query: values("after", number(after)),
 		header: map[string]string{"Accept": "text/event-stream, application/problem+json"}, stream: true,
 	})

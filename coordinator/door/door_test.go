@@ -238,7 +238,7 @@ func TestLog_EachFailureIsThereOnceUnderItsRequestID(t *testing.T) {
 		w := httptest.NewRecorder()
 		func() {
 			defer func() {
-				if fault := recover(); fault != nil && fault != http.ErrAbortHandler {
+				if fault := recover(); fault != nil && fault != http.ErrAbortHandler { //nolint:errorlint // net/http panics with this very value
 					t.Errorf("panic %v got out", fault)
 				}
 			}()

@@ -3,6 +3,7 @@ package door
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -83,7 +84,7 @@ func (d *door) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	who := ""
 	defer func() {
 		fault := recover()
-		if fault != nil && fault != http.ErrAbortHandler {
+		if fault != nil && fault != http.ErrAbortHandler { //nolint:errorlint // net/http panics with this very value
 			d.Logger.Error("a request made the coordinator panic", "request_id", id, "fault", fault, "stack", string(debug.Stack()))
 			if !w.wrote {
 				api.WriteProblem(w, api.Errorf(api.Internal, "the coordinator failed; its log says why under this request id"))
@@ -146,7 +147,8 @@ func (d *door) check(w http.ResponseWriter, r *http.Request) (auth.Principal, er
 
 func (d *door) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	status := 0
-	if own, ok := err.(*refusal); ok {
+	var own *refusal
+	if errors.As(err, &own) {
 		status = own.status
 	}
 	if isFleetLock(r) {

@@ -21,7 +21,7 @@ func TestFatal_FullDiskLosesNothing(t *testing.T) {
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=300m"); err != nil {
 		t.Skipf("mounting needs privileges: %v", err)
 	}
-	defer syscall.Unmount(dir, syscall.MNT_DETACH) // etcd keeps its files open
+	defer func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) }() // etcd keeps its files open
 	n, err := Start(t.Context(), config(filepath.Join(dir, "data")))
 	if err != nil {
 		t.Fatal(err)

@@ -156,8 +156,11 @@ func readMarker(dir string) (*marker, error) {
 		return nil, fmt.Errorf("data folder %s cannot be read: %w", dir, err)
 	}
 	m := new(marker)
-	if err := json.Unmarshal(b, m); err != nil || m.Name == "" || m.Token == "" {
-		return nil, fmt.Errorf("%s: %w: not a marker of Lockkeeper (%v)", path, ErrCorrupt, err)
+	if err := json.Unmarshal(b, m); err != nil {
+		return nil, fmt.Errorf("%s: %w: not a marker of Lockkeeper: %w", path, ErrCorrupt, err)
+	}
+	if m.Name == "" || m.Token == "" {
+		return nil, fmt.Errorf("%s: %w: not a marker of Lockkeeper: name or token is missing", path, ErrCorrupt)
 	}
 	if m.V > 1 {
 		return nil, fmt.Errorf("%s: version %d was written by a newer lockkeeperd; this one reads 1", path, m.V)

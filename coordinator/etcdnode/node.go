@@ -274,7 +274,7 @@ func (n *Node) Stop(ctx context.Context) error {
 			return
 		}
 		n.wake()
-		n.client.Close() // says "context canceled" when all is well
+		_ = n.client.Close() // says "context canceled" when all is well
 		ctx, cancel := context.WithTimeout(ctx, stopTimeout)
 		defer cancel()
 		done := make(chan error, 1)

@@ -32,7 +32,7 @@ func child(dir string) int {
 		return 1
 	}
 	fmt.Println("ready")
-	<-n.Fatal()
+	_ = <-n.Fatal()
 	return 1
 }
 

@@ -108,7 +108,7 @@ func readSource(file string) (*source, error) {
 		return nil, err
 	}
 	var src source
-	if err := yaml.UnmarshalWithOptions(text, &src, yaml.Strict()); err != nil && err != io.EOF {
+	if err := yaml.UnmarshalWithOptions(text, &src, yaml.Strict()); err != nil && !errors.Is(err, io.EOF) {
 		// Without the neighbouring lines: they may hold secrets.
 		return nil, bad("bundle: %s:%s; accepted: name, default_interrupt, units, files, check, command, health, min_healthy_time, healthy_deadline",
 			file, yaml.FormatError(err, false, false))
