@@ -32,7 +32,7 @@ func child(dir string) int {
 		return 1
 	}
 	fmt.Println("ready")
-	_ = <-n.Fatal()
+	<-n.Fatal()
 	return 1
 }
 

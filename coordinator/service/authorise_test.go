@@ -1,6 +1,7 @@
 package service
 
 import (
+	"errors"
 	"bytes"
 	"context"
 	"testing"
@@ -68,7 +69,8 @@ func (b *bench) calls() map[string]struct {
 }
 
 func kindOf(err error) api.Kind {
-	if e, ok := err.(*api.Error); ok {
+	var e *api.Error
+	if errors.As(err, &e) {
 		return e.Kind
 	}
 	return ""
