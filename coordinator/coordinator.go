@@ -167,21 +167,21 @@ func (c *Coordinator) startServices(ctx context.Context) error {
 			return b.Name, err
 		},
 	})
-	if err := engine.Start(ctx); err != nil {
-		return err
-	}
-	c.stopFunc(engine.Stop)
-
 	c.service = service.New(service.Config{
 		Store: store, Fleet: nodes, Rollouts: engine, DB: db, Node: c.node, Logger: c.log, Version: c.version,
 		AutoCreateGroups: c.cfg.AutoCreateGroups, StrictAddress: c.cfg.FleetLock.StrictAddress,
 	})
-	c.service.Start()
-	c.stopFunc(c.service.Stop)
-	// At every start: the first one may have been cut off before its end.
+	// At every start, since the first may have been cut off before its end; and
+	// before the engine, whose election would be data of a nameless cluster.
 	if err := c.service.Bootstrap(ctx); err != nil {
 		return err
 	}
+	if err := engine.Start(ctx); err != nil {
+		return err
+	}
+	c.stopFunc(engine.Stop)
+	c.service.Start()
+	c.stopFunc(c.service.Stop)
 	c.prune()
 	return nil
 }

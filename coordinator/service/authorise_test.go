@@ -1,9 +1,9 @@
 package service
 
 import (
-	"errors"
 	"bytes"
 	"context"
+	"errors"
 	"testing"
 	"time"
 
