@@ -19,7 +19,7 @@ import (
 func TestFatal_FullDiskLosesNothing(t *testing.T) {
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=300m"); err != nil {
-		t.Skipf("mounting needs privileges: %v", err)
+		needPrivileges(t, err)
 	}
 	defer func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) }() // etcd keeps its files open
 	n, err := Start(t.Context(), config(filepath.Join(dir, "data")))
