@@ -8,10 +8,6 @@ import (
 	"github.com/lockkeeper/lockkeeper/coordinator/auth"
 )
 
-// CookieName is the cookie in which a browser carries its token. The door
-// reads it like a bearer token.
-const CookieName = "lockkeeper_token"
-
 // cookieSeconds is how long a browser keeps it.
 const cookieSeconds = 12 * 3600
 
@@ -49,7 +45,7 @@ func (s *server) logout(w http.ResponseWriter, r *http.Request) {
 }
 
 func setCookie(w http.ResponseWriter, r *http.Request, value string, maxAge int) {
-	http.SetCookie(w, &http.Cookie{Name: CookieName, Value: value, Path: "/", MaxAge: maxAge,
+	http.SetCookie(w, &http.Cookie{Name: auth.CookieName, Value: value, Path: "/", MaxAge: maxAge,
 		HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteStrictMode})
 }
 
@@ -60,6 +56,3 @@ func localPath(next string) string {
 	}
 	return next
 }
-
-// mayAct reports whether the viewer may do what the role may.
-func mayAct(r *http.Request, role api.Role) bool { return auth.From(r.Context()).Allows(role) }

@@ -9,10 +9,6 @@ import (
 	"github.com/lockkeeper/lockkeeper/coordinator/auth"
 )
 
-// CookieName is the cookie in which a browser carries the token that somebody
-// signed in with. The dashboard sets it out of reach of scripts and other sites.
-const CookieName = "lockkeeper_token"
-
 // authenticate learns who asks. A secret is always looked at; without one a
 // request from this very host is its administrator's, and a page is asked for
 // by nobody in particular: the dashboard then shows its login.
@@ -86,7 +82,7 @@ func secretOf(r *http.Request) (secret string, given bool) {
 		}
 		return "", true
 	}
-	if cookie, err := r.Cookie(CookieName); err == nil && cookie.Value != "" {
+	if cookie, err := r.Cookie(auth.CookieName); err == nil && cookie.Value != "" {
 		return cookie.Value, true
 	}
 	return "", false
