@@ -25,9 +25,17 @@ func checksOf(s *State) (inPlace, checks string) {
 
 // doVerify waits until all health checks have passed for min_healthy_time, or
 // the deadline is over. A recheck gives up at the first failure.
+//
+// Without checks the host is healthy while it is up, which this agent shows by
+// running; min_healthy_time has to pass all the same. Where no bundle says how
+// long, it is a bundle's default.
+//
+// Both times are this host's own: they run on without a quorum, in a freeze and
+// outside a window, for only the host says how it does. What the coordinators
+// count for it, such as a hold's deadline, stands still meanwhile.
 func (a *Agent) doVerify(ctx context.Context, do Do) Outcome {
 	inPlace, checks := checksOf(&a.state)
-	var m bundle.Manifest
+	m := bundle.Manifest{MinHealthyTime: bundle.DefaultMinHealthyTime, HealthyDeadline: bundle.DefaultHealthyDeadline}
 	if checks != "" {
 		b, err := a.bundle(ctx, checks)
 		if err != nil {
@@ -37,9 +45,6 @@ func (a *Agent) doVerify(ctx context.Context, do Do) Outcome {
 	}
 	env := a.cfg.env(&a.state)
 	least, deadline := time.Duration(m.MinHealthyTime), time.Now().Add(time.Duration(m.HealthyDeadline))
-	if len(m.Health) == 0 {
-		least = 0 // nothing to watch
-	}
 	every := min(time.Second, max(least/5, 20*time.Millisecond))
 	var since time.Time
 	for {

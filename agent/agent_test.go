@@ -41,6 +41,7 @@ func TestRun_BringsTheBundleRebootsOnceAndReturnsTheSlot(t *testing.T) {
 		w.start()
 		w.phase(api.PhaseIdle)
 		w.c.want(wanted(digest))
+		w.until("the reboot seen before the host goes away", w.reported(func(r api.Report) bool { return r.Phase == api.PhaseRebooting }))
 		w.until("verifying seen while it works", w.reported(func(r api.Report) bool { return r.Phase == api.PhaseVerifying }))
 		w.settled()
 		w.stop()
@@ -58,6 +59,36 @@ func TestRun_BringsTheBundleRebootsOnceAndReturnsTheSlot(t *testing.T) {
 			t.Errorf("report %+v", r)
 		}
 	})
+}
+
+func TestRun_WithoutHealthChecksTheSlotIsKeptForTheWholeMinHealthyTime(t *testing.T) {
+	for least, want := range map[time.Duration]time.Duration{0: 0, 20 * time.Second: 20 * time.Second} {
+		t.Run(least.String(), func(t *testing.T) {
+			inBubble(t, func(t *testing.T, w *world) {
+				digest := w.publish(bundle.Manifest{
+					Name: "bare", Files: []bundle.File{{Path: "/etc/a"}},
+					MinHealthyTime: bundle.Duration(least), HealthyDeadline: bundle.Duration(time.Minute),
+				}, map[string]string{"/etc/a": "a"})
+				var from, to time.Time
+				w.fail = func(step string) error {
+					switch step {
+					case "before verify":
+						from = time.Now()
+					case "before release":
+						to = time.Now()
+					}
+					return nil
+				}
+				w.c.want(wanted(digest))
+				w.start()
+				w.settled()
+				w.stop()
+				if took := to.Sub(from); took < want || took > want+time.Second {
+					t.Errorf("returned %s after the bundle was in place, want %s", took, want)
+				}
+			})
+		})
+	}
 }
 
 func TestRun_ReloadsUnitsWithoutAReboot(t *testing.T) {

@@ -107,6 +107,23 @@ func (a *Agent) report(ctx context.Context, seen string) (context.Context, conte
 	}
 }
 
+// announceWithin bounds how long a reboot waits for its announcement.
+const announceWithin = time.Second
+
+// announce tells what this host is about to do, before it goes away and nobody
+// can ask. It is a courtesy: no answer is waited for longer than announceWithin,
+// and the gate is looked at again afterwards.
+func (a *Agent) announce(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, announceWithin)
+	defer cancel()
+	ctx, done, req := a.report(ctx, "")
+	defer done()
+	req.WaitS = 0
+	if _, err := a.cfg.Coordinator.Poll(ctx, a.cfg.Node, req); err != nil {
+		a.log.Debug("the reboot could not be announced", "err", err)
+	}
+}
+
 // listen takes in an answer; false is one of a cluster that is not trusted.
 func (a *Agent) listen(resp api.PollResponse) bool {
 	a.mu.Lock()

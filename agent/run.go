@@ -151,6 +151,9 @@ func (a *Agent) loop(ctx context.Context) error {
 		if err := a.record(next, act); err != nil {
 			return err
 		}
+		if act.Do == DoReboot {
+			a.announce(ctx)
+		}
 		switch {
 		case act.Do == DoRecord:
 			continue

@@ -13,7 +13,8 @@ const (
 	Version = 1
 )
 
-// Defaults that Encode fills in for what a manifest leaves out.
+// Defaults that Encode fills in for what a manifest leaves out. A min_healthy_time
+// of 0s is left out only together with the deadline: with one it means 0s.
 const (
 	DefaultCommandTimeout  = Duration(time.Minute)
 	DefaultProbeTimeout    = Duration(5 * time.Second)
@@ -33,6 +34,9 @@ type Manifest struct {
 	Health  []Probe  `json:"health,omitempty"`
 	// MinHealthyTime is how long all probes must pass without a break, and
 	// HealthyDeadline until when that must have happened, after the interrupt.
+	// Without probes a host is healthy while it is up, and MinHealthyTime has to
+	// pass all the same before its slot is returned. The deadline runs on while
+	// there is no quorum or the fleet is frozen: it is the host's own.
 	MinHealthyTime  Duration `json:"min_healthy_time"`
 	HealthyDeadline Duration `json:"healthy_deadline"`
 }

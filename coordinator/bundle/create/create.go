@@ -30,8 +30,10 @@ type source struct {
 	Check            *command         `yaml:"check"`
 	Command          *command         `yaml:"command"`
 	Health           []probe          `yaml:"health"`
-	MinHealthyTime   bundle.Duration  `yaml:"min_healthy_time"`
-	HealthyDeadline  bundle.Duration  `yaml:"healthy_deadline"`
+	// Left out, they are the defaults; min_healthy_time is at most half of a
+	// deadline that is given then. 0s is written as such.
+	MinHealthyTime  *bundle.Duration `yaml:"min_healthy_time"`
+	HealthyDeadline *bundle.Duration `yaml:"healthy_deadline"`
 }
 
 // entry says how one file differs from the defaults.
@@ -163,9 +165,15 @@ func typeName(m fs.FileMode) string {
 }
 
 func (s *source) manifest(content map[string][]byte, modes map[string]string) (bundle.Manifest, error) {
-	m := bundle.Manifest{Name: s.Name, MinHealthyTime: s.MinHealthyTime, HealthyDeadline: s.HealthyDeadline}
-	if s.MinHealthyTime == 0 && s.HealthyDeadline == 0 {
-		m.MinHealthyTime, m.HealthyDeadline = bundle.DefaultMinHealthyTime, bundle.DefaultHealthyDeadline
+	m := bundle.Manifest{Name: s.Name, HealthyDeadline: bundle.DefaultHealthyDeadline}
+	if s.HealthyDeadline != nil {
+		if m.HealthyDeadline = *s.HealthyDeadline; m.HealthyDeadline == 0 {
+			return m, api.Errorf(api.Invalid, "bundle.yaml: healthy_deadline is 0s; accepted: a duration such as 5m, or nothing for the default")
+		}
+	}
+	m.MinHealthyTime = min(bundle.DefaultMinHealthyTime, m.HealthyDeadline/2)
+	if s.MinHealthyTime != nil {
+		m.MinHealthyTime = *s.MinHealthyTime
 	}
 	if s.Check != nil {
 		m.Check = &bundle.Command{Run: s.Check.Run, Timeout: s.Check.Timeout}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/bundle"
@@ -81,6 +82,27 @@ func TestBuild_ReadsTheSourceFolder(t *testing.T) {
 	}
 	if m.Command.Timeout != bundle.DefaultCommandTimeout {
 		t.Errorf("command %+v", m.Command)
+	}
+}
+
+func TestBuild_MinHealthyTimeIsTheDefaultWhenLeftOutAndZeroWhenWritten(t *testing.T) {
+	one := map[string]string{"etc/a": "a"}
+	for text, want := range map[string][2]bundle.Duration{
+		"":                       {bundle.DefaultMinHealthyTime, bundle.DefaultHealthyDeadline},
+		"min_healthy_time: 0s\n": {0, bundle.DefaultHealthyDeadline},
+		"min_healthy_time: 1m\n": {bundle.Duration(time.Minute), bundle.DefaultHealthyDeadline},
+		"healthy_deadline: 2m\n": {bundle.DefaultMinHealthyTime, bundle.Duration(2 * time.Minute)},
+		"healthy_deadline: 3s\n": {bundle.Duration(1500 * time.Millisecond), bundle.Duration(3 * time.Second)},
+	} {
+		var out bytes.Buffer
+		m, err := Build(folder(t, "name: a\n"+text, one), &out)
+		if err != nil || m.MinHealthyTime != want[0] || m.HealthyDeadline != want[1] {
+			t.Errorf("%q: %s and %s, %v, want %s", text, m.MinHealthyTime, m.HealthyDeadline, err, want)
+		}
+	}
+	var out bytes.Buffer
+	if _, err := Build(folder(t, "name: a\nhealthy_deadline: 0s\n", one), &out); err == nil || !strings.Contains(err.Error(), "healthy_deadline") {
+		t.Errorf("a deadline of 0s: %v", err)
 	}
 }
 
