@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"net/netip"
 	"sync"
 	"time"
@@ -16,7 +17,7 @@ import (
 
 // isFleetLock reports whether a request is for one of that protocol's paths.
 func isFleetLock(r *http.Request) bool {
-	return r.URL.Path == "/v1/pre-reboot" || r.URL.Path == "/v1/steady-state"
+	return strings.HasPrefix(r.URL.Path, "/v1/")
 }
 
 // writeFleetLock refuses in the words of the FleetLock protocol.

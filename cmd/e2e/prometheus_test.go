@@ -1,0 +1,86 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// promQL is the one value of a query, "none" without a series.
+func promQL(t *testing.T, server, query string) string {
+	t.Helper()
+	var answer struct {
+		Data struct {
+			Result []struct {
+				Value [2]any `json:"value"`
+			} `json:"result"`
+		} `json:"data"`
+	}
+	getJSON(t, server+"/api/v1/query?query="+url.QueryEscape(query), &answer)
+	switch len(answer.Data.Result) {
+	case 0:
+		return "none"
+	case 1:
+		return fmt.Sprint(answer.Data.Result[0].Value[1])
+	}
+	t.Fatalf("%s: %d series, want one", query, len(answer.Data.Result))
+	return ""
+}
+
+func TestMetrics_PrometheusSeesTheSlotsAndTheHolds(t *testing.T) {
+	prometheus, promtool := needTool(t, "prometheus"), needTool(t, "promtool")
+	c := startCoordinator(t)
+	must(t, c.url, "group", "set", "default", "--slots", "3")
+
+	dir := writeFiles(t, t.TempDir(), map[string]string{"prometheus.yml": fmt.Sprintf(`
+global: {scrape_interval: 1s, scrape_timeout: 1s}
+scrape_configs:
+  - job_name: lockkeeper
+    static_configs: [{targets: [%q]}]
+`, strings.TrimPrefix(c.url, "http://"))})
+	addr := freePort(t)
+	startProcess(t, "prometheus", prometheus, "--config.file="+filepath.Join(dir, "prometheus.yml"),
+		"--storage.tsdb.path="+filepath.Join(dir, "tsdb"), "--web.listen-address="+addr)
+	server := "http://" + addr
+	eventually(t, 30*time.Second, "Prometheus is ready", func() bool {
+		status, _ := get(server + "/-/ready")
+		return status == http.StatusOK
+	})
+
+	shows := func(query, want string) {
+		t.Helper()
+		eventually(t, 15*time.Second, query+" is "+want, func() bool { return promQL(t, server, query) == want })
+	}
+	held := `lockkeeper_holds{group="default",state="confirmed"}`
+	shows(`up{job="lockkeeper"}`, "1")
+	shows(`lockkeeper_slots{group="default"}`, "3")
+	shows(held, "0")
+	fleetLock(c.url, preReboot, "default", "a").want(t, http.StatusOK)
+	fleetLock(c.url, preReboot, "default", "b").want(t, http.StatusOK)
+	shows(held, "2")
+	shows(`sum by (group) (lockkeeper_holds)`, "2")
+	shows(`lockkeeper_slots{group="default"}`, "3")
+	shows(`lockkeeper_members{group="default"}`, "2")
+	fleetLock(c.url, steadyState, "default", "a").want(t, http.StatusOK)
+	shows(held, "1")
+	shows(`max_over_time(`+held+`[1m])`, "2")
+
+	_, text := get(c.url + "/metrics")
+	check := exec.Command(promtool, "check", "metrics")
+	check.Stdin = strings.NewReader(text)
+	// It complains of etcd's and Go's names too, which are not ours to choose.
+	out, err := check.CombinedOutput()
+	if len(out) == 0 && err != nil {
+		t.Fatalf("promtool: %v", err)
+	}
+	for line := range strings.Lines(string(out)) {
+		if strings.Contains(line, "lockkeeper_") || strings.Contains(line, "parsing") {
+			t.Errorf("promtool: %s", line)
+		}
+	}
+}
