@@ -68,8 +68,8 @@ const (
 	steadyState = "/v1/steady-state"
 )
 
-// fleetLock is a request as Zincati makes it.
-func fleetLock(server, path, group, id string) call {
+// fleetLockCall is a request as Zincati makes it.
+func fleetLockCall(server, path, group, id string) call {
 	return call{
 		method: http.MethodPost, url: server + path,
 		body:    fmt.Sprintf(`{"client_params": {"id": %q, "group": %q}}`, id, group),
@@ -77,8 +77,8 @@ func fleetLock(server, path, group, id string) call {
 	}
 }
 
-// parse reads an answer's body.
-func parse(t *testing.T, body string, into any) {
+// parseBody reads an answer's body.
+func parseBody(t *testing.T, body string, into any) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(body), into); err != nil {
 		t.Fatalf("%v: %s", err, body)

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"strings"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
