@@ -204,6 +204,26 @@ func tempName(id, p string) string {
 	return path.Join(path.Dir(p), ".lockkeeper-"+id+"-"+digest([]byte(p))[:12])
 }
 
+// ownerOf is whose the file is to be: as the target says, else as it is now;
+// -1 is this process's own, where there is no file.
+func (t *tree) ownerOf(want target) (uid, gid int, err error) {
+	if want.uid >= 0 {
+		return want.uid, want.gid, nil
+	}
+	info, err := t.root.Lstat(want.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return -1, -1, nil
+	}
+	if err != nil {
+		return -1, -1, err
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || int(st.Uid) == os.Geteuid() && int(st.Gid) == os.Getegid() {
+		return -1, -1, nil
+	}
+	return int(st.Uid), int(st.Gid), nil
+}
+
 func (t *tree) writeTemp(name string, want target) error {
 	if err := t.root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -216,8 +236,12 @@ func (t *tree) writeTemp(name string, want target) error {
 	if _, err := f.Write(want.content); err != nil {
 		return err
 	}
-	if want.uid >= 0 {
-		if err := f.Chown(want.uid, want.gid); err != nil {
+	uid, gid, err := t.ownerOf(want)
+	if err != nil {
+		return err
+	}
+	if uid >= 0 {
+		if err := f.Chown(uid, gid); err != nil {
 			return err
 		}
 	}

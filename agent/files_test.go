@@ -92,6 +92,29 @@ func TestPutBack_GivesModeAndOwnerBackToo(t *testing.T) {
 	}
 }
 
+func TestInstall_WithoutAnOwnerTheFileKeepsTheOneThatItHad(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root to give files away")
+	}
+	root := t.TempDir()
+	file := filepath.Join(root, "a")
+	if err := os.WriteFile(file, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(file, 12, 34); err != nil {
+		t.Fatal(err)
+	}
+	tr := treeAt(t, root)
+	for _, text := range []string{"new", "newer"} {
+		if err := tr.install("id", []target{{path: "a", content: []byte(text), mode: 0o640, uid: -1, gid: -1}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if now, err := tr.look("a"); err != nil || string(now.content) != "newer" || now.mode != 0o640 || now.uid != 12 || now.gid != 34 {
+		t.Errorf("installed %+v, %v", now, err)
+	}
+}
+
 // smallDisk mounts a file system of 256 KiB.
 func smallDisk(t *testing.T) string {
 	t.Helper()
