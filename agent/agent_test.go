@@ -6,6 +6,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/lockkeeper/lockkeeper/agent/host"
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
@@ -449,6 +450,46 @@ func TestRun_ARebootThatDoesNotHappenEndsInTheFilesOfBefore(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestReport_LongOutputIsCutToWhatACoordinatorTakes(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		digest := w.publish(bundle.Manifest{
+			Name: "x", Files: []bundle.File{{Path: "/etc/a"}}, Command: &bundle.Command{Run: "true " + strings.Repeat("#", 9000)},
+		}, map[string]string{"/etc/a": "a"})
+		w.h.run = func(string, []string) error { return errors.New("first " + strings.Repeat("é", 5000) + " last") }
+		var long, torn string
+		w.c.on = func(string) {
+			w.c.mu.Lock()
+			defer w.c.mu.Unlock()
+			for _, text := range []string{w.c.report.Message, detailOf(w.c.report.Failure)} {
+				if len(text) > 4000 {
+					long = text
+				}
+				if !utf8.ValidString(text) {
+					torn = text
+				}
+			}
+		}
+		w.c.want(wanted(digest))
+		w.start()
+		w.until("failure", w.reported(func(r api.Report) bool { return r.Failure != nil && r.Phase == api.PhaseIdle }))
+		w.settled()
+		w.stop()
+		if long != "" || torn != "" {
+			t.Errorf("a report with %d bytes, cut badly: %q", len(long), torn)
+		}
+		if d := w.c.report.Failure.Detail; !strings.HasPrefix(d, "the command") || !strings.HasSuffix(d, "output") {
+			t.Errorf("detail %q", d)
+		}
+	})
+}
+
+func detailOf(f *api.Failure) string {
+	if f == nil {
+		return ""
+	}
+	return f.Detail
 }
 
 func TestRun_ReleaseIsRetriedForEver(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	mathrand "math/rand/v2"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
@@ -92,8 +93,13 @@ func (a *Agent) report(ctx context.Context, seen string) (context.Context, conte
 	r := api.Report{
 		Seq: s.Starts<<32 | a.seq, Group: a.cfg.Group, Labels: a.cfg.Labels, MachineID: h.MachineID(),
 		Phase: s.Phase, Fence: s.Fence, Bundle: s.Applied, Healthy: s.Phase != api.PhaseFailed,
-		Message: a.message, Failure: s.Failure, NeedsReboot: needs, Version: a.cfg.Version,
+		Message: clip(a.message), Failure: s.Failure, NeedsReboot: needs, Version: a.cfg.Version,
 		OS: h.OS(), Simulated: h.Simulated(),
+	}
+	if f := s.Failure; f != nil && len(f.Detail) > maxText {
+		short := *f
+		short.Detail = clip(f.Detail)
+		r.Failure = &short
 	}
 	for _, j := range []*Job{s.Job, s.Ended} {
 		if j != nil && j.Rollout != "" {
@@ -122,6 +128,20 @@ func (a *Agent) announce(ctx context.Context) {
 	if _, err := a.cfg.Coordinator.Poll(ctx, a.cfg.Node, req); err != nil {
 		a.log.Debug("the reboot could not be announced", "err", err)
 	}
+}
+
+// maxText is how long a text of a report may be, in bytes. A coordinator refuses
+// a report with more than 4000, and would learn nothing of the failure then.
+const maxText = 3000
+
+// clip leaves out the middle of a text that is too long: what failed is at its
+// beginning, and why at its end.
+func clip(text string) string {
+	if len(text) <= maxText {
+		return text
+	}
+	head, tail := text[:maxText/3], text[len(text)-maxText/2:]
+	return strings.ToValidUTF8(head, "") + " … " + strings.ToValidUTF8(tail, "")
 }
 
 // listen takes in an answer; false is one of a cluster that is not trusted.
