@@ -1,0 +1,149 @@
+// Package docs_test holds the documentation to the program that it is about.
+package docs_test
+
+import (
+	"context"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/coordinator"
+)
+
+var (
+	metric  = regexp.MustCompile(`\blockkeeper_[a-z0-9_]+\b`)
+	derived = regexp.MustCompile(`_(bucket|sum|count)$`)
+	family  = regexp.MustCompile(`(?m)^# TYPE (lockkeeper_\S+) (\S+)$`)
+	link    = regexp.MustCompile(`\]\(([^)\s]+)[^)]*\)|(?:src|srcset|href)="([^"]+)"`)
+	fence   = regexp.MustCompile("(?ms)^```.*?^```")
+	inline  = regexp.MustCompile("`[^`\n]*`")
+)
+
+// Every metric that the page names exists, and every one that exists is named.
+func TestMetrics_ThePageNamesWhatACoordinatorExposes(t *testing.T) {
+	page, err := os.ReadFile("metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	types := map[string]string{}
+	for _, m := range family.FindAllStringSubmatch(scrape(t), -1) {
+		types[m[1]] = m[2]
+	}
+	named := map[string]bool{}
+	for _, name := range metric.FindAllString(string(page), -1) {
+		if base := derived.ReplaceAllString(name, ""); types[base] == "histogram" {
+			name = base
+		}
+		named[name] = true
+		if types[name] == "" {
+			t.Errorf("metrics.md names %s, which /metrics does not have", name)
+		}
+	}
+	for name, kind := range types {
+		if !named[name] {
+			t.Errorf("/metrics has %s, which metrics.md does not name", name)
+		}
+		if row := regexp.MustCompile("(?m)^\\|[^|]*`" + name + "`[^|]*\\| " + kind + " \\|"); named[name] && !row.Match(page) {
+			t.Errorf("metrics.md has no row that calls %s a %s", name, kind)
+		}
+	}
+}
+
+// scrape runs a coordinator in which every counter has counted, and reads its
+// metrics.
+func scrape(t *testing.T) string {
+	t.Helper()
+	c, err := coordinator.New(coordinator.Config{DataDir: filepath.Join(t.TempDir(), "data"), Listen: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := c.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := c.Stop(); err != nil {
+			t.Error(err)
+		}
+	}()
+	ask := func(method, path, body string, want int) string {
+		t.Helper()
+		req, err := http.NewRequestWithContext(ctx, method, c.URL()+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Fleet-Lock-Protocol", "true")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		if err != nil || resp.StatusCode != want {
+			t.Fatalf("%s %s: %d, want %d: %s (%v)", method, path, resp.StatusCode, want, text, err)
+		}
+		return string(text)
+	}
+	defer http.DefaultClient.CloseIdleConnections()
+	const a, b = `{"client_params":{"id":"a","group":"web"}}`, `{"client_params":{"id":"b","group":"web"}}`
+	ask("PUT", "/api/v1/groups/web", `{"slots":1}`, http.StatusOK)
+	ask("POST", "/v1/pre-reboot", a, http.StatusOK)
+	ask("POST", "/v1/pre-reboot", b, http.StatusLocked)
+	ask("POST", "/v1/steady-state", a, http.StatusOK)
+	return ask("GET", "/metrics", "", http.StatusOK)
+}
+
+// Every relative link of every page leads to a file or folder of the repository.
+func TestLinks_LeadSomewhere(t *testing.T) {
+	root, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages := 0
+	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && path != root && (strings.HasPrefix(d.Name(), ".") || d.Name() == "test-output" || d.Name() == "bin"):
+			return filepath.SkipDir
+		case d.IsDir() || filepath.Ext(path) != ".md":
+			return nil
+		}
+		pages++
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		prose := inline.ReplaceAllString(fence.ReplaceAllString(string(text), ""), "")
+		for _, m := range link.FindAllStringSubmatch(prose, -1) {
+			target := m[1] + m[2]
+			u, err := url.Parse(target)
+			if err != nil {
+				t.Errorf("%s: %q is no link: %v", path, target, err)
+				continue
+			}
+			if u.IsAbs() || u.Host != "" || u.Path == "" {
+				continue
+			}
+			if _, err := os.Stat(filepath.Join(filepath.Dir(path), filepath.FromSlash(u.Path))); err != nil {
+				t.Errorf("%s: the link to %s leads nowhere", path, target)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if pages == 0 {
+		t.Error("no page was found")
+	}
+}
