@@ -19,14 +19,14 @@ type secured struct {
 	url, pin, admin string // admin is the socket that asks for none
 }
 
-func startSecured(t *testing.T) *secured {
+func startSecured(t *testing.T, args ...string) *secured {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "lk") // a socket's path must be short
 	must0(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	data, addr := filepath.Join(dir, "data"), freePort(t)
 	s := &secured{url: "https://" + addr, admin: "unix:" + filepath.Join(data, "admin.sock")}
-	s.process = startProcess(t, "lockkeeperd", program("lockkeeperd"), "serve", "--data-dir", data, "--listen", addr, "--tls-self-signed", "--require-token")
+	s.process = startProcess(t, "lockkeeperd", program("lockkeeperd"), append([]string{"serve", "--data-dir", data, "--listen", addr, "--tls-self-signed", "--require-token"}, args...)...)
 	eventually(t, 30*time.Second, "the coordinator is ready", func() bool {
 		_, _, code := lockkeeper(t, s.admin, "group", "list")
 		return code == 0
