@@ -1,0 +1,69 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestMetrics_PrometheusLoadsTheAlertsAndSeesACoordinatorGo(t *testing.T) {
+	prometheus := needTool(t, "prometheus")
+	rules, err := filepath.Abs("../../deploy/prometheus/lockkeeper.rules.yml")
+	must0(t, err)
+	c := startCoordinator(t)
+	dir := writeFiles(t, t.TempDir(), map[string]string{"prometheus.yml": fmt.Sprintf(`
+global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}
+rule_files: [%q]
+scrape_configs:
+  - job_name: lockkeeper
+    static_configs: [{targets: [%q]}]
+`, rules, strings.TrimPrefix(c.url, "http://"))})
+	addr := freePort(t)
+	startProcess(t, "prometheus", prometheus, "--config.file="+filepath.Join(dir, "prometheus.yml"),
+		"--storage.tsdb.path="+filepath.Join(dir, "tsdb"), "--web.listen-address="+addr)
+
+	type rule struct{ Name, State, Health, LastError string }
+	alerts := func() map[string]rule {
+		var answer struct {
+			Data struct {
+				Groups []struct{ Rules []rule }
+			}
+		}
+		byName := map[string]rule{}
+		if status, _ := get("http://" + addr + "/-/ready"); status != http.StatusOK {
+			return byName
+		}
+		getJSON(t, "http://"+addr+"/api/v1/rules?type=alert", &answer)
+		for _, g := range answer.Data.Groups {
+			for _, r := range g.Rules {
+				byName[r.Name] = r
+			}
+		}
+		return byName
+	}
+	eventually(t, 30*time.Second, "every alert was evaluated without a fault", func() bool {
+		all := alerts()
+		for _, r := range all {
+			if r.Health != "ok" {
+				if r.LastError != "" {
+					t.Fatalf("%s: %s", r.Name, r.LastError)
+				}
+				return false
+			}
+		}
+		return len(all) >= 5 && all["LockkeeperDown"].Health == "ok"
+	})
+	eventually(t, 15*time.Second, "a healthy coordinator raises nothing", func() bool {
+		for _, r := range alerts() {
+			if r.State != "inactive" {
+				return false
+			}
+		}
+		return true
+	})
+	c.kill()
+	eventually(t, 15*time.Second, "LockkeeperDown is pending", func() bool { return alerts()["LockkeeperDown"].State == "pending" })
+}
