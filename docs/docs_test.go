@@ -147,3 +147,48 @@ func TestLinks_LeadSomewhere(t *testing.T) {
 		t.Error("no page was found")
 	}
 }
+
+var (
+	testName = regexp.MustCompile("`(Test\\w+)(?:/(\\w+))?`")
+	testFunc = regexp.MustCompile(`(?m)^func (Test\w+)\(`)
+	caseName = regexp.MustCompile(`(?m)^\s+"(\w+)":`)
+)
+
+// Every test that the page on the semaphore calls a witness exists.
+func TestSemaphore_TheTestsThatItNamesExist(t *testing.T) {
+	page, err := os.ReadFile("semaphore.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests, cases := map[string]bool{}, map[string]bool{}
+	for _, root := range []string{"../semaphore", "../coordinator", "../agent", "../cmd"} {
+		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+			suite := filepath.Base(filepath.Dir(path)) == "storetest"
+			if err != nil || d.IsDir() || filepath.Ext(path) != ".go" || !suite && !strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			text, err := os.ReadFile(path)
+			for _, m := range testFunc.FindAllStringSubmatch(string(text), -1) {
+				tests[m[1]] = true
+			}
+			if suite {
+				for _, m := range caseName.FindAllStringSubmatch(string(text), -1) {
+					cases[m[1]] = true
+				}
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	named := testName.FindAllStringSubmatch(string(page), -1)
+	if len(named) == 0 {
+		t.Error("semaphore.md names no test")
+	}
+	for _, m := range named {
+		if !tests[m[1]] || m[2] != "" && !cases[m[2]] {
+			t.Errorf("semaphore.md names %s, which does not exist", m[0])
+		}
+	}
+}
