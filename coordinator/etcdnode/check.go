@@ -19,7 +19,7 @@ func checkDatabase(dir string) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("%w: %s: %v; restore it from a snapshot", ErrCorrupt, path, r)
+			err = fmt.Errorf("%w: %s: %v; put a copy of the data folder in its place", ErrCorrupt, path, r)
 		}
 	}()
 	file, err := os.Stat(path)
@@ -31,7 +31,7 @@ func checkDatabase(dir string) (err error) {
 		if os.IsPermission(err) {
 			return fmt.Errorf("data folder %s cannot be read: %w", dir, err)
 		}
-		return fmt.Errorf("%w: %s: %w; restore it from a snapshot", ErrCorrupt, path, err)
+		return fmt.Errorf("%w: %s: %w; put a copy of the data folder in its place", ErrCorrupt, path, err)
 	}
 	defer func() {
 		if e := db.Close(); err == nil {
@@ -40,7 +40,7 @@ func checkDatabase(dir string) (err error) {
 	}()
 	return db.View(func(tx *bolt.Tx) error {
 		if want := tx.Size(); file.Size() < want {
-			return fmt.Errorf("%w: %s has %d bytes of %d; restore it from a snapshot", ErrCorrupt, path, file.Size(), want)
+			return fmt.Errorf("%w: %s has %d bytes of %d; put a copy of the data folder in its place", ErrCorrupt, path, file.Size(), want)
 		}
 		return tx.ForEach(func(_ []byte, b *bolt.Bucket) error {
 			return b.ForEach(func(_, _ []byte) error { return nil })

@@ -142,7 +142,7 @@ func inspect(dir string) (*marker, error) {
 	}
 	for _, need := range []string{"member/wal", "member/snap/db"} {
 		if _, err := os.Stat(filepath.Join(dir, etcdDir, need)); errors.Is(err, os.ErrNotExist) {
-			return nil, fmt.Errorf("data folder %s: %w: %s says that a cluster was made here on %s, but %s/%s is missing; restore it from a snapshot, or begin anew in another folder",
+			return nil, fmt.Errorf("data folder %s: %w: %s says that a cluster was made here on %s, but %s/%s is missing; put a copy of the data folder in its place, or begin anew in another folder",
 				dir, ErrMarkerWithoutData, markerFile, m.CreatedAt.Format(time.DateOnly), etcdDir, need)
 		}
 	}

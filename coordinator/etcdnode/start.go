@@ -143,7 +143,7 @@ func (n *Node) failed(err error) error {
 			return err
 		}
 	}
-	return fmt.Errorf("%w: %w; restore it from a snapshot", ErrCorrupt, err)
+	return fmt.Errorf("%w: %w; put a copy of the data folder in its place", ErrCorrupt, err)
 }
 
 // startRetry is the pause between two looks at a full disk.

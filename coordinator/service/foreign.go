@@ -15,13 +15,14 @@ import (
 // it may be an empty replacement of the real one.
 const youngFor = 24 * time.Hour
 
-// ForeignCluster refuses an agent that knows another cluster, and lists it. A
+// ForeignCluster refuses a client that knows another cluster, and lists it when
+// it is an agent: nobody who may only look can stop the fleet with a header. A
 // young cluster freezes itself the first time.
 func (s *Service) ForeignCluster(ctx context.Context, theirID string) *api.Error {
 	own := s.db.Identity()
 	refusal := api.Errorf(api.WrongCluster, "this is cluster %s, the agent knows cluster %s: it does nothing until somebody runs `lockkeeper-agent trust` on its host", own.ID, theirID)
 	who := auth.From(ctx)
-	if !who.Known() || theirID == "" || theirID == own.ID || len(theirID) > 256 {
+	if !who.Allows(api.RoleNode) || theirID == "" || theirID == own.ID || len(theirID) > 256 {
 		return refusal
 	}
 	listed := func(f etcdstore.Foreign) bool { return f.Cluster == theirID }
