@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/coordinator/auth"
 )
 
 func TestPoll_RegistersTheNodeAndAnswersWhatIsWanted(t *testing.T) {
@@ -287,5 +288,14 @@ func TestPoll_OfAnotherClustersAgentFreezesAYoungClusterOnceAndOnlyListsItInAnOl
 	mustRefuse(t, old.ForeignCluster(t.Context(), "stranger"), api.WrongCluster)
 	if st, _ := old.Status(old.admin()); len(st.Attention) != 1 {
 		t.Error("somebody unknown was listed")
+	}
+}
+
+func TestForeignCluster_WhoMayOnlyLookStopsNoFleet(t *testing.T) {
+	b := start(t)
+	viewer := auth.With(t.Context(), auth.Principal{Name: "viewer", Role: api.RoleViewer})
+	mustRefuse(t, b.ForeignCluster(viewer, "theirs"), api.WrongCluster)
+	if st, _ := b.Status(b.admin()); st.Frozen != nil || len(st.Attention) != 0 {
+		t.Errorf("frozen %+v, attention %+v; want neither", st.Frozen, st.Attention)
 	}
 }
