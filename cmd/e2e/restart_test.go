@@ -188,7 +188,7 @@ func TestServe_DamagedDataAreNamedAndNothingIsServed(t *testing.T) {
 			}
 			must0(t, harm(filepath.Join(data, "etcd", "member")))
 			out := refused(t, 1, "serve", "--data-dir", data, "--listen", "127.0.0.1:0")
-			wantWords(t, out, data, "lockkeeperd: ", "restore it from a snapshot")
+			wantWords(t, out, data, "lockkeeperd: ", "put a copy of the data folder in its place")
 		})
 	}
 }
@@ -201,7 +201,7 @@ func TestServe_WipedDataAreNoNewCluster(t *testing.T) {
 	c.kill()
 	must0(t, os.RemoveAll(filepath.Join(data, "etcd")))
 	out := refused(t, 1, "serve", "--data-dir", data, "--listen", "127.0.0.1:0")
-	wantWords(t, out, data, "a cluster was made here", "restore it from a snapshot")
+	wantWords(t, out, data, "a cluster was made here", "put a copy of the data folder in its place")
 	if _, err := os.Stat(filepath.Join(data, "etcd")); err == nil {
 		t.Error("a new store was made all the same")
 	}
