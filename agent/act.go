@@ -22,9 +22,9 @@ func (a *Agent) do(ctx context.Context, act Action) (Outcome, error) {
 	case DoConfirm:
 		return a.doConfirm(ctx), nil
 	case DoLeave:
-		return a.answered(ctx, act.Do, a.cfg.Coordinator.LeaveQueue(ctx, a.cfg.Group, a.cfg.Node)), nil
+		return a.answered(ctx, act.Do, a.cfg.Coordinator.LeaveQueue(ctx, a.state.Group, a.cfg.Node)), nil
 	case DoRelease:
-		out := a.answered(ctx, act.Do, a.cfg.Coordinator.Release(ctx, a.cfg.Group, a.cfg.Node, act.Fence, a.instance))
+		out := a.answered(ctx, act.Do, a.cfg.Coordinator.Release(ctx, a.state.Group, a.cfg.Node, act.Fence, a.instance))
 		out.Fence = act.Fence
 		return out, nil
 	case DoDrain:
@@ -91,11 +91,14 @@ func (a *Agent) doAcquire(ctx context.Context) Outcome {
 		reason = "rollout " + s.Job.Rollout + ": " + s.Job.Name
 	}
 	start := time.Now()
-	resp, err := a.cfg.Coordinator.Acquire(ctx, a.cfg.Group, a.cfg.Node, api.AcquireRequest{
+	resp, err := a.cfg.Coordinator.Acquire(ctx, s.Group, a.cfg.Node, api.AcquireRequest{
 		Instance: a.instance, Request: s.Request, BootID: a.bootID, Reason: reason,
 	}, a.cfg.AcquireWait)
 	if err == nil && a.outdated() {
 		err = api.Errorf(api.WrongCluster, "the answer is of a cluster that a restore has replaced")
+	}
+	if err == nil && !a.own(&resp.Hold) {
+		err = errNotOurs
 	}
 	if err == nil {
 		return Outcome{Do: DoAcquire, Status: Done, Fence: resp.Hold.Fence}
@@ -112,6 +115,14 @@ func (a *Agent) doAcquire(ctx context.Context) Outcome {
 	}
 	a.setMessage(waitingFor(refused))
 	return Outcome{Do: DoAcquire, Status: Unknown}
+}
+
+var errNotOurs = errors.New("the answer is not about this host's hold")
+
+// own reports whether a hold that was answered is one of this agent. What
+// answers need not be a coordinator, and a zero fence would compare equal.
+func (a *Agent) own(h *api.Hold) bool {
+	return h.Fence > 0 && h.Node == a.cfg.Node && h.Instance == a.instance
 }
 
 // waitingFor says what a refused acquire waits for.
@@ -139,12 +150,12 @@ func (a *Agent) doConfirm(ctx context.Context) Outcome {
 	}
 	limited, cancel := context.WithTimeout(ctx, GateFor)
 	defer cancel()
-	hold, err := a.cfg.Coordinator.Confirm(limited, a.cfg.Group, a.cfg.Node, api.ConfirmRequest{
+	hold, err := a.cfg.Coordinator.Confirm(limited, a.state.Group, a.cfg.Node, api.ConfirmRequest{
 		Fence: g.Fence, Instance: a.instance, BootID: a.bootID,
 	})
 	switch {
-	case err == nil && hold.Fence != g.Fence:
-		err = errors.New("the answer is about another hold")
+	case err == nil && (hold.Fence != g.Fence || !a.own(&hold)):
+		err = errNotOurs
 	case err == nil && a.outdated():
 		err = errors.New("the answer is of a cluster that a restore has replaced")
 	}

@@ -29,6 +29,8 @@ var (
 	ErrDamaged = errors.New("the journal is damaged")
 	// ErrNewer: a newer agent wrote the journal.
 	ErrNewer = errors.New("the journal was written by a newer agent")
+	// ErrOtherNode: the journal stands in the middle of a job of another node.
+	ErrOtherNode = errors.New("the journal is another node's")
 	// ErrLocked: another agent uses the state folder.
 	ErrLocked = errors.New("another agent uses this state folder")
 )

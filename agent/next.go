@@ -43,7 +43,7 @@ func (o *Observation) job(s *State) *Job {
 	switch {
 	case !o.Known:
 		return nil
-	case o.Wanted != nil:
+	case o.Wanted != nil && o.Wanted.Bundle != "":
 		return &Job{Rollout: o.Wanted.Rollout, Bundle: o.Wanted.Bundle, Name: o.Wanted.Name, Attempt: o.Wanted.Attempt}
 	case o.NeedsReboot && !s.Rebooted:
 		return &Job{Name: "reboot that the host asks for"}
@@ -142,6 +142,7 @@ func begin(s State, o Observation, job *Job, changed bool) (State, Action) {
 	n := s.idle()
 	n.Cluster, n.Job, n.Request, n.BootID = o.Cluster, job, o.NewID, o.BootID
 	if s.Phase == api.PhaseFailed {
+		n.Group = s.Group
 		n.Fence, n.Drain, n.LastFence = s.Fence, s.Drain, s.LastFence
 		n.Phase = api.PhaseHolding
 		if !changed {

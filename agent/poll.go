@@ -54,7 +54,7 @@ func (a *Agent) monitorCoordinator(ctx context.Context) {
 		switch {
 		case err == nil:
 			retry = a.cfg.Retry
-			rest = time.Duration(max(0, resp.NextPollS)) * time.Second
+			rest = time.Duration(min(max(0, resp.NextPollS), longestPause)) * time.Second
 			if resp.Tag == seen && time.Since(start) < time.Second {
 				rest = max(rest, time.Second) // it does not wait, so this side does
 			}
@@ -91,7 +91,7 @@ func (a *Agent) report(ctx context.Context, seen string) (context.Context, conte
 	a.seq++
 	s := &a.state
 	r := api.Report{
-		Seq: s.Starts<<32 | a.seq, Group: a.cfg.Group, Labels: a.cfg.Labels, MachineID: h.MachineID(),
+		Seq: s.Starts<<32 | a.seq, Group: s.Group, Labels: a.cfg.Labels, MachineID: h.MachineID(),
 		Phase: s.Phase, Fence: s.Fence, Bundle: s.Applied, Healthy: s.Phase != api.PhaseFailed,
 		Message: clip(a.message), Failure: s.Failure, NeedsReboot: needs, Version: a.cfg.Version,
 		OS: h.OS(), Simulated: h.Simulated(),
@@ -129,6 +129,10 @@ func (a *Agent) announce(ctx context.Context) {
 		a.log.Debug("the reboot could not be announced", "err", err)
 	}
 }
+
+// longestPause between two polls, in seconds, whatever a coordinator asks for: an
+// agent must not be told to be silent for so long that it counts as unreachable.
+const longestPause = 60
 
 // maxText is how long a text of a report may be, in bytes. A coordinator refuses
 // a report with more than 4000, and would learn nothing of the failure then.

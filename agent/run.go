@@ -128,13 +128,38 @@ func (a *Agent) load() (err error) {
 		return err
 	}
 	a.trustPin()
+	if a.state.Starts == 0 {
+		// The journal was moved away, or never there: the reports of before, if
+		// there are any, must not be the newer ones.
+		a.state.Starts = uint64(max(0, time.Now().Unix()))
+	}
 	a.state.Starts++
-	a.state.Group = a.cfg.Group
+	if err := a.adopt(); err != nil {
+		return err
+	}
 	if err := a.dir.saveState(a.state); err != nil {
 		return err
 	}
 	a.heard.Store(time.Now().Unix())
 	a.log.Info("agent starts", "phase", a.state.Phase, "fence", a.state.Fence, "boot", a.bootID, "instance", a.instance, "bundle", a.state.Applied)
+	return nil
+}
+
+// adopt gives an idle journal this agent's node and group. In the middle of a
+// job both stay: the slot is the group's that gave it, and to act for another
+// node would be to return a slot on which that one reboots.
+func (a *Agent) adopt() error {
+	s := &a.state
+	if s.Phase == api.PhaseIdle || s.Node == "" {
+		s.Node = a.cfg.Node
+	}
+	if s.Phase == api.PhaseIdle || s.Group == "" {
+		s.Group = a.cfg.Group
+	}
+	if s.Node != a.cfg.Node {
+		return fmt.Errorf("%w: it is of node %q in phase %s, and this agent is node %q. Start it with --node %s until that has ended; if the folder %s is a copy of another host's, remove it",
+			ErrOtherNode, s.Node, s.Phase, a.cfg.Node, s.Node, a.dir.dir)
+	}
 	return nil
 }
 
@@ -210,7 +235,9 @@ func (a *Agent) observe() Observation {
 
 // record makes the state durable before anything is done for it.
 func (a *Agent) record(next State, act Action) error {
-	next.Group = a.cfg.Group
+	if next.Group == "" {
+		next.Group = a.cfg.Group
+	}
 	was := a.state
 	if !reflect.DeepEqual(next, was) {
 		name := string(next.Phase) + " for " + string(act.Do)
@@ -335,7 +362,7 @@ func (p *pause) left() time.Duration {
 }
 
 // rest makes an act rest, longer each time: from Retry, doubled, up to most,
-// and at least for what the coordinator asked.
+// and at least for what the coordinator asked, within reason.
 func (a *Agent) rest(do Do, least, most time.Duration) {
 	p := a.pauses[do]
 	if p == nil {
@@ -346,5 +373,5 @@ func (a *Agent) rest(do Do, least, most time.Duration) {
 	p.next = min(2*p.next, most)
 	// A fleet that lost its coordinator must not come back all at once.
 	d += rand.N(d/4 + 1)
-	p.until = time.Now().Add(max(d, least))
+	p.until = time.Now().Add(max(d, min(least, 5*time.Minute)))
 }

@@ -48,7 +48,8 @@ const (
 type State struct {
 	Phase   api.Phase `json:"phase"`
 	Cluster string    `json:"cluster,omitempty"` // in which the slot was asked for
-	Group   string    `json:"group,omitempty"`
+	Node    string    `json:"node,omitempty"`
+	Group   string    `json:"group,omitempty"` // "" between jobs: the agent's own
 	Job     *Job      `json:"job,omitempty"`
 	Request string    `json:"request,omitempty"` // of the acquire; names the generation too
 	Fence   int64     `json:"fence,omitempty"`   // of the hold, 0 without one
@@ -109,7 +110,7 @@ func (s *State) end(j *Job) {
 // idle is the state between jobs.
 func (s State) idle() State {
 	return State{
-		Phase: api.PhaseIdle, Applied: s.Applied, Ended: s.Ended, Failure: s.Failure, Tries: s.Tries,
+		Phase: api.PhaseIdle, Node: s.Node, Applied: s.Applied, Ended: s.Ended, Failure: s.Failure, Tries: s.Tries,
 		LastFence: max(s.LastFence, s.Fence), Starts: s.Starts, Rebooted: s.Rebooted,
 	}
 }

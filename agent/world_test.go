@@ -40,6 +40,9 @@ type coordinator struct {
 	calls       map[string]int
 	tag         int
 	changed     chan struct{}
+	nextPollS   int
+	garble      func(h *api.Hold) // of the holds that are answered
+	foreign     string            // a request about the hold in a group that it is not of
 	// on is called, unlocked, before a request is handled.
 	on func(call string)
 }
@@ -96,7 +99,7 @@ func (c *coordinator) Poll(ctx context.Context, _ string, req api.PollRequest) (
 			c.report = req.Report
 		}
 		tag := fmt.Sprint(c.tag)
-		resp := api.PollResponse{Cluster: c.cluster, Incarnation: c.incarnation, Tag: tag, Wanted: c.wanted, Hold: c.hold}
+		resp := api.PollResponse{Cluster: c.cluster, Incarnation: c.incarnation, Tag: tag, Wanted: c.wanted, Hold: c.hold, NextPollS: c.nextPollS}
 		changed := c.changed
 		c.mu.Unlock()
 		if tag != req.Seen {
@@ -121,6 +124,10 @@ func (c *coordinator) Acquire(ctx context.Context, group, id string, req api.Acq
 		c.mu.Lock()
 		if c.hold != nil && c.hold.Instance == req.Instance && c.hold.State != "revoked" {
 			h := *c.hold
+			c.at(group)
+			if c.garble != nil {
+				c.garble(&h)
+			}
 			c.mu.Unlock()
 			return api.AcquireResponse{Hold: h}, nil
 		}
@@ -129,6 +136,10 @@ func (c *coordinator) Acquire(ctx context.Context, group, id string, req api.Acq
 			c.next++
 			c.queued = false
 			h := *c.hold
+			c.at(group)
+			if c.garble != nil {
+				c.garble(&h)
+			}
 			c.mu.Unlock()
 			return api.AcquireResponse{Hold: h}, nil
 		}
@@ -145,12 +156,20 @@ func (c *coordinator) Acquire(ctx context.Context, group, id string, req api.Acq
 	}
 }
 
-func (c *coordinator) Confirm(_ context.Context, _, _ string, req api.ConfirmRequest) (api.Hold, error) {
+// at notes a request about the hold that goes to another group.
+func (c *coordinator) at(group string) {
+	if c.hold != nil && c.hold.Group != "" && c.hold.Group != group {
+		c.foreign = "a hold of group " + c.hold.Group + ", asked for in group " + group
+	}
+}
+
+func (c *coordinator) Confirm(_ context.Context, group, _ string, req api.ConfirmRequest) (api.Hold, error) {
 	if err := c.enter("confirm"); err != nil {
 		return api.Hold{}, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.at(group)
 	switch {
 	case c.hold == nil, c.hold.Fence != req.Fence, c.hold.Instance != req.Instance, c.hold.State == "revoked":
 		return api.Hold{}, api.Errorf(api.StaleFence, "no hold with fence %d", req.Fence)
@@ -161,14 +180,18 @@ func (c *coordinator) Confirm(_ context.Context, _, _ string, req api.ConfirmReq
 	h.State, h.BootID = "confirmed", req.BootID
 	c.hold = &h
 	c.confirmed = time.Now()
+	if c.garble != nil {
+		c.garble(&h)
+	}
 	return h, nil
 }
 
-func (c *coordinator) Release(_ context.Context, _, _ string, fence int64, instance string) error {
+func (c *coordinator) Release(_ context.Context, group, _ string, fence int64, instance string) error {
 	if err := c.enter("release"); err != nil {
 		return err
 	}
 	c.change(func() {
+		c.at(group)
 		if c.hold != nil && c.hold.Fence == fence && c.hold.Instance == instance {
 			c.hold = nil
 		}
