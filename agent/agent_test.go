@@ -26,10 +26,14 @@ func inBubble(t *testing.T, f func(t *testing.T, w *world)) {
 func (w *world) settled() {
 	w.t.Helper()
 	w.until("idle and no hold", func() bool {
-		s := w.journal()
 		w.c.mu.Lock()
-		defer w.c.mu.Unlock()
-		return s.Phase == api.PhaseIdle && s.Ended != nil && w.c.hold == nil && w.c.report.Phase == api.PhaseIdle && w.c.report.Bundle == s.Applied
+		told, applied := w.c.hold == nil && w.c.report.Phase == api.PhaseIdle, w.c.report.Bundle
+		w.c.mu.Unlock()
+		if !told {
+			return false
+		}
+		s := w.journal()
+		return s.Phase == api.PhaseIdle && s.Ended != nil && applied == s.Applied
 	})
 	if w.h.isOut() {
 		w.t.Error("the host is still drained")
