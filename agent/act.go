@@ -22,9 +22,9 @@ func (a *Agent) do(ctx context.Context, act Action) (Outcome, error) {
 	case DoConfirm:
 		return a.doConfirm(ctx), nil
 	case DoLeave:
-		return a.answered(ctx, act.Do, a.cfg.Coordinator.LeaveQueue(ctx, a.state.Group, a.cfg.Node)), nil
+		return a.answered(ctx, act.Do, unlessNoGroup(a.cfg.Coordinator.LeaveQueue(ctx, a.state.Group, a.cfg.Node))), nil
 	case DoRelease:
-		out := a.answered(ctx, act.Do, a.cfg.Coordinator.Release(ctx, a.state.Group, a.cfg.Node, act.Fence, a.instance))
+		out := a.answered(ctx, act.Do, unlessNoGroup(a.cfg.Coordinator.Release(ctx, a.state.Group, a.cfg.Node, act.Fence, a.instance)))
 		out.Fence = act.Fence
 		return out, nil
 	case DoDrain:
@@ -47,6 +47,16 @@ func (a *Agent) do(ctx context.Context, act Action) (Outcome, error) {
 		return a.doVerify(ctx, act.Do), nil
 	}
 	return Outcome{}, errors.New("no such act: " + string(act.Do))
+}
+
+// unlessNoGroup is the error of giving back what is a group's: one that was
+// deleted has neither holds nor a queue, so it is done.
+func unlessNoGroup(err error) error {
+	var refused *api.Error
+	if errors.As(err, &refused) && refused.Kind == api.UnknownGroup {
+		return nil
+	}
+	return err
 }
 
 // answered is the outcome of a request that is repeated until it succeeds.

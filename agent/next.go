@@ -63,6 +63,7 @@ func (o *Observation) withdrawn(s *State) bool {
 func idle(s State, o Observation) (State, Action) {
 	if s.Rebooted && !o.NeedsReboot {
 		s.Rebooted = false
+		s.forget("")
 		return record(s, "the host does not ask for a reboot any more")
 	}
 	if o.done(DoRelease) {
@@ -139,14 +140,19 @@ func begin(s State, o Observation, job *Job, changed bool) (State, Action) {
 		s.forget(job.Bundle)
 		return record(s, "the bundle is in place: nothing changes on this host")
 	}
-	n := s.idle()
+	n, kept := s.idle(), s
 	n.Cluster, n.Job, n.Request, n.BootID = o.Cluster, job, o.NewID, o.BootID
 	if s.Phase == api.PhaseFailed {
-		n.Group = s.Group
+		kept.Sick = nil
+		n.Sick, n.Group = &kept, s.Group
 		n.Fence, n.Drain, n.LastFence = s.Fence, s.Drain, s.LastFence
 		n.Phase = api.PhaseHolding
 		if !changed {
 			n.Phase, n.Unpacked, n.Interrupt = api.PhaseVerifying, true, bundle.InterruptNone
+		}
+		if n.Fence == 0 && changed {
+			n.Phase = api.PhaseWaiting
+			return record(n, "waiting for a slot in place of the one that was returned; the host stays out of service")
 		}
 		return record(n, "going on with the slot that this host has kept")
 	}
@@ -159,6 +165,8 @@ func waiting(s State, o Observation) (State, Action) {
 	case o.done(DoAcquire):
 		s.Phase, s.Fence = api.PhaseHolding, o.Last.Fence
 		return s, Action{Do: DoConfirm, Why: "asking whether the slot still stands"}
+	case (o.done(DoLeave) || o.failed(DoLeave)) && s.Sick != nil:
+		return record(s.asFailed(), "the newer bundle is not wanted any more: left the queue; the host stays failed")
 	case o.done(DoLeave), o.failed(DoLeave):
 		return record(s.idle(), "nothing is wanted any more: left the queue")
 	case o.done(DoRelease):
@@ -185,18 +193,32 @@ func confirm(s State, o Observation) (State, Action) {
 	return s, Action{Do: DoConfirm, Why: why}
 }
 
-// giveUp returns the slot, and the service, before anything was done.
+// giveUp returns the slot, and the service, before anything was done. A host
+// that is not healthy keeps its slot, if it has one, and stays out.
 func giveUp(s State, format string, args ...any) (State, Action) {
+	if s.Sick != nil {
+		return record(s.asFailed(), format+"; the host stays failed", args...)
+	}
 	s.Job, s.Phase = nil, api.PhaseReleasing
 	return record(s, format, args...)
+}
+
+// lost gives up because the slot is gone. A host that is not healthy waits for
+// another one, out of service.
+func lost(s State, o Observation) (State, Action) {
+	if s.Sick != nil {
+		s.Phase, s.Fence, s.Request = api.PhaseWaiting, 0, o.NewID
+		return record(s, "the slot is gone: waiting for another; the host stays out of service")
+	}
+	return giveUp(s, "the slot is gone: %s", o.Gate.Detail)
 }
 
 func holding(s State, o Observation) (State, Action) {
 	switch {
 	case o.withdrawn(&s):
-		return giveUp(s, "nothing is wanted any more: returning the slot")
+		return giveUp(s, "it is not wanted any more")
 	case o.gone(&s):
-		return giveUp(s, "the slot is gone: %s", o.Gate.Detail)
+		return lost(s, o)
 	case o.fresh(&s):
 		s.Phase, s.Drain = api.PhaseDraining, DrainBegun
 		return s, Action{Do: DoDrain, Gated: true, Why: "draining"}
@@ -209,9 +231,12 @@ func draining(s State, o Observation) (State, Action) {
 	case o.done(DoDrain):
 		s.Phase, s.Drain, s.BootID = api.PhaseApplying, DrainDone, o.BootID
 		s.tries(1)
-		return s, Action{Do: DoApply, Why: "putting the bundle in place"}
+		return apply(s, o)
 	case o.failed(DoDrain):
 		s.Failure = failure(s, o, "drain", o.Last.Detail)
+		if s.Sick != nil {
+			return failedAgain(s)
+		}
 		s.Failure.Healthy = true
 		s.Phase = api.PhaseReleasing
 		return record(s, "the drain failed: %s", o.Last.Detail)
@@ -219,13 +244,23 @@ func draining(s State, o Observation) (State, Action) {
 		s.Phase, s.Drain = api.PhaseHolding, DrainNone
 		return record(s, "in service again until the coordinator answers")
 	case o.gone(&s):
-		return giveUp(s, "the slot is gone: %s", o.Gate.Detail)
-	case o.shutFor(&s) >= DrainedFor:
+		return lost(s, o)
+	case o.shutFor(&s) >= DrainedFor && !s.unfit():
 		return s, Action{Do: DoUndrain, Why: "nobody has confirmed the slot for long: back into service meanwhile"}
 	case o.fresh(&s):
 		return s, Action{Do: DoDrain, Gated: true, Why: "draining"}
 	}
 	return confirm(s, o)
+}
+
+// failedAgain ends a newer job that changed nothing on a failed host, with its
+// failure.
+func failedAgain(s State) (State, Action) {
+	f := s.asFailed()
+	f.Failure = s.Failure
+	f.Failure.Healthy = false
+	f.end(s.Job)
+	return record(f, "%s: %s; the host stays failed", f.Failure.Reason, f.Failure.Detail)
 }
 
 func failure(s State, o Observation, reason, detail string) *api.Failure {
@@ -247,7 +282,7 @@ func verifying(s State, o Observation) (State, Action) {
 	}
 	switch {
 	case o.done(DoVerify):
-		s.Phase = api.PhaseReleasing
+		s.Phase, s.Sick = api.PhaseReleasing, nil
 		if s.Back {
 			f := *s.Failure
 			f.Healthy = true
@@ -283,7 +318,7 @@ func stuck(s State, o Observation, reason, detail string) (State, Action) {
 		f.Healthy = false
 		s.Failure = &f
 	}
-	s.Phase = api.PhaseFailed
+	s.Phase, s.Sick = api.PhaseFailed, nil
 	s.end(s.Job)
 	return record(s, "failed, and the slot is kept: %s", s.Failure.Detail)
 }
@@ -319,6 +354,11 @@ func failed(s State, o Observation) (State, Action) {
 		f.Healthy = true
 		s.Failure, s.Phase = &f, api.PhaseReleasing
 		return record(s, "healthy again")
+	case o.done(DoRelease):
+		s.LastFence, s.Fence = max(s.LastFence, o.Last.Fence), 0
+		return record(s, "returned the revoked slot; the host stays out of service until it is healthy")
+	case o.Known && s.Fence != 0 && o.Hold != nil && o.Hold.Fence == s.Fence && o.Hold.State == "revoked":
+		return s, Action{Do: DoRelease, Fence: s.Fence, Why: "returning a revoked slot"}
 	}
 	if job := o.job(&s); job != nil && job.Bundle != "" && !job.same(s.Job) && !job.same(s.Ended) {
 		return consider(s, o, job)

@@ -37,15 +37,31 @@ func applying(s State, o Observation) (State, Action) {
 	case o.gone(&s):
 		return goBack(s, o, "lost_slot", o.Gate.Detail)
 	case o.open(&s):
-		return s, Action{Do: DoApply, Why: "putting the bundle in place"}
+		return apply(s, o)
 	}
 	return confirm(s, o)
+}
+
+// apply puts the bundle in place, in at most maxApplies starts of the agent.
+func apply(s State, o Observation) (State, Action) {
+	if s.AppliedIn != s.Starts {
+		s.AppliedIn = s.Starts
+		s.Applies++
+	}
+	if n := s.Applies - 1; n >= max(maxApplies, o.MaxAttempts+1) {
+		return goBack(s, o, "attempts", fmt.Sprintf("the agent was ended %d times while it put the bundle in place", n))
+	}
+	return s, Action{Do: DoApply, Why: "putting the bundle in place"}
 }
 
 // goBack turns round: the previous files, the interrupt if it was begun, and a
 // verification decide whether the host is in service again.
 func goBack(s State, o Observation, reason, detail string) (State, Action) {
-	if s.Job.Bundle == "" {
+	switch {
+	case s.Job.Bundle == "" && reason == "lost_slot":
+		s.tries(-1)
+		return giveUp(s, "the slot is gone: %s", detail) // and nothing was done
+	case s.Job.Bundle == "":
 		return stuck(s, o, reason, detail)
 	}
 	s.Failure = failure(s, o, reason, detail)
@@ -67,6 +83,8 @@ func applyingBack(s State, o Observation) (State, Action) {
 	switch {
 	case !s.PutBack:
 		return s, Action{Do: DoRollBack, Why: "putting the previous files back"}
+	case s.LostSlot && s.Sick != nil:
+		return failedAgain(s)
 	case s.LostSlot:
 		// Nothing was interrupted: what runs is what ran before.
 		f := *s.Failure
@@ -114,7 +132,7 @@ func interrupt(s State, o Observation) (State, Action) {
 		return stuck(s, o, "lost_slot", "the slot went before the "+string(s.Interrupt)+" that the previous files need")
 	case o.gone(&s):
 		return goBack(s, o, "lost_slot", o.Gate.Detail)
-	case o.shutFor(&s) >= DrainedFor && s.Drain != DrainNone:
+	case o.shutFor(&s) >= DrainedFor && s.Drain != DrainNone && !s.unfit():
 		return s, Action{Do: DoUndrain, Why: "nobody has confirmed the slot for long: back into service meanwhile"}
 	case !o.fresh(&s):
 		return confirm(s, o)
@@ -122,10 +140,17 @@ func interrupt(s State, o Observation) (State, Action) {
 		s.Drain = DrainBegun
 		return s, Action{Do: DoDrain, Gated: true, Why: "draining"}
 	case s.Interrupt != bundle.InterruptReboot:
-		s.Interrupting = true
+		if s.Interrupting && s.AskedIn != s.Starts {
+			// It was begun, and the agent ended: the unit may be the agent's own.
+			if s.Reboots++; s.Reboots >= maxReboots {
+				s.Phase = api.PhaseVerifying
+				return record(s, "units: %s was begun %d times, and the agent ended each time; seeing how they do", s.Interrupt, s.Reboots)
+			}
+		}
+		s.Interrupting, s.AskedIn = true, s.Starts
 		return s, Action{Do: DoUnits, Gated: true, Why: "units: " + string(s.Interrupt)}
 	}
-	s.Phase, s.Interrupting, s.BootID = api.PhaseRebooting, true, o.BootID
+	s.Phase, s.Interrupting, s.BootID, s.AskedIn = api.PhaseRebooting, true, o.BootID, s.Starts
 	return s, Action{Do: DoReboot, Gated: true, Why: "rebooting"}
 }
 
@@ -154,6 +179,11 @@ func rebooting(s State, o Observation) (State, Action) {
 		detail = o.Last.Detail
 		s.Reboots++
 	case o.RebootAsked != 0:
+		s.Reboots++
+	case s.AskedIn != s.Starts:
+		// The request may have ended the agent and nothing else, as it does in
+		// a container.
+		detail = "the agent was started again, and the host was not"
 		s.Reboots++
 	}
 	if s.Reboots >= maxReboots {

@@ -92,7 +92,7 @@ func (a *Agent) report(ctx context.Context, seen string) (context.Context, conte
 	s := &a.state
 	r := api.Report{
 		Seq: s.Starts<<32 | a.seq, Group: s.Group, Labels: a.cfg.Labels, MachineID: h.MachineID(),
-		Phase: s.Phase, Fence: s.Fence, Bundle: s.Applied, Healthy: s.Phase != api.PhaseFailed,
+		Phase: s.Phase, Fence: s.Fence, Bundle: s.Applied, Healthy: s.Phase != api.PhaseFailed && s.Sick == nil,
 		Message: clip(a.message), Failure: s.Failure, NeedsReboot: needs, Version: a.cfg.Version,
 		OS: h.OS(), Simulated: h.Simulated(),
 	}

@@ -18,6 +18,9 @@ const (
 	RebootWithin = 10 * time.Minute
 	// maxReboots is how often a reboot that does not happen is asked for.
 	maxReboots = 3
+	// maxApplies is in how many starts of the agent one bundle is put in place:
+	// what ends the agent each time may be the bundle's own command.
+	maxApplies = 5
 )
 
 // Job is one bundle to bring this host to. A job without a bundle is the
@@ -60,13 +63,23 @@ type State struct {
 	Interrupt    bundle.Interrupt `json:"interrupt,omitempty"`    // that the files ask for which really changed
 	Units        []string         `json:"units,omitempty"`        // for reload and restart
 	Interrupting bool             `json:"interrupting,omitempty"` // the interrupt was begun
-	Reboots      int              `json:"reboots,omitempty"`      // asked for in this direction
+	Reboots      int              `json:"reboots,omitempty"`      // or units, asked for in this direction and in vain
 	Crashes      int              `json:"crashes,omitempty"`      // boots that nobody asked for while verifying
 
 	Back      bool `json:"back,omitempty"`       // to the previous generation
 	PutBack   bool `json:"put_back,omitempty"`   // its files are in place
 	BackAgain bool `json:"back_again,omitempty"` // the way back needs the interrupt too
 	LostSlot  bool `json:"lost_slot,omitempty"`
+
+	// AskedIn is the start of the agent in which the interrupt was begun last,
+	// AppliedIn that in which the bundle was; Applies counts those starts.
+	AskedIn   uint64 `json:"asked_in,omitempty"`
+	AppliedIn uint64 `json:"applied_in,omitempty"`
+	Applies   int    `json:"applies,omitempty"`
+
+	// Sick is the failed state that the job was begun from, until the host is
+	// found healthy: it is out of service, and stays so if the job is given up.
+	Sick *State `json:"sick,omitempty"`
 
 	// What is kept between jobs.
 	Applied   string         `json:"applied,omitempty"` // digest of the bundle in place
@@ -105,6 +118,19 @@ func (s *State) end(j *Job) {
 	default:
 		s.Ended = j
 	}
+}
+
+// unfit reports a host that was found unhealthy and not healthy since: only a
+// verification puts it back into service.
+func (s *State) unfit() bool { return s.Sick != nil || s.Back && s.BackAgain }
+
+// asFailed is the failed state that the job was begun from, with what has
+// changed since.
+func (s State) asFailed() State {
+	f := *s.Sick
+	f.Fence, f.LastFence, f.Drain, f.Tries, f.Starts = s.Fence, s.LastFence, s.Drain, s.Tries, s.Starts
+	f.Group = s.Group
+	return f
 }
 
 // idle is the state between jobs.

@@ -41,6 +41,7 @@ type coordinator struct {
 	tag         int
 	changed     chan struct{}
 	nextPollS   int
+	refuse      map[string]error  // by call
 	garble      func(h *api.Hold) // of the holds that are answered
 	foreign     string            // a request about the hold in a group that it is not of
 	// on is called, unlocked, before a request is handled.
@@ -74,7 +75,7 @@ func (c *coordinator) enter(call string) error {
 	if c.down {
 		return errors.New("connection refused")
 	}
-	return nil
+	return c.refuse[call]
 }
 
 // called is how often something was asked.
