@@ -49,6 +49,12 @@ func (f folder) make() (release func(), err error) {
 			return nil, fmt.Errorf("state folder: %w", err)
 		}
 	}
+	// A journal is durable only if the folder that it is in is.
+	for _, d := range []string{f.dir, filepath.Dir(f.dir)} {
+		if err := syncDir(d); err != nil {
+			return nil, fmt.Errorf("state folder: %w", err)
+		}
+	}
 	lock, err := os.OpenFile(f.path("lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("state folder: %w", err)
