@@ -3,8 +3,10 @@ package etcdstore_test
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
@@ -83,4 +85,33 @@ func do(b *testing.B, s semaphore.Store, group string, op semaphore.Op) semaphor
 		b.Errorf("%T: %+v, %v", op, a, err)
 	}
 	return a
+}
+
+// BenchmarkPark is one client that waits for a moment and leaves, behind
+// thousands that keep their places. The queue is copied for a batch at most,
+// and not for each step of each waiter.
+func BenchmarkPark(b *testing.B) {
+	for _, waiters := range []int{1, 4000} {
+		b.Run(fmt.Sprintf("behind%d", waiters), func(b *testing.B) {
+			f := newFleet(b)
+			s := f.store()
+			f.declare(s, 1, 1)
+			do(b, s, "g", agent("n0"))
+			var wg sync.WaitGroup
+			for n := range waiters {
+				wg.Go(func() {
+					if _, err := s.Acquire(context.Background(), "g", fleetLock(fmt.Sprintf("w%d", n), "r"), 0); err != nil {
+						b.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := s.Acquire(context.Background(), "g", fleetLock("w0", "r"), time.Microsecond); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

@@ -12,7 +12,9 @@ import (
 
 // group is one group in memory. All of it but turn and kick is guarded by the
 // Store's mu. The maps are replaced and never changed, since states that were
-// handed out share them; so is the queue, but for appending behind its end.
+// handed out share them. The queue is changed in place for as long as no state
+// was handed out with it: 10,000 waiters that come and go are not copied each
+// time.
 type group struct {
 	name string
 	turn chan struct{} // held by the one whose transaction is in flight
@@ -28,6 +30,7 @@ type group struct {
 	newer   map[string]bool // keys whose value this program cannot know
 
 	queue    []semaphore.Waiter
+	shared   bool             // a state was handed out with the queue: ownQueue before a change
 	places   map[string]place // by node, of every waiter in the queue
 	gone     map[string]int64 // deleted at that revision, and the watch may be behind
 	sortedAt time.Time
@@ -90,9 +93,16 @@ func (s *Store) state(g *group) semaphore.State {
 }
 
 func (s *Store) stateLocked(g *group) semaphore.State {
+	st := s.peek(g)
+	g.shared = true
+	return st
+}
+
+// peek is the state for a look that ends before s.mu is let go.
+func (s *Store) peek(g *group) semaphore.State {
 	if now := s.cfg.Now(); len(g.queue) > 1 && now.Sub(g.sortedAt) > time.Minute {
 		// Priorities rise with time.
-		g.queue = slices.Clone(g.queue)
+		g.ownQueue()
 		semaphore.SortQueue(g.queue, now)
 		g.sortedAt = now
 	}
@@ -111,6 +121,19 @@ func (s *Store) stateLocked(g *group) semaphore.State {
 		}
 	}
 	return st
+}
+
+// ownQueue makes the queue one that may be changed in place.
+func (g *group) ownQueue() {
+	if g.shared {
+		g.queue, g.shared = slices.Clone(g.queue), false
+	}
+}
+
+// idle reports whether nobody can be granted anything, whoever waits: what
+// ends that wakes the admission loop.
+func (s *Store) idle(g *group) bool {
+	return s.freeze != nil || g.head.Freeze != nil || len(g.holds) >= g.spec.Slots.Of(len(g.members))
 }
 
 // put takes over one key's value, at its ModRevision. It reports whether that

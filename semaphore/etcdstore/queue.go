@@ -26,7 +26,7 @@ func (s *Store) putWaiter(g *group, node string, kv *mvccpb.KeyValue) bool {
 		g.insert(w, s)
 		return true
 	}
-	g.queue = slices.Clone(g.queue)
+	g.ownQueue()
 	g.queue[g.index(node)] = w
 	semaphore.SortQueue(g.queue, s.cfg.Now())
 	return true
@@ -40,7 +40,8 @@ func (g *group) insert(w semaphore.Waiter, s *Store) {
 		g.queue = append(g.queue, w)
 		return
 	}
-	g.queue = append(slices.Clone(g.queue), w)
+	g.ownQueue()
+	g.queue = append(g.queue, w)
 	semaphore.SortQueue(g.queue, now)
 }
 
@@ -57,8 +58,9 @@ func (s *Store) removeWaiter(g *group, node string, rev int64) bool {
 		return false
 	}
 	delete(g.places, node)
+	g.ownQueue()
 	i := g.index(node)
-	g.queue = slices.Delete(slices.Clone(g.queue), i, i+1)
+	g.queue = slices.Delete(g.queue, i, i+1)
 	return true
 }
 
@@ -87,6 +89,6 @@ func (s *Store) remark(g *group, node string) {
 	}
 	w := g.queue[i]
 	s.mark(g, &w)
-	g.queue = slices.Clone(g.queue)
+	g.ownQueue()
 	g.queue[i] = w
 }

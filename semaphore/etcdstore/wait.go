@@ -222,7 +222,7 @@ func (s *Store) park(g *group, w *waiter, c *call) (parked, left bool) {
 	if w.left {
 		return false, true
 	}
-	st := s.stateLocked(g)
+	st := s.peek(g)
 	if d := semaphore.Decide(&st, c.op, s.cfg.Now()); !d.Answer.Kind.Passes() {
 		return false, false
 	}
@@ -236,7 +236,9 @@ func (s *Store) park(g *group, w *waiter, c *call) (parked, left bool) {
 		g.loop = true
 		s.spawnLocked(func() { s.monitorQueue(g) })
 	}
-	g.wake()
+	if !s.idle(g) {
+		g.wake()
+	}
 	return true, false
 }
 
@@ -258,7 +260,9 @@ func (s *Store) unpark(g *group, c *call) {
 		s.startTimer(g, w)
 	}
 	s.remark(g, w.node)
-	g.wake() // who stands behind an absent one may go
+	if !s.idle(g) {
+		g.wake() // who stands behind an absent one may go
+	}
 }
 
 // startTimer keeps the place of a client that is gone for as long as it may be
