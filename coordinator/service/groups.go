@@ -51,6 +51,7 @@ func (s *Service) PutGroup(ctx context.Context, name string, spec api.GroupSpec,
 	if err := v.err(); err != nil {
 		return api.Group{}, err
 	}
+	defer s.wrote()
 	if _, err := s.do(ctx, name, semaphore.PutSpec{Spec: declared, IfMatch: revision, By: p.Name}); err != nil {
 		return api.Group{}, err
 	}
@@ -72,6 +73,7 @@ func (s *Service) DeleteGroup(ctx context.Context, name, ifMatch string) error {
 	if err := v.err(); err != nil {
 		return err
 	}
+	defer s.wrote()
 	_, err = s.do(ctx, name, semaphore.DeleteGroup{IfMatch: revision, By: p.Name})
 	return err
 }
@@ -91,6 +93,7 @@ func (s *Service) Freeze(ctx context.Context, group string, req api.FreezeReques
 	if err := v.err(); err != nil {
 		return api.Freeze{}, err
 	}
+	defer s.wrote()
 	f := s.newFreeze(p.Name, req.Reason, req.Stop)
 	if group == "" {
 		in, err := s.store.Freeze(ctx, f)
@@ -126,6 +129,7 @@ func (s *Service) Unfreeze(ctx context.Context, group, id string) error {
 	if err := v.err(); err != nil {
 		return err
 	}
+	defer s.wrote()
 	if group != "" {
 		_, err := s.do(ctx, group, semaphore.LiftFreeze{ID: id, By: p.Name})
 		return err

@@ -112,6 +112,7 @@ func (s *Service) PatchNode(ctx context.Context, id string, patch api.NodePatch,
 	if revision != -1 && revision != n.Revision {
 		return api.Node{}, api.Errorf(api.Changed, "node %q is at revision %d, not %d", id, n.Revision, revision)
 	}
+	defer s.wrote()
 	if patch.Labels != nil {
 		if _, err := s.do(ctx, n.Group, semaphore.PutMember{Node: id, Declared: patch.Labels, By: p.Name}); err != nil {
 			return api.Node{}, err
@@ -139,6 +140,7 @@ func (s *Service) DeleteNode(ctx context.Context, id string) error {
 	if _, err := s.findNode(id); err != nil {
 		return err
 	}
+	defer s.wrote()
 	for _, group := range s.store.Groups() {
 		st, found := s.store.View(group)
 		if _, member := st.Members[id]; !found || !member {

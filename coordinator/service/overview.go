@@ -46,7 +46,8 @@ type viewCache struct {
 	stale bool
 }
 
-// overview is the fleet as it was at most overviewPause ago.
+// overview is the fleet as it was at most overviewPause ago, with all that was
+// changed through this service by a person.
 func (s *Service) overview() *overview {
 	c := &s.view
 	c.mu.Lock()
@@ -67,6 +68,14 @@ func (s *Service) overview() *overview {
 	c.made = time.Now()
 	c.took = c.made.Sub(began)
 	return c.last
+}
+
+// wrote makes the next overview one of what was just written: whoever changes
+// something and then looks sees it.
+func (s *Service) wrote() {
+	s.view.mu.Lock()
+	defer s.view.mu.Unlock()
+	s.view.last = nil
 }
 
 func (c *viewCache) changed() bool { return slices.ContainsFunc(c.signs[:], closed) }

@@ -26,6 +26,7 @@ func (s *Service) CreateRollout(ctx context.Context, spec api.RolloutSpec, idemp
 	if err := s.checkRollout(ctx, &v, spec); err != nil {
 		return api.Rollout{}, false, err
 	}
+	defer s.wrote()
 	r, created, err := s.roll.Create(ctx, spec, p.Name, idempotencyKey)
 	return r, created, s.problem(ctx, err)
 }
@@ -110,6 +111,7 @@ func (s *Service) RolloutAction(ctx context.Context, id, action string, req api.
 	if err := v.err(); err != nil {
 		return api.Rollout{}, err
 	}
+	defer s.wrote()
 	r, err := s.roll.Act(ctx, id, action, p.Name, req.Reason)
 	return r, s.problem(ctx, err)
 }

@@ -123,6 +123,44 @@ func TestStatus_AHaltedRolloutAndARolledBackHostNeedAPerson(t *testing.T) {
 	}
 }
 
+func TestStatus_ShowsAtOnceWhatItsReaderJustChanged(t *testing.T) {
+	b := start(t)
+	look := func() api.Status {
+		st, err := b.Status(b.admin())
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.view.mu.Lock()
+		b.view.took = time.Second // as in a large fleet
+		b.view.mu.Unlock()
+		return st
+	}
+	look()
+	f, err := b.Freeze(b.admin(), "", api.FreezeRequest{Reason: "storm"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if look().Frozen == nil {
+		t.Error("frozen, and not shown")
+	}
+	if err := b.Unfreeze(b.admin(), "", f.ID); err != nil {
+		t.Fatal(err)
+	}
+	if look().Frozen != nil {
+		t.Error("lifted, and still shown")
+	}
+	b.withGroup("web", "3")
+	if list, _ := b.Groups(b.admin()); len(list) != 2 {
+		t.Errorf("a new group is not listed: %+v", list)
+	}
+	if err := b.DeleteGroup(b.admin(), "web", ""); err != nil {
+		t.Fatal(err)
+	}
+	if list, _ := b.Groups(b.admin()); len(list) != 1 {
+		t.Errorf("a deleted group is still listed: %+v", list)
+	}
+}
+
 func TestStatus_AFreezeIsABannerAndNotAnAlarm(t *testing.T) {
 	b := start(t)
 	b.hello("a", "default")
