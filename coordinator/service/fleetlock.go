@@ -40,6 +40,11 @@ func (s *Service) FleetLockAcquire(ctx context.Context, group, id, peer string, 
 	if err := s.elsewhere(id, group); err != nil {
 		return semaphore.Answer{}, err
 	}
+	if _, reports := s.fleet.Record(id); !reports { // an agent says itself where its node belongs
+		if err := s.leaveOthers(ctx, id, group, ""); err != nil {
+			return semaphore.Answer{}, s.problem(ctx, err)
+		}
+	}
 	if other := s.peers.note(id, peer, s.now(), s.cfg.StrictAddress); other != "" {
 		s.logger.Warn("two addresses ask under one FleetLock id", "node", id, "peer", peer, "other", other)
 		if s.cfg.StrictAddress {

@@ -217,3 +217,54 @@ func TestFleetLock_AStrictAddressKeepsTheFirstForAsLongAsItAsks(t *testing.T) {
 		t.Errorf("once the first is silent: %v", err)
 	}
 }
+
+func TestFleetLock_ACoordinatorThatJustStartedCannotKnowThatAHostIsSilent(t *testing.T) {
+	a := start(t)
+	got, err := a.lock("default", "c1", "10.0.0.1:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Revoke(a.admin(), "default", "c1", api.RevokeRequest{Fence: got.Hold.Fence, Name: "c1", Reason: "x"}); err != nil {
+		t.Fatal(err)
+	}
+	b := startAt(t, a.prefix)
+	b.clock.pass(30 * time.Second)
+	free := api.ReleaseRequest{Fence: got.Hold.Fence, Name: "c1", Reason: "x", HostIsDown: true}
+	mustRefuse(t, b.ForceRelease(b.admin(), "default", "c1", free), api.Conflict)
+	b.clock.pass(time.Minute)
+	if err := b.ForceRelease(b.admin(), "default", "c1", free); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestFleetLock_AHostThatAsksInAnotherGroupHasMovedThere(t *testing.T) {
+	b := start(t)
+	b.withGroup("web", "1")
+	if _, err := b.lock("default", "c1", "10.0.0.1:1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.FleetLockRelease(b.as("c1"), "default", "c1"); err != nil {
+		t.Fatal(err)
+	}
+	if a, err := b.lock("web", "c1", "10.0.0.1:1"); err != nil || a.Kind != semaphore.OK {
+		t.Fatalf("%+v %v", a, err)
+	}
+	if g, _ := b.Group(b.admin(), "default"); g.Status.Members != 0 {
+		t.Errorf("the group that it left counts %d members", g.Status.Members)
+	}
+	if n, err := b.Node(b.admin(), "c1"); err != nil || n.Group != "web" || n.Hold == nil {
+		t.Errorf("%+v %v", n, err)
+	}
+}
+
+func TestFleetLock_OfAnAgentsNodeDoesNotMoveIt(t *testing.T) {
+	b := start(t)
+	b.withGroup("web", "1")
+	b.hello("a", "default")
+	if _, err := b.lock("web", "a", "10.0.0.1:1"); err != nil {
+		t.Fatal(err)
+	}
+	if g, _ := b.Group(b.admin(), "default"); g.Status.Members != 1 {
+		t.Errorf("the agent's group counts %d members", g.Status.Members)
+	}
+}

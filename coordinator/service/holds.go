@@ -133,6 +133,7 @@ func (s *Service) SetPriority(ctx context.Context, group, node string, req api.P
 	if err := v.err(); err != nil {
 		return err
 	}
+	defer s.wrote()
 	err = s.store.SetPriority(ctx, group, node, req.Priority, p.Name)
 	if isNoWaiter(err) {
 		return api.Errorf(api.NotFound, "node %q does not wait in group %q", node, group)
@@ -177,6 +178,7 @@ func (s *Service) Revoke(ctx context.Context, group, node string, req api.Revoke
 	if err := v.err(); err != nil {
 		return api.Hold{}, err
 	}
+	defer s.wrote()
 	op := semaphore.Revoke{Node: node, Name: req.Name, Fence: req.Fence, By: p.Name, Reason: req.Reason}
 	a, err := s.do(ctx, group, op)
 	if err != nil {
@@ -196,6 +198,7 @@ func (s *Service) ForceRelease(ctx context.Context, group, node string, req api.
 	if err := v.err(); err != nil {
 		return err
 	}
+	defer s.wrote()
 	_, err = s.do(ctx, group, semaphore.ForceRelease{
 		Node: node, Name: req.Name, Fence: req.Fence, By: p.Name, Reason: req.Reason,
 		HostIsDown: req.HostIsDown, LastHeard: s.lastHeard(node),
@@ -207,6 +210,10 @@ func (s *Service) ForceRelease(ctx context.Context, group, node string, req api.
 // way it speaks to the coordinator.
 func (s *Service) lastHeard(node string) time.Time {
 	agent, other := s.fleet.MaybeHeard(node), s.peers.heard(node)
+	if agent.IsZero() && other.IsZero() {
+		// Who spoke FleetLock to this coordinator before its start is not known.
+		return s.started
+	}
 	if other.After(agent) {
 		return other
 	}

@@ -101,7 +101,7 @@ func (s *Service) register(ctx context.Context, id, group string, labels map[str
 		return nil
 	}
 	if !member || moved {
-		if err := s.leaveOthers(ctx, id, group); err != nil {
+		if err := s.leaveOthers(ctx, id, group, last.Group); err != nil {
 			return err
 		}
 	}
@@ -132,22 +132,28 @@ func (s *Service) createEmpty(ctx context.Context, group, by string) error {
 	return s.refusal(a)
 }
 
-// leaveOthers takes the node out of every other group. It is refused while the
-// node holds in one.
-func (s *Service) leaveOthers(ctx context.Context, id, group string) error {
-	for _, other := range s.store.Groups() {
+// leaveOthers takes the node out of every other group, and of the one that it
+// was in even if that was deleted: made again, it would count the node. It is
+// refused while the node holds in one, or is marked there.
+func (s *Service) leaveOthers(ctx context.Context, id, group, last string) error {
+	names := s.store.Groups()
+	if last != "" && !slices.Contains(names, last) {
+		names = append(names, last)
+	}
+	for _, other := range names {
 		if other == group {
 			continue
 		}
-		st, found := s.store.View(other)
-		if !found {
-			continue
-		}
+		st, _ := s.store.View(other)
 		if h, holds := st.Holds[id]; holds {
 			return api.Errorf(api.InUse, "node %q holds a slot in group %q (fence %d): it can join group %q when it has returned that", id, other, h.Fence, group)
 		}
-		if _, member := st.Members[id]; !member {
+		m, member := st.Members[id]
+		if !member {
 			continue
+		}
+		if m.Duplicate != "" {
+			return api.Errorf(api.DuplicateID, "two hosts go by the id %q: %s. It stays in group %q until somebody runs `lockkeeper node clear-duplicate %s`", id, m.Duplicate, other, id)
 		}
 		if err := s.store.Leave(ctx, other, id); err != nil && !isNoWaiter(err) {
 			return err

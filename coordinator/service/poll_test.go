@@ -196,6 +196,33 @@ func TestPoll_MovesTheNodeToAnotherGroupUnlessItHolds(t *testing.T) {
 	}
 }
 
+func TestPoll_AMoveOutOfADeletedGroupLeavesNoMemberBehind(t *testing.T) {
+	b := start(t)
+	b.withGroup("web", "1")
+	b.hello("a", "web")
+	if err := b.DeleteGroup(b.admin(), "web", ""); err != nil {
+		t.Fatal(err)
+	}
+	b.hello("a", "default")
+	if g := b.withGroup("web", "50%"); g.Status.Members != 0 {
+		t.Errorf("made again, the group counts %d members that are elsewhere", g.Status.Members)
+	}
+}
+
+func TestPoll_AMoveDoesNotClearTheMarkOfADuplicate(t *testing.T) {
+	b := start(t)
+	b.withGroup("web", "1")
+	b.hello("a", "default")
+	other := poll("default")
+	other.Instance = "i2"
+	_, err := b.Poll(b.as("a"), "a", other)
+	mustRefuse(t, err, api.DuplicateID)
+	_, err = b.Poll(b.as("a"), "a", poll("web"))
+	mustRefuse(t, err, api.DuplicateID)
+	_, err = b.Acquire(b.as("a"), "web", "a", api.AcquireRequest{Instance: "i1", Request: "q1", BootID: "b1"}, 0)
+	mustRefuse(t, err, api.NotFound)
+}
+
 func TestPoll_OfTwoLiveAgentsStopsGrantsForTheIDUntilAnOperatorClearsIt(t *testing.T) {
 	b := start(t)
 	b.hello("a", "default")

@@ -62,6 +62,8 @@ type Service struct {
 	logger *slog.Logger
 	now    func() time.Time
 
+	started time.Time
+
 	view  viewCache
 	polls polls
 	peers peers
@@ -84,7 +86,7 @@ func New(cfg Config) *Service {
 	}
 	s := &Service{
 		cfg: cfg, store: cfg.Store, fleet: cfg.Fleet, roll: cfg.Rollouts, db: cfg.DB, node: cfg.Node,
-		logger: cfg.Logger, now: cfg.Now, changed: make(chan struct{}),
+		logger: cfg.Logger, now: cfg.Now, changed: make(chan struct{}), started: cfg.Now(),
 	}
 	s.polls.parked = map[string]*parked{}
 	s.peers.seen = map[string]contact{}
