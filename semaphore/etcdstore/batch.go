@@ -341,6 +341,9 @@ func (s *Store) adopt(g *group, a *attempt, rev int64, at time.Time, fresh bool)
 			switch {
 			case c.Hold != nil:
 				g.concern(holdKeys, c.Hold.Node, false)
+			case c.DeleteHold != "" && news:
+				// A release is what may happen to a hold that cannot be read.
+				delete(g.newer, s.keys.node(g.name, holdKeys, c.DeleteHold))
 			case c.Member != nil:
 				g.concern(memberKeys, c.Member.Node, false)
 			case c.DeleteMember != "":

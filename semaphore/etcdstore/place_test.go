@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
@@ -168,6 +170,23 @@ func TestLeave_AnswersTheParkedCall(t *testing.T) {
 	if k := f.queueKeys(); len(k) != 0 {
 		t.Fatalf("queue keys are %v", k)
 	}
+}
+
+func TestLeave_WhileThePlaceIsTakenLeavesNone(t *testing.T) {
+	f := newFleet(t)
+	f.declare(f.store(), 1, 2)
+	s, faults := f.faultyStore()
+	f.ok(s, agent("n0"))
+	faults.next(func(commit func() (*clientv3.TxnResponse, error)) (*clientv3.TxnResponse, error) {
+		if err := s.Leave(t.Context(), "g", "n1"); err != nil {
+			t.Error(err)
+		}
+		return commit()
+	})
+	if o := <-park(t.Context(), s, agent("n1"), time.Minute); o.err != nil || o.answer.Kind != semaphore.Queued {
+		t.Fatalf("%+v", o)
+	}
+	until(t, "nobody has a place", func() bool { return len(f.queueKeys()) == 0 })
 }
 
 func TestParked_EndsWhenTheGroupOrTheMemberGoes(t *testing.T) {

@@ -2,6 +2,7 @@ package etcdstore_test
 
 import (
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -177,4 +178,15 @@ func TestUnreadableValue_StopsItsGroupAndNoOther(t *testing.T) {
 	if a, err := s.Do(t.Context(), "other", semaphore.PutSpec{Spec: semaphore.Spec{Slots: semaphore.Slots{N: 1}}}); err != nil || a.Kind != semaphore.OK {
 		t.Errorf("another group: %+v, %v", a, err)
 	}
+}
+
+func TestUnreadableHold_ItsReleaseSetsItsGroupFree(t *testing.T) {
+	f := newFleet(t)
+	s := f.store()
+	f.declare(s, 1, 2)
+	h := f.ok(s, agent("n0")).Hold
+	f.putRaw("groups/g/holds/n0", fmt.Sprintf(`{"v":1,"node":"n0","state":"granted","via":"agent","instance":%q,"fence":%d,"reason":5}`, h.Instance, h.Fence))
+	until(t, "the value is seen", func() bool { v, _ := s.View("g"); return v.NewerSchema != "" })
+	f.ok(s, release(h))
+	f.ok(s, agent("n1"))
 }

@@ -130,6 +130,7 @@ func (s *Store) acquire(ctx context.Context, g *group, c *call, wait time.Durati
 			return s.placed(g, op.Node, answer), nil
 		}
 		if parked, left := s.park(g, w, c); left {
+			s.dropPlace(g, op.Node)
 			return leftQueue(answer.Revision), nil
 		} else if !parked {
 			continue
@@ -285,6 +286,16 @@ func (s *Store) startTimer(g *group, w *waiter) {
 		}
 	})
 	w.timer = t
+}
+
+// dropPlace gives up a place that was taken while its waiter was told to leave,
+// unless it waits anew.
+func (s *Store) dropPlace(g *group, node string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p, queued := g.places[node]; queued && g.waiters[node] == nil && s.leases.owns(p.lease) {
+		s.spawnLocked(func() { s.deletePlace(g, node, p) })
+	}
 }
 
 // giveUp forgets a waiter and deletes its key, if that is still this store's.
