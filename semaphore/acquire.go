@@ -107,6 +107,10 @@ func (b *draft) grant(m Member, w Waiter) Hold {
 	}
 	h.Deadline = b.now.Add(lasts)
 	b.held++
+	b.d.Head.Grants++
+	if b.s.Spec.GrantInterval > 0 {
+		b.d.Head.LastGrant = b.now
+	}
 	b.d.GuardFreeze = true
 	b.event("hold.granted", m.Node, m.Node, h.Fence, "%s", w.Reason)
 	return h
@@ -123,12 +127,16 @@ func orDefault(d Duration, otherwise time.Duration) time.Duration {
 // node released counts as gone; that node itself is not granted, because its
 // key is deleted by the same transaction.
 func (b *draft) admit(released string, op Admit) {
-	if b.s.NewerSchema != "" || b.s.Frozen() != nil || len(b.s.Queue) == 0 {
+	if b.s.NewerSchema != "" || b.s.Frozen() != nil || len(b.s.Queue) == 0 || len(shut(b.s, b.now)) > 0 {
 		return
+	}
+	most := MaxGrants
+	if b.s.Spec.GrantInterval > 0 {
+		most = 1
 	}
 	t := newTally(b.s, released)
 	for _, w := range b.s.Queue {
-		if t.held >= t.slots || len(b.d.Granted) == MaxGrants {
+		if t.held >= t.slots || len(b.d.Granted) == most {
 			return
 		}
 		if released != "" && w.Node == released {
@@ -138,8 +146,9 @@ func (b *draft) admit(released string, op Admit) {
 		if !ok {
 			continue
 		}
+		blocked := w.Reserved && len(t.room(m)) > 0
 		t.take(m)
-		if !w.Present || op.Via != "" && op.Via != w.Via {
+		if !w.Present || op.Via != "" && op.Via != w.Via || blocked {
 			continue // its slot is for it to take
 		}
 		b.change(Change{DeleteWaiter: w.Node, Ticket: w.CreateRevision})

@@ -33,6 +33,10 @@ func (b *draft) putSpec(op PutSpec) {
 	if !exists {
 		old = Spec{}
 	}
+	if problem := b.unknownLabel(old, op.Spec); problem != "" {
+		b.refuse(Invalid, "%s", problem)
+		return
+	}
 	if exists && sameSpec(old, op.Spec) {
 		b.d.Answer.Revision = b.s.SpecRev
 		return
@@ -64,7 +68,47 @@ func sameSpec(a, b Spec) bool {
 		}
 	}
 	return a.Slots == b.Slots && slices.Equal(a.Limits, b.Limits) &&
-		a.CountUnreachable == b.CountUnreachable && a.Timeouts == b.Timeouts
+		slices.EqualFunc(a.Windows, b.Windows, sameWindow) && slices.EqualFunc(a.Blackouts, b.Blackouts, sameBlackout) &&
+		a.GrantInterval == b.GrantInterval && a.CountUnreachable == b.CountUnreachable && a.Timeouts == b.Timeouts
+}
+
+func sameWindow(a, b Window) bool {
+	return a.Name == b.Name && slices.Equal(a.Weekdays, b.Weekdays) && a.Start == b.Start && a.Cron == b.Cron &&
+		a.Duration == b.Duration && a.Cutoff == b.Cutoff && a.TimeZone == b.TimeZone
+}
+
+func sameBlackout(a, b Blackout) bool {
+	return a.Name == b.Name && a.Start.Equal(b.Start) && a.End.Equal(b.End) && a.Reason == b.Reason
+}
+
+// unknownLabel names a limit that is new and bounds a label which no member
+// has: it would put the whole group into one bucket. Without members, or of a
+// limit that is there, nothing can be said.
+func (b *draft) unknownLabel(old, spec Spec) string {
+	if len(b.s.Members) == 0 {
+		return ""
+	}
+	labels := map[string]bool{}
+	for _, m := range b.s.Members {
+		for name := range m.Registered {
+			labels[name] = true
+		}
+		for name := range m.Declared {
+			labels[name] = true
+		}
+	}
+	for i, l := range spec.Limits {
+		known := labels[l.By] || slices.ContainsFunc(old.Limits, func(o Limit) bool { return o.By == l.By })
+		if known {
+			continue
+		}
+		have := "they have no labels"
+		if len(labels) > 0 {
+			have = "they have " + strings.Join(slices.Sorted(maps.Keys(labels)), ", ")
+		}
+		return fmt.Sprintf("limits[%d].by: none of the %d members has the label %q; %s", i, len(b.s.Members), l.By, have)
+	}
+	return ""
 }
 
 func specChange(old, spec Spec) string {
@@ -74,6 +118,15 @@ func specChange(old, spec Spec) string {
 	}
 	if !slices.Equal(old.Limits, spec.Limits) {
 		parts = append(parts, "limits")
+	}
+	if !slices.EqualFunc(old.Windows, spec.Windows, sameWindow) {
+		parts = append(parts, "windows")
+	}
+	if !slices.EqualFunc(old.Blackouts, spec.Blackouts, sameBlackout) {
+		parts = append(parts, "blackouts")
+	}
+	if old.GrantInterval != spec.GrantInterval {
+		parts = append(parts, fmt.Sprintf("grant_interval to %s", time.Duration(spec.GrantInterval)))
 	}
 	if old.CountUnreachable != spec.CountUnreachable {
 		parts = append(parts, fmt.Sprintf("count_unreachable to %t", spec.CountUnreachable))

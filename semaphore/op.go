@@ -23,7 +23,10 @@ const (
 	Frozen       Kind = "frozen"
 	DownMembers  Kind = "down_members"
 	Queued       Kind = "queue" // others are before it
-	RetryLater   Kind = "rate"  // after an unconfirmed grant
+	WindowShut   Kind = "window"
+	BlackedOut   Kind = "blackout"
+	TooSoon      Kind = "interval" // since the last grant
+	RetryLater   Kind = "rate"     // after an unconfirmed grant
 	NewerSchema  Kind = "newer_schema"
 )
 
@@ -32,7 +35,7 @@ const (
 // at once.
 func (k Kind) Passes() bool {
 	switch k {
-	case Full, LimitReached, Frozen, DownMembers, Queued:
+	case Full, LimitReached, Frozen, DownMembers, Queued, WindowShut, BlackedOut, TooSoon:
 		return true
 	}
 	return false

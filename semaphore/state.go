@@ -45,18 +45,29 @@ type Head struct {
 	EventSeq int64   `json:"event_seq"`         // sequence of the group's last event
 	Freeze   *Freeze `json:"freeze,omitempty"`  // the group's own stop
 	Deleted  bool    `json:"deleted,omitempty"` // tombstone: the group is gone, its fences are not
-	Extra    Extra   `json:"-"`
+	// Grants counts the grants that the group ever made; a waiter is overtaken
+	// by those since it came (Overtaken).
+	Grants int64 `json:"grants,omitempty"`
+	// LastGrant is when the last one was made, in a group with a grant interval.
+	LastGrant time.Time `json:"last_grant,omitzero"`
+	Extra     Extra     `json:"-"`
 }
 
 // Spec is what the operator declared for a group.
 type Spec struct {
-	V                int       `json:"v"`
-	Slots            Slots     `json:"slots"`
-	Limits           []Limit   `json:"limits,omitempty"`
-	CountUnreachable bool      `json:"count_unreachable,omitempty"` // down members take a slot too
-	Timeouts         Timeouts  `json:"timeouts,omitzero"`
-	UpdatedAt        time.Time `json:"updated_at,omitzero"`
-	Extra            Extra     `json:"-"`
+	V                int     `json:"v"`
+	Slots            Slots   `json:"slots"`
+	Limits           []Limit `json:"limits,omitempty"`
+	CountUnreachable bool    `json:"count_unreachable,omitempty"` // down members take a slot too
+	// Windows in which nodes may start; with none they always may.
+	Windows []Window `json:"windows,omitempty"`
+	// Blackouts in which nothing starts, windows or not.
+	Blackouts []Blackout `json:"blackouts,omitempty"`
+	// GrantInterval lies between two grants, at least; 0 is none.
+	GrantInterval Duration  `json:"grant_interval,omitzero"`
+	Timeouts      Timeouts  `json:"timeouts,omitzero"`
+	UpdatedAt     time.Time `json:"updated_at,omitzero"`
+	Extra         Extra     `json:"-"`
 }
 
 // Timeouts of a group. A zero means the default.
@@ -126,7 +137,11 @@ type Waiter struct {
 	Priority int       `json:"priority,omitempty"`
 	Since    time.Time `json:"since"`
 	Reason   string    `json:"reason,omitempty"`
-	Extra    Extra     `json:"-"`
+	// Grants is the head's count of grants when it came, and Ahead how many
+	// waited before it then: grants beyond those overtook it.
+	Grants int64 `json:"grants,omitempty"`
+	Ahead  int   `json:"ahead,omitempty"`
+	Extra  Extra `json:"-"`
 
 	// CreateRevision of the waiter's key: its ticket, and what an admission compares.
 	CreateRevision int64 `json:"-"`
@@ -137,10 +152,14 @@ type Waiter struct {
 	// Elsewhere: the waiter belongs to another coordinator, so that whether its
 	// client is there is not known here. A waiter neither present nor elsewhere
 	// is absent: it keeps its place and stands in nobody's way.
-	Elsewhere bool   `json:"-"`
-	Request   string `json:"-"`
-	BootID    string `json:"-"`
-	Peer      string `json:"-"`
+	Elsewhere bool `json:"-"`
+	// Reserved: it was overtaken for too long (MayReserve), so that its slot and
+	// the limits that it needs are kept for it, whether it may go now or not.
+	// The store sets it, for a bounded time.
+	Reserved bool   `json:"-"`
+	Request  string `json:"-"`
+	BootID   string `json:"-"`
+	Peer     string `json:"-"`
 }
 
 // Freeze is a stop that holds until it is lifted.
@@ -171,6 +190,9 @@ type State struct {
 	Members   map[string]Member
 	Queue     []Waiter // in order
 	Freeze    *Freeze  // the fleet-wide stop
+	// ClockOff says why this coordinator's clock cannot be relied on, empty
+	// when it can: it then grants nothing where a clock decides.
+	ClockOff string
 	// NewerSchema is the key of a value whose `v` is above SchemaVersion,
 	// empty when there is none. With it nothing happens but releases.
 	NewerSchema string

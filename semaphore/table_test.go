@@ -66,12 +66,25 @@ func TestNone_AcquireOtherwiseIsRefusedWithBlockers(t *testing.T) {
 		semaphore.NewerSchema:  func(b *bench) { b.State.NewerSchema = "groups/g/spec" },
 		semaphore.Queued:       func(b *bench) { b.wait("b") },
 		semaphore.LimitReached: func(b *bench) {
+			for _, node := range []string{"a", "b"} {
+				b.ok(semaphore.PutMember{Node: node, Registered: map[string]string{"zone": "z1"}})
+			}
 			b.ok(semaphore.PutSpec{Spec: semaphore.Spec{Slots: semaphore.Slots{N: 9}, Limits: []semaphore.Limit{{By: "zone", Max: semaphore.Slots{N: 1}}}}, IfMatch: -1})
 			b.take(agent("b"))
 		},
 		semaphore.DownMembers: func(b *bench) {
 			b.ok(semaphore.PutSpec{Spec: semaphore.Spec{Slots: semaphore.Slots{N: 1}, CountUnreachable: true}, IfMatch: -1})
 			b.ok(semaphore.SetDown{Node: "b", Down: true})
+		},
+		semaphore.WindowShut: func(b *bench) {
+			b.spec(semaphore.Spec{Slots: semaphore.Slots{N: 1}, Windows: []semaphore.Window{{Start: "22:00", Duration: hours(4)}}})
+		},
+		semaphore.BlackedOut: func(b *bench) {
+			b.spec(semaphore.Spec{Slots: semaphore.Slots{N: 1}, Blackouts: []semaphore.Blackout{{Name: "sale", Start: now, End: now.Add(time.Hour)}}})
+		},
+		semaphore.TooSoon: func(b *bench) {
+			b.spec(semaphore.Spec{Slots: semaphore.Slots{N: 9}, GrantInterval: hours(1)})
+			b.take(agent("b"))
 		},
 		semaphore.RetryLater: func(b *bench) {
 			h := b.take(agent("a"))

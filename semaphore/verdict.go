@@ -111,13 +111,14 @@ func blockers(s *State, node string, now time.Time, overtake bool) []Blocker {
 	if f := s.Frozen(); f != nil {
 		found = append(found, frozen(s, f))
 	}
+	found = append(found, shut(s, now)...)
 	t := newTally(s, "")
 	found = append(found, t.room(m)...)
 	if len(found) > 0 {
 		return found
 	}
 	if first := before(t, m, now, overtake); first > 0 {
-		found = append(found, Blocker{Kind: Queued, Detail: fmt.Sprintf("%d nodes that may go are before it, and take the free slots", first)})
+		found = append(found, Blocker{Kind: Queued, Detail: firstText(first)})
 	}
 	return found
 }
@@ -139,13 +140,14 @@ func barred(m Member, now time.Time) *Blocker {
 
 // inOrder reports whether a waiter counts in the order: it is here, or may be
 // at another coordinator, and does not hold already. A place is order and not
-// reservation: a waiter that is absent, or that something blocks, is passed.
+// reservation: a waiter that is absent, or that something blocks, is passed,
+// unless it was passed for too long.
 func inOrder(t *tally, w Waiter, now time.Time, overtake bool) (Member, bool) {
-	if !w.Present && (!w.Elsewhere || overtake) || t.holds(w.Node) {
+	if !w.Present && !w.Reserved && (!w.Elsewhere || overtake) || t.holds(w.Node) {
 		return Member{}, false
 	}
 	m, ok := t.s.Members[w.Node]
-	if !ok || barred(m, now) != nil || len(t.room(m)) > 0 {
+	if !ok || barred(m, now) != nil || !w.Reserved && len(t.room(m)) > 0 {
 		return Member{}, false
 	}
 	return m, true
@@ -172,6 +174,13 @@ func before(t *tally, m Member, now time.Time, overtake bool) int {
 		}
 	}
 	return 0
+}
+
+func firstText(n int) string {
+	if n == 1 {
+		return "1 node that is before it takes the free slot"
+	}
+	return fmt.Sprintf("%d nodes that are before it take the free slots", n)
 }
 
 func frozen(s *State, f *Freeze) Blocker {

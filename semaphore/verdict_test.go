@@ -45,8 +45,8 @@ func TestSlots_PercentCountsTheHostThatRegistersByAsking(t *testing.T) {
 
 func TestLimit_BoundsTheHoldsOfALabelValue(t *testing.T) {
 	b := newBench(t)
-	b.spec(semaphore.Spec{Slots: semaphore.Slots{N: 9}, Limits: []semaphore.Limit{{By: "zone", Max: semaphore.Slots{N: 1}}}})
 	b.ok(semaphore.PutMember{Node: "a", Registered: map[string]string{"zone": "z1"}})
+	b.spec(semaphore.Spec{Slots: semaphore.Slots{N: 9}, Limits: []semaphore.Limit{{By: "zone", Max: semaphore.Slots{N: 1}}}})
 	b.take(agent("a"))
 	b.take(agent("b"))                                 // nodes without the label share a bucket
 	d := b.refused(agent("c"), semaphore.LimitReached) // of their own
