@@ -139,7 +139,8 @@ func (c *Coordinator) startServices(ctx context.Context) error {
 	}
 	etcd := c.node.Client()
 	store := semaphorestore.New(semaphorestore.Config{
-		Client: etcd, HasLeader: c.node.HasLeader, Logger: c.log, Registerer: c.registry, Floor: grants, WriteFloor: writes,
+		Client: etcd, HasLeader: c.node.HasLeader, MaxTxnOps: etcdnode.MaxTxnOps,
+		Logger: c.log, Registerer: c.registry, Floor: grants, WriteFloor: writes,
 	})
 	if err := store.Start(ctx); err != nil {
 		return fmt.Errorf("load the semaphores: %w", err)

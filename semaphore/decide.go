@@ -6,8 +6,9 @@ import (
 )
 
 // MaxGrants is the most holds that one decision gives to waiters: a hold, a
-// waiter and an event each, well below the 256 changes of one transaction.
-const MaxGrants = 64
+// waiter and an event each. With all else that a decision may change they fit
+// into the 128 operations that an etcd takes in one transaction by default.
+const MaxGrants = 32
 
 // Decide answers op on a group at one revision: what to commit, and what to
 // say once that is committed. It never changes s.

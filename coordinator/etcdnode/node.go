@@ -50,6 +50,9 @@ type Config struct {
 	StartTimeout time.Duration
 }
 
+// MaxTxnOps is how many operations one transaction of the embedded etcd takes.
+const MaxTxnOps = 1024
+
 // DefaultQuota of the database, in bytes.
 const DefaultQuota = 2 << 30
 

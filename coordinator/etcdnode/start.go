@@ -52,7 +52,7 @@ func (n *Node) etcdConfig(m *marker) (*embed.Config, error) {
 	cfg.QuotaBackendBytes = n.cfg.Quota
 	cfg.AutoCompactionMode = embed.CompactorModePeriodic
 	cfg.AutoCompactionRetention = "5m"
-	cfg.MaxTxnOps = 1024
+	cfg.MaxTxnOps = MaxTxnOps
 	cfg.MaxLearners = 2
 	cfg.EnableGRPCGateway = false
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(newZapLogger(n.cfg.Logger, lastWords{n.end}, &n.said))

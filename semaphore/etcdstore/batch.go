@@ -16,11 +16,19 @@ import (
 // Group commit: requests for one group that arrive while a transaction is in
 // flight are decided one after another and committed by the next single one.
 
-// Bounds of one batch. Its last decision may add some 200 changes.
+// Bounds of one batch, where etcd's own bound on a transaction is no lower.
 const (
 	batchRequests = 128
 	batchChanges  = 256
 )
+
+// spareOps are what a transaction holds beside changes: the head, the
+// comparisons of head and freeze, the reads of a lost comparison, among them
+// one for each earlier attempt whose outcome is not known.
+const spareOps = 16
+
+// changesFit is how many changes one transaction takes.
+func (s *Store) changesFit() int { return min(batchChanges, s.cfg.MaxTxnOps-spareOps) }
 
 // request is one call of do.
 type request struct {
@@ -224,17 +232,18 @@ func (s *Store) decide(g *group, batch []*request) (*attempt, int) {
 	now := s.cfg.Now()
 	changes := 0
 	for i, r := range batch {
-		if changes >= batchChanges {
+		d := semaphore.Decide(&a.next, r.op, now)
+		size := len(d.Changes) + len(d.Events)
+		if i > 0 && changes+size > s.changesFit() {
 			return a, i
 		}
-		d := semaphore.Decide(&a.next, r.op, now)
 		if low != nil && (grants(&a.next, d) || joins(&a.next, d)) {
 			r.answer(semaphore.Answer{}, low)
 			continue
 		}
 		a.add(s.keys, r, d)
 		a.parts[len(a.parts)-1].calls = s.callsFor(g, d.Granted)
-		changes += len(d.Changes) + len(d.Events)
+		changes += size
 	}
 	return a, len(batch)
 }

@@ -105,7 +105,8 @@ func (s *Store) movePlaces() bool {
 		if err != nil {
 			return false
 		}
-		n := min(batch, len(list))
+		// Each key costs one transaction inside another: etcd counts both.
+		n := min(batch, s.cfg.MaxTxnOps-1, len(list))
 		if err := s.moveBatch(id, list[:n]); err != nil {
 			s.log.Warn("waiters could not be moved to a new lease", "error", err)
 			return false

@@ -79,7 +79,7 @@ func newFleet(t testing.TB) *fleet {
 }
 
 func (f *fleet) config() etcdstore.Config {
-	return etcdstore.Config{Client: node.Client(), Prefix: f.prefix, HasLeader: node.HasLeader, Now: f.clock.now}
+	return etcdstore.Config{Client: node.Client(), Prefix: f.prefix, HasLeader: node.HasLeader, Now: f.clock.now, MaxTxnOps: 1024}
 }
 
 func (f *fleet) open(cfg etcdstore.Config) *etcdstore.Store {

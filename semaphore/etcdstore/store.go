@@ -22,6 +22,9 @@ const attemptTimeout = 2 * time.Second
 // retryPause is between two attempts when etcd fails at once.
 const retryPause = 50 * time.Millisecond
 
+// defaultTxnOps is etcd's own default of --max-txn-ops.
+const defaultTxnOps = 128
+
 // Config of a Store.
 type Config struct {
 	Client *clientv3.Client
@@ -36,6 +39,10 @@ type Config struct {
 	Floor func() error
 	// WriteFloor is the same for every other write. nil: never.
 	WriteFloor func() error
+	// MaxTxnOps is how many operations etcd takes in one transaction, as it was
+	// started: 128, the default there and here, or more. The smaller it is, the
+	// fewer requests share a transaction.
+	MaxTxnOps int
 	// PlaceTime is how long the place of a waiter whose client is gone is kept
 	// at least. Default 30 s.
 	PlaceTime time.Duration
@@ -91,6 +98,9 @@ func New(cfg Config) *Store {
 	}
 	if cfg.WriteFloor == nil {
 		cfg.WriteFloor = none
+	}
+	if cfg.MaxTxnOps < defaultTxnOps {
+		cfg.MaxTxnOps = defaultTxnOps
 	}
 	if cfg.PlaceTime <= 0 {
 		cfg.PlaceTime = 30 * time.Second

@@ -1,0 +1,38 @@
+// Command etcd is a single etcd with its defaults, for tests that need one as
+// a process of its own: etcd DIR [URL].
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/lockkeeper/lockkeeper/internal/etcdtest"
+)
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+func run(args []string) int {
+	if len(args) < 1 || len(args) > 2 {
+		fmt.Fprintln(os.Stderr, "want DIR [URL]")
+		return 2
+	}
+	cfg := etcdtest.Config{Dir: args[0]}
+	if len(args) == 2 {
+		cfg.Listen = args[1]
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	s, err := etcdtest.Start(cfg)
+	if err == nil {
+		err = s.Wait(ctx)
+		s.Stop()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "etcd:", err)
+		return 1
+	}
+	return 0
+}
