@@ -151,7 +151,7 @@ func TestRun_WithdrawnWhileWaitingLeavesTheQueue(t *testing.T) {
 		w.until("queued", func() bool { w.c.mu.Lock(); defer w.c.mu.Unlock(); return w.c.queued })
 		w.phase(api.PhaseWaiting)
 		w.until("the report says what it waits for", w.reported(func(r api.Report) bool {
-			return strings.Contains(r.Message, "1 of 1 slots are held (place 1)")
+			return strings.Contains(r.Message, "1 of 1 slot is held (place 1)")
 		}))
 		w.c.want(nil)
 		w.until("out of the queue", func() bool { w.c.mu.Lock(); defer w.c.mu.Unlock(); return !w.c.queued })

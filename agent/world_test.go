@@ -150,7 +150,7 @@ func (c *coordinator) Acquire(ctx context.Context, group, id string, req api.Acq
 		select {
 		case <-changed:
 		case <-deadline:
-			return api.AcquireResponse{}, &api.Error{Kind: api.Full, Detail: "full", Blockers: []api.Blocker{{Kind: api.Full, Detail: "1 of 1 slots are held"}}, Place: 1}
+			return api.AcquireResponse{}, &api.Error{Kind: api.Full, Detail: "full", Blockers: []api.Blocker{{Kind: api.Full, Detail: "1 of 1 slot is held"}}, Place: 1}
 		case <-ctx.Done():
 			return api.AcquireResponse{}, ctx.Err()
 		}

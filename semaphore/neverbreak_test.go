@@ -32,6 +32,13 @@ func drawSpec(t *rapid.T) semaphore.Spec {
 		Slots:            rapid.SampledFrom([]semaphore.Slots{{N: 0}, {N: 1}, {N: 2}, {N: 3}, {N: 50, Percent: true}}).Draw(t, "slots"),
 		Limits:           rapid.SampledFrom([][]semaphore.Limit{nil, spread, {{By: "zone", Max: semaphore.Slots{N: 50, Percent: true}}}}).Draw(t, "limits"),
 		CountUnreachable: rapid.Bool().Draw(t, "count_unreachable"),
+		Windows: rapid.SampledFrom([][]semaphore.Window{
+			nil, nil, {{Cron: "*/10 * * * *", Duration: semaphore.Duration(5 * time.Minute), Cutoff: semaphore.Duration(time.Minute)}},
+		}).Draw(t, "windows"),
+		Blackouts: rapid.SampledFrom([][]semaphore.Blackout{
+			nil, nil, {{Name: "x", Start: now.Add(5 * time.Minute), End: now.Add(8 * time.Minute)}},
+		}).Draw(t, "blackouts"),
+		GrantInterval: rapid.SampledFrom([]semaphore.Duration{0, 0, semaphore.Duration(time.Minute)}).Draw(t, "interval"),
 	}
 }
 
@@ -93,7 +100,7 @@ func (h *history) shuffleQueue(t *rapid.T) {
 		where := rapid.IntRange(0, 2).Draw(t, "where")
 		h.Queue = append(h.Queue, semaphore.Waiter{
 			V: 1, Node: node, Via: via, Instance: instance, Since: h.now, CreateRevision: int64(i + 1),
-			Present: where == 0, Elsewhere: where == 1,
+			Present: where == 0, Elsewhere: where == 1, Reserved: rapid.IntRange(0, 4).Draw(t, "reserved") == 0,
 		})
 	}
 }
@@ -173,6 +180,32 @@ func TestNeverBreak1_EveryGrantAndFirstConfirmComparesTheFreeze(t *testing.T) {
 		}
 		if (first || len(grants(h, after)) > 0) && (!d.GuardFreeze || h.Frozen() != nil) {
 			t.Fatalf("%+v lets a host go: freeze compared %t, frozen %t", op, d.GuardFreeze, h.Frozen() != nil)
+		}
+	})
+}
+
+func TestNeverBreak1_NoGrantOutsideAWindowInABlackoutOrTooSoon(t *testing.T) {
+	histories(t, func(t *rapid.T, h *history, op semaphore.Op, d semaphore.Decision, after semaphore.State) {
+		made := grants(h, after)
+		if len(made) == 0 {
+			return
+		}
+		spec := h.Spec
+		if interval := time.Duration(spec.GrantInterval); interval > 0 {
+			if len(made) > 1 {
+				t.Fatalf("%T %+v made %d grants at once", op, op, len(made))
+			}
+			if since := h.now.Sub(h.Head.LastGrant); since < interval {
+				t.Fatalf("%T %+v: a grant %s after the last", op, op, since)
+			}
+		}
+		for _, b := range spec.Blackouts {
+			if !h.now.Before(b.Start) && h.now.Before(b.End) {
+				t.Fatalf("%T %+v: a grant in blackout %q", op, op, b.Name)
+			}
+		}
+		if m := h.now.Minute() % 10; len(spec.Windows) > 0 && m >= 4 {
+			t.Fatalf("%T %+v: a grant at minute %d, and the window is open to starts in the first four", op, op, m)
 		}
 	})
 }

@@ -95,8 +95,15 @@ func (t *tally) noSlot() Blocker {
 	case down > 0 && t.held < t.slots:
 		return Blocker{Kind: DownMembers, Detail: fmt.Sprintf("%d of %d slots are held and %d members are down", t.held, t.slots, down)}
 	default:
-		return Blocker{Kind: Full, Detail: fmt.Sprintf("%d of %d slots are held", t.held, t.slots)}
+		return Blocker{Kind: Full, Detail: heldText(t.held, t.slots)}
 	}
+}
+
+func heldText(held, slots int) string {
+	if slots == 1 {
+		return fmt.Sprintf("%d of 1 slot is held", held)
+	}
+	return fmt.Sprintf("%d of %d slots are held", held, slots)
 }
 
 // membersWith counts the members in a bucket, for limits in percent.
@@ -120,6 +127,16 @@ func (t *tally) take(m Member) {
 	}
 	t.held++
 	t.taken[m.Node] = true
+}
+
+// free takes a slot back from a node that held it under these labels.
+func (t *tally) free(node string, labels map[string]string) {
+	t.held--
+	t.out--
+	for i, l := range t.s.Spec.Limits {
+		t.buckets[i][labels[l.By]]--
+	}
+	delete(t.taken, node)
 }
 
 func bucketName(by, value string) string {

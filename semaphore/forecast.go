@@ -1,0 +1,177 @@
+package semaphore
+
+import (
+	"slices"
+	"time"
+)
+
+// Earliest is the first moment, now or later, at which nothing that a clock
+// decides keeps the node from starting: windows, blackouts, the grant interval,
+// the wait after unconfirmed grants. Slots, limits, freezes and those who stand
+// before it may keep it longer. False when no clock ends what is in its way, or
+// it is no member.
+func Earliest(s *State, node string, now time.Time) (time.Time, bool) {
+	m, member := s.Members[node]
+	if !member || s.NewerSchema != "" || !s.Exists() {
+		return time.Time{}, false
+	}
+	if _, holds := s.Holds[node]; holds {
+		return now, true
+	}
+	t := now
+	// Each turn gets past a blackout, or to the next opening.
+	for range MaxBlackouts + horizon {
+		found := shut(s, t)
+		if b := barred(m, t); b != nil {
+			found = append(found, *b)
+		}
+		if len(found) == 0 {
+			return t, true
+		}
+		for _, b := range found {
+			if b.Until.IsZero() {
+				return time.Time{}, false
+			}
+			if b.Until.After(t) {
+				t = b.Until
+			}
+		}
+	}
+	return time.Time{}, false
+}
+
+// forecastLooks bounds the work of one Forecast, in waiters looked at.
+const forecastLooks = 1_000_000
+
+// Forecast is when the node would be granted if it asked now, or waits, every
+// hold lasted for so long, and nobody else came: the queue played through by
+// the rules. Holds past their deadline are taken to stay. False when it would
+// never be granted so, or that is too much to find out.
+func Forecast(s *State, node string, now time.Time, hold time.Duration) (time.Time, bool) {
+	if _, holds := s.Holds[node]; holds {
+		return now, true
+	}
+	m, member := s.Members[node]
+	if !member || s.NewerSchema != "" || !s.Exists() || s.Frozen() != nil || m.Duplicate != "" || hold <= 0 {
+		return time.Time{}, false
+	}
+	f := newForecast(s, node, now, hold)
+	for looks := 0; looks < forecastLooks; {
+		if opens, shut := f.opens(); shut {
+			if opens.IsZero() {
+				return time.Time{}, false
+			}
+			f.advance(opens)
+			continue
+		}
+		granted, looked := f.grantNext()
+		looks += looked
+		if granted == node {
+			return f.t, true
+		}
+		if granted == "" && !f.nextReturn() {
+			return time.Time{}, false
+		}
+	}
+	return time.Time{}, false
+}
+
+// forecast is a group on its way into the future.
+type forecast struct {
+	s     State
+	t     time.Time
+	hold  time.Duration
+	tally *tally
+	queue []Waiter
+	ends  []ending // of holds, in order
+}
+
+type ending struct {
+	at   time.Time
+	node string
+	of   map[string]string // labels
+}
+
+func newForecast(s *State, node string, now time.Time, hold time.Duration) *forecast {
+	f := &forecast{s: *s, t: now, hold: hold, tally: newTally(s, "")}
+	for holder, h := range s.Holds {
+		if Overdue(h, now) {
+			continue
+		}
+		end := h.Since.Add(hold)
+		if end.Before(now) {
+			end = now
+		}
+		f.ends = append(f.ends, ending{end, holder, h.Labels})
+	}
+	slices.SortFunc(f.ends, func(a, b ending) int { return a.at.Compare(b.at) })
+	f.queue = slices.Clone(s.Queue)
+	if Place(s, node) == 0 {
+		// A newcomer comes with rank 0, behind all that wait with the same.
+		i := slices.IndexFunc(f.queue, func(w Waiter) bool { return w.Rank(now) < 0 })
+		if i < 0 {
+			i = len(f.queue)
+		}
+		f.queue = slices.Insert(f.queue, i, Waiter{Node: node})
+	}
+	return f
+}
+
+// opens is when the group lets hosts start again; shut is false when it does
+// now, and the time zero when nobody can say.
+func (f *forecast) opens() (at time.Time, isShut bool) {
+	for _, b := range shut(&f.s, f.t) {
+		if b.Until.IsZero() {
+			return time.Time{}, true
+		}
+		isShut = true
+		if b.Until.After(at) {
+			at = b.Until
+		}
+	}
+	return at, isShut
+}
+
+// advance lets the time pass, and the holds end that end by then.
+func (f *forecast) advance(to time.Time) {
+	f.t = to
+	for len(f.ends) > 0 && !f.ends[0].at.After(to) {
+		f.tally.free(f.ends[0].node, f.ends[0].of)
+		f.ends = f.ends[1:]
+	}
+}
+
+// nextReturn goes on to the moment at which the next hold ends, or a waiter
+// may ask again.
+func (f *forecast) nextReturn() bool {
+	var next time.Time
+	if len(f.ends) > 0 {
+		next = f.ends[0].at
+	}
+	for _, w := range f.queue {
+		if after := f.s.Members[w.Node].RetryAfter; after.After(f.t) && (next.IsZero() || after.Before(next)) {
+			next = after
+		}
+	}
+	if next.IsZero() {
+		return false
+	}
+	f.advance(next)
+	return true
+}
+
+// grantNext gives a slot to the first who may go, and says to whom.
+func (f *forecast) grantNext() (node string, looked int) {
+	for i, w := range f.queue {
+		m, member := f.s.Members[w.Node]
+		if !member || f.tally.holds(w.Node) || barred(m, f.t) != nil || len(f.tally.room(m)) > 0 {
+			continue
+		}
+		f.tally.take(m)
+		f.queue = slices.Delete(f.queue, i, i+1)
+		f.ends = append(f.ends, ending{f.t.Add(f.hold), w.Node, m.Labels()})
+		f.s.Head.LastGrant = f.t
+		return w.Node, i + 1
+	}
+	return "", len(f.queue)
+}
