@@ -294,7 +294,7 @@ func TestDecide_HaltsWhenEverySlotIsKeptByFailedNodes(t *testing.T) {
 	broken, next := in(api.PhaseFailed, "n1"), idle("n2")
 	broken.Held = true
 	next.AllKept = true
-	next.Kept = []api.Blocker{{Kind: api.Full, Detail: "1 of 1 slots are held"}}
+	next.Kept = []api.Blocker{{Kind: api.Full, Detail: "1 of 1 slot is held"}}
 	st, _ := settled(t, rolloutOf(2, 5), broken, next)
 	if st.Head.State != api.RolloutHalted || st.Head.Stalled == nil {
 		t.Fatalf("it is %s, stalled %+v", st.Head.State, st.Head.Stalled)
