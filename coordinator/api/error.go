@@ -28,6 +28,7 @@ const (
 	LimitReached    Kind = "limit"
 	Window          Kind = "window"
 	Blackout        Kind = "blackout"
+	Interval        Kind = "interval"
 	Frozen          Kind = "frozen"
 	DownMembers     Kind = "down_members"
 	Queue           Kind = "queue"
@@ -55,7 +56,7 @@ func (k Kind) Status() int {
 		return http.StatusPreconditionFailed
 	case TooLarge:
 		return http.StatusRequestEntityTooLarge
-	case Full, LimitReached, Window, Blackout, Frozen, DownMembers, Queue:
+	case Full, LimitReached, Window, Blackout, Interval, Frozen, DownMembers, Queue:
 		return http.StatusLocked
 	case Rate:
 		return http.StatusTooManyRequests
@@ -72,6 +73,7 @@ type Error struct {
 	Fields     []FieldError // where, for invalid input
 	Blockers   []Blocker    // for 423
 	Place      int          // in the queue, for 423; 0 when not queued
+	Earliest   time.Time    // for 423: not before, as far as a clock decides; zero when none does
 	RetryAfter time.Duration
 	RequestID  string // set by the server's door, read by the client
 }
@@ -100,6 +102,7 @@ type Problem struct {
 	Errors    []FieldError `json:"errors,omitempty"`
 	Blockers  []Blocker    `json:"blockers,omitempty"`
 	Place     int          `json:"place,omitempty"`
+	Earliest  time.Time    `json:"earliest,omitzero"`
 }
 
 // Headers of every answer.

@@ -15,10 +15,16 @@ type Group struct {
 // GroupSpec is what an operator declares.
 type GroupSpec struct {
 	// Slots is a number ("2") or a percentage of the members ("5%").
-	Slots            Slots         `json:"slots"`
-	Limits           []Limit       `json:"limits,omitempty"`
-	CountUnreachable bool          `json:"count_unreachable,omitempty"`
-	Timeouts         GroupTimeouts `json:"timeouts,omitzero"`
+	Slots            Slots   `json:"slots"`
+	Limits           []Limit `json:"limits,omitempty"`
+	CountUnreachable bool    `json:"count_unreachable,omitempty"`
+	// Windows in which nodes may start; with none they always may.
+	Windows []WindowSpec `json:"windows,omitempty"`
+	// Blackouts in which nothing starts, windows or not.
+	Blackouts []BlackoutSpec `json:"blackouts,omitempty"`
+	// GrantInterval lies between two grants, at least ("10m").
+	GrantInterval string        `json:"grant_interval,omitempty"`
+	Timeouts      GroupTimeouts `json:"timeouts,omitzero"`
 }
 
 // GroupTimeouts are texts such as "30m".
@@ -38,9 +44,16 @@ type GroupStatus struct {
 	Members int     `json:"members"`
 	Slots   int     `json:"slots"` // of these members, now
 	Held    int     `json:"held"`
-	Free    int     `json:"free"` // may be taken now, 0 when frozen
+	Free    int     `json:"free"` // may be taken now, 0 when frozen or when a clock lets nobody start
 	Waiting int     `json:"waiting"`
 	Frozen  *Freeze `json:"frozen,omitempty"` // the fleet's or the group's stop
+	// Window is absent in a group without windows, Blackout when none is in
+	// force, NextGrant when the grant interval is over or there is none.
+	Window    *WindowStatus `json:"window,omitempty"`
+	Blackout  *BlackoutSpec `json:"blackout,omitempty"`
+	NextGrant time.Time     `json:"next_grant,omitzero"`
+	// Shut says in a sentence why a clock lets nobody start now.
+	Shut string `json:"shut,omitempty"`
 	// Stuck counts holds that are overdue or of failed nodes.
 	Stuck int `json:"stuck"`
 }
@@ -113,9 +126,16 @@ type Verdict struct {
 	Blockers []Blocker `json:"blockers"`
 	Place    int       `json:"place,omitempty"`
 	Waiting  int       `json:"waiting,omitempty"` // how many wait
-	Hold     *Hold     `json:"hold,omitempty"`
-	Wanted   *Wanted   `json:"wanted,omitempty"`
-	Revision int64     `json:"revision"`
+	// Earliest is the first moment at which no window, blackout, grant interval
+	// or wait of its own keeps it; absent when it is now, or nobody can say.
+	Earliest time.Time `json:"earliest,omitzero"`
+	// Estimate is when it is granted if each hold lasts as long as those of
+	// late, which EstimateBasis tells of; absent when nothing is known of that.
+	Estimate      time.Time `json:"estimate,omitzero"`
+	EstimateBasis string    `json:"estimate_basis,omitempty"`
+	Hold          *Hold     `json:"hold,omitempty"`
+	Wanted        *Wanted   `json:"wanted,omitempty"`
+	Revision      int64     `json:"revision"`
 }
 
 // Explanation says, for the whole fleet or one group, why nothing moves.
@@ -130,4 +150,5 @@ type GroupExplanation struct {
 	Summary  string    `json:"summary"`
 	Blockers []Blocker `json:"blockers"` // for the next in order, or for anybody
 	Next     string    `json:"next,omitempty"`
+	Earliest time.Time `json:"earliest,omitzero"` // when a clock lets the next, or anybody, start
 }

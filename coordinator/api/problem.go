@@ -20,7 +20,7 @@ func ProblemOf(err error, requestID string) Problem {
 	}
 	return Problem{
 		Type: "/problems/" + string(e.Kind), Title: titles[e.Kind], Status: e.Kind.Status(), Detail: e.Detail, Kind: e.Kind,
-		RequestID: requestID, Errors: e.Fields, Blockers: e.Blockers, Place: e.Place,
+		RequestID: requestID, Errors: e.Fields, Blockers: e.Blockers, Place: e.Place, Earliest: e.Earliest,
 	}
 }
 
@@ -70,8 +70,9 @@ var titles = map[Kind]string{
 	TooLarge:        "The body is too large",
 	Full:            "Every slot is taken",
 	LimitReached:    "A limit is reached",
-	Window:          "The window is shut",
-	Blackout:        "A blackout holds",
+	Window:          "No window is open",
+	Blackout:        "A blackout is in force",
+	Interval:        "Too soon after the last grant",
 	Frozen:          "It is frozen",
 	DownMembers:     "Too many members are down",
 	Queue:           "Others are before it",

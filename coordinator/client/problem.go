@@ -32,7 +32,7 @@ func problem(resp *http.Response, server string) error {
 		return stranger(resp, server)
 	}
 	e := &api.Error{
-		Kind: p.Kind, Detail: p.Detail, Fields: p.Errors, Blockers: p.Blockers, Place: p.Place,
+		Kind: p.Kind, Detail: p.Detail, Fields: p.Errors, Blockers: p.Blockers, Place: p.Place, Earliest: p.Earliest,
 		RequestID: p.RequestID, RetryAfter: retryAfter(resp.Header.Get("Retry-After"), time.Now()),
 	}
 	if e.RequestID == "" {

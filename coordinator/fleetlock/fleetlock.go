@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -30,6 +31,7 @@ const (
 	releaseWithin = 30 * time.Second // for a release, also when its client has left
 	freshFor      = 2 * time.Second  // a 200 rests on a commit or read not older than this
 	askAgain      = 10 * time.Second // Retry-After of a refusal that can pass
+	askAgainMost  = 5 * time.Minute  // and at most: who stays away for 15 min loses its place
 	maxLooks      = 3                // at an answer that keeps getting old
 )
 
@@ -172,16 +174,19 @@ func (h *handler) preReboot(w http.ResponseWriter, r *http.Request, p params) {
 	h.refuse(w, r, &api.Error{Kind: api.NoQuorum, Detail: "the store answers too slowly to promise a slot", RetryAfter: askAgain})
 }
 
-// refusal makes an error of an answer that is none.
+// refusal makes an error of an answer that is none: it names every blocker.
 func refusal(got semaphore.Answer) *api.Error {
 	e := api.Errorf(api.Kind(got.Kind), "%s", got.Detail)
 	for _, b := range got.Blockers {
-		if e.Detail == "" {
-			e.Detail = b.Detail
+		if !strings.Contains(e.Detail, b.Detail) {
+			e.Detail = strings.TrimPrefix(e.Detail+"; "+b.Detail, "; ")
 		}
-		if left := time.Until(b.Until); e.RetryAfter == 0 && left > 0 {
-			e.RetryAfter = left
+		if left := time.Until(b.Until); left > e.RetryAfter {
+			e.RetryAfter = min(left, askAgainMost)
 		}
+	}
+	if got.Place > 0 {
+		e.Detail += fmt.Sprintf(" (place %d in the queue)", got.Place)
 	}
 	return e
 }
@@ -201,7 +206,7 @@ func (h *handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		status = http.StatusLocked // in this protocol a slot that is not to be had
 	}
 	after := e.RetryAfter
-	if after <= 0 && (status == http.StatusLocked || status == http.StatusServiceUnavailable) {
+	if after <= 0 && (status == http.StatusLocked || status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable) {
 		after = askAgain
 	}
 	if s := api.RetrySeconds(&api.Error{RetryAfter: after}); s != "" {

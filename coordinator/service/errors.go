@@ -17,6 +17,10 @@ const (
 	retryDisk     = 30 * time.Second
 	retryLocked   = 10 * time.Second
 	retryFrozen   = 30 * time.Second
+	// retryMost bounds what a refusal that passes at a known time says: windows
+	// and blackouts are changed, and a FleetLock host that stays away for longer
+	// than 15 min loses its place.
+	retryMost = 5 * time.Minute
 )
 
 func noQuorum() *api.Error {
@@ -42,16 +46,28 @@ func (s *Service) refusal(a semaphore.Answer) error {
 		if e.Kind == api.Frozen {
 			e.RetryAfter = retryFrozen
 		}
-		for _, b := range a.Blockers {
-			if wait := b.Until.Sub(s.now()); !b.Until.IsZero() && wait > 0 {
-				e.RetryAfter = wait
-				break
+		e.Earliest = latestUntil(a.Blockers)
+		if wait := e.Earliest.Sub(s.now()); !e.Earliest.IsZero() && wait > 0 {
+			e.RetryAfter = wait
+			if e.Kind != api.Rate {
+				e.RetryAfter = min(wait, retryMost)
 			}
 		}
 	case 503:
 		e.RetryAfter = retryDisk
 	}
 	return e
+}
+
+// latestUntil is when the last of those blockers ends that end by themselves.
+func latestUntil(list []semaphore.Blocker) time.Time {
+	var latest time.Time
+	for _, b := range list {
+		if b.Until.After(latest) {
+			latest = b.Until
+		}
+	}
+	return latest
 }
 
 func blockersOf(list []semaphore.Blocker) []api.Blocker {

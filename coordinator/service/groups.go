@@ -164,6 +164,7 @@ func specFrom(v *invalid, spec api.GroupSpec) semaphore.Spec {
 		most := slotsFrom(v, fmt.Sprintf("limits[%d].max", i), l.Max)
 		out.Limits = append(out.Limits, semaphore.Limit{By: l.By, Max: most})
 	}
+	scheduleFrom(v, spec, &out)
 	out.Timeouts.Hold = durationFrom(v, "timeouts.hold", spec.Timeouts.Hold)
 	out.Timeouts.FleetLockHold = durationFrom(v, "timeouts.fleetlock_hold", spec.Timeouts.FleetLockHold)
 	return out
@@ -215,7 +216,8 @@ func (s *Service) group(st *semaphore.State, queue int) api.Group {
 			Node: w.Node, Via: string(w.Via), Priority: w.Rank(now), Place: i + 1, Since: w.Since, Reason: w.Reason,
 		})
 	}
-	if g.Status.Frozen == nil {
+	inForce(st, now, &g.Status)
+	if g.Status.Frozen == nil && g.Status.Shut == "" {
 		g.Status.Free = max(0, g.Status.Slots-st.OutOfService())
 	}
 	return g
@@ -226,12 +228,8 @@ func specOf(spec semaphore.Spec) api.GroupSpec {
 	for _, l := range spec.Limits {
 		out.Limits = append(out.Limits, api.Limit{By: l.By, Max: api.Slots(l.Max.String())})
 	}
-	if d := spec.Timeouts.Hold; d > 0 {
-		out.Timeouts.Hold = time.Duration(d).String()
-	}
-	if d := spec.Timeouts.FleetLockHold; d > 0 {
-		out.Timeouts.FleetLockHold = time.Duration(d).String()
-	}
+	scheduleOf(spec, &out)
+	out.Timeouts = api.GroupTimeouts{Hold: durationOf(spec.Timeouts.Hold), FleetLockHold: durationOf(spec.Timeouts.FleetLockHold)}
 	return out
 }
 
