@@ -60,6 +60,8 @@ type DB struct {
 
 	feed feed
 
+	measuring sync.Mutex // held by the one MeasurePuts
+
 	mu       sync.RWMutex
 	identity Identity
 	foreign  map[string]Foreign

@@ -56,4 +56,6 @@ type Backend interface {
 
 	Events(ctx context.Context, q api.EventQuery) (api.EventList, error)
 	WatchEvents(ctx context.Context, after int64) (<-chan api.Event, error)
+
+	Bench(ctx context.Context, req api.BenchRequest) (api.Measured, error)
 }

@@ -159,3 +159,6 @@ func (f *fake) Events(_ context.Context, q api.EventQuery) (api.EventList, error
 func (f *fake) WatchEvents(_ context.Context, after int64) (<-chan api.Event, error) {
 	return f.events, f.saw("WatchEvents", after)
 }
+func (f *fake) Bench(_ context.Context, req api.BenchRequest) (api.Measured, error) {
+	return api.Measured{Count: 7}, f.saw("Bench", req)
+}

@@ -22,4 +22,8 @@ func (s *service) fleet() {
 	on(s, get("/explain", "Explain the fleet"), func(ctx context.Context, in *explain) (*body[api.Explanation], error) {
 		return answer(s.Explain(ctx, in.Group))
 	})
+	type bench struct{ Body api.BenchRequest }
+	on(s, post("/bench", "Measure the store"), func(ctx context.Context, in *bench) (*body[api.Measured], error) {
+		return answer(s.Bench(ctx, in.Body))
+	})
 }

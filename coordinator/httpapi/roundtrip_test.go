@@ -129,6 +129,9 @@ var everyMethod = []roundTrip{
 		}
 		return b, err
 	}, nil},
+	{"Bench[{Callers:8 Seconds:0.5}]", func(ctx context.Context, c *client.Client) (any, error) {
+		return one(c.Bench(ctx, api.BenchRequest{Callers: 8, Seconds: 0.5}))
+	}, api.Measured{Count: 7}},
 	{"Bundles[]", func(ctx context.Context, c *client.Client) (any, error) { return one(c.Bundles(ctx)) }, []api.Bundle{}},
 	{"Bundle[" + digest + "]", func(ctx context.Context, c *client.Client) (any, error) { return one(c.Bundle(ctx, digest)) }, api.Bundle{Digest: digest}},
 	{"OpenBundle[" + digest + "]", func(ctx context.Context, c *client.Client) (any, error) {

@@ -46,6 +46,7 @@ func (b *bench) calls() map[string]struct {
 			_, _, err := b.CreateBundle(ctx, bytes.NewReader(nil), "")
 			return err
 		}},
+		"Bench":         {api.RoleAdmin, func(ctx context.Context) error { return one(b.Bench(ctx, api.BenchRequest{})) }},
 		"Bundles":       {api.RoleViewer, func(ctx context.Context) error { return one(b.Bundles(ctx)) }},
 		"Bundle":        {api.RoleViewer, func(ctx context.Context) error { return one(b.Bundle(ctx, "x")) }},
 		"DeleteBundle":  {api.RoleDeployer, func(ctx context.Context) error { return b.DeleteBundle(ctx, "x") }},

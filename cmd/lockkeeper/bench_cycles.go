@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/coordinator/client"
+)
+
+func (a *app) benchCyclesCommand(f *benchFlags) *cobra.Command {
+	var clients []int
+	c := &cobra.Command{
+		Use:   "cycles",
+		Short: "Take a slot and return it, with slots free for all clients",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkCounts("clients", api.MaxBenchCallers, clients...); err != nil {
+				return err
+			}
+			return a.bench(cmd.Context(), f, "cycles", func(ctx context.Context, r *benchRun) error {
+				most := slices.Max(clients)
+				return r.world(ctx, "cycles", most, most, func(w *benchWorld) error {
+					for _, n := range clients {
+						row := benchRow{Clients: n}
+						if err := w.cycles(ctx, n, &row); err != nil {
+							return err
+						}
+						r.report.Runs = append(r.report.Runs, row)
+					}
+					r.report.note("A cycle is two requests, and two changes that were fsynced; a raw put is one.")
+					return nil
+				})
+			})
+		},
+	}
+	c.Flags().IntSliceVar(&clients, "clients", []int{1, 64, 256}, "how many clients at once, one after the other")
+	return c
+}
+
+// cycles measures n clients, each of which takes a slot and returns it again
+// and again, beside as many callers that put.
+func (w *benchWorld) cycles(ctx context.Context, n int, row *benchRow) error {
+	raw, err := w.r.yardstick(ctx, n)
+	if err != nil {
+		return err
+	}
+	w.r.progress("cycles by %s for %s", count(n, "client", "clients"), w.r.duration)
+	m, err := w.load(ctx, n, func(c *client.Wire, node string, request int) error { return w.cycle(c, node, request) })
+	row.Measured, row.Raw = m, raw
+	return err
+}
+
+func (w *benchWorld) cycle(c *client.Wire, node string, request int) error {
+	got, err := c.Acquire(w.group, node, w.asking(request), 0)
+	if err != nil {
+		return err
+	}
+	return c.Release(w.group, node, got.Hold.Fence, w.r.instance)
+}
+
+func (w *benchWorld) asking(request int) api.AcquireRequest {
+	return api.AcquireRequest{Instance: w.r.instance, Request: strconv.Itoa(request), BootID: w.r.instance, Reason: "benchmark"}
+}
+
+// load has n clients do something again and again, for a warm-up that does not
+// count and then for the duration.
+func (w *benchWorld) load(ctx context.Context, n int, do func(c *client.Wire, node string, request int) error) (api.Measured, error) {
+	rec := newRecorder()
+	g, gctx := errgroup.WithContext(ctx)
+	ready := make(chan struct{}, n)
+	start := make(chan struct{})
+	var counts, over atomic.Bool
+	for i := range n {
+		g.Go(func() error {
+			c, err := w.r.c.Wire(gctx)
+			ready <- struct{}{}
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			select {
+			case <-start:
+			case <-gctx.Done():
+				return context.Cause(gctx)
+			}
+			for request := 1; !over.Load(); request++ {
+				counted := counts.Load()
+				began := time.Now()
+				if err := do(c, w.nodes[i], request); err != nil {
+					return cause(gctx, err)
+				}
+				if counted && !over.Load() {
+					rec.add(time.Since(began))
+				}
+			}
+			return nil
+		})
+	}
+	for range n {
+		<-ready
+	}
+	close(start)
+	pause(gctx, min(time.Second, w.r.duration/4))
+	counts.Store(true)
+	began := time.Now()
+	pause(gctx, w.r.duration)
+	took := time.Since(began)
+	over.Store(true)
+	if err := g.Wait(); err != nil {
+		return api.Measured{}, cause(ctx, err)
+	}
+	return rec.measured(took), nil
+}
+
+// pause waits, at most until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,172 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	hdr "github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/lockkeeper/lockkeeper/cmd/internal/cli"
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+)
+
+// benchReport is what a scenario prints: with -o json, as it is.
+type benchReport struct {
+	Scenario  string     `json:"scenario"`
+	At        time.Time  `json:"at"`
+	CPUs      int        `json:"cpus"` // of the machine that made the load
+	Version   string     `json:"version"`
+	GoVersion string     `json:"go_version"`
+	Runs      []benchRow `json:"runs"`
+	Notes     []string   `json:"notes,omitempty"`
+}
+
+// benchRow is one measurement with its yardstick.
+type benchRow struct {
+	Clients  int           `json:"clients,omitempty"`
+	Waiting  int           `json:"waiting,omitempty"`
+	Holds    int           `json:"holds,omitempty"`
+	Measured api.Measured  `json:"measured"`
+	Raw      *api.Measured `json:"raw_puts,omitempty"`
+
+	Idle     *serverCost `json:"idle,omitempty"`
+	Makespan *makespan   `json:"makespan,omitempty"`
+	Writes   *int64      `json:"writes,omitempty"` // revisions of the store that came about meanwhile
+}
+
+// serverCost is what the coordinator's process costs.
+type serverCost struct {
+	Seconds float64 `json:"seconds"`
+	RSS     int64   `json:"rss"` // bytes
+	CPU     float64 `json:"cpu"` // of one processor, 1 is all of it
+}
+
+// makespan is how long it took until every host was done.
+type makespan struct {
+	Hosts   int     `json:"hosts"`
+	Slots   int     `json:"slots"`
+	Hold    float64 `json:"hold_s"`
+	Ideal   float64 `json:"ideal_s"`
+	Seconds float64 `json:"seconds"`
+	Ratio   float64 `json:"ratio"`
+}
+
+func (r *benchReport) note(format string, args ...any) {
+	r.Notes = append(r.Notes, fmt.Sprintf(format, args...))
+}
+
+func (r *benchReport) tables(a *app) error {
+	heading := []string{"CLIENTS", "COUNT", "PER SECOND", "P50", "P99", "P99.9", "MAX", "RAW PER SECOND", "RAW P50", "RAW P99", "RATE/RAW", "P50/RAW", "P99/RAW"}
+	first := func(b benchRow) string { return strconv.Itoa(b.Clients) }
+	switch r.Runs[0].what() {
+	case "waiting":
+		heading[0], first = "WAITING", func(b benchRow) string { return strconv.Itoa(b.Waiting) }
+	case "holds":
+		heading[0], first = "HOLDS", func(b benchRow) string { return strconv.Itoa(b.Holds) }
+	}
+	var rows, extra [][]string
+	var extraHeading []string
+	for _, b := range r.Runs {
+		rows = append(rows, append([]string{first(b)}, b.cells()...))
+		h, cells := b.extra()
+		if cells != nil {
+			extraHeading = append([]string{heading[0]}, h...)
+			extra = append(extra, append([]string{first(b)}, cells...))
+		}
+	}
+	if err := cli.Table(a.out, heading, rows); err != nil {
+		return err
+	}
+	if extra != nil {
+		fmt.Fprintln(a.out)
+		if err := cli.Table(a.out, extraHeading, extra); err != nil {
+			return err
+		}
+	}
+	for _, n := range r.Notes {
+		fmt.Fprintln(a.out, "\n"+n)
+	}
+	return nil
+}
+
+func (b benchRow) what() string {
+	switch {
+	case b.Waiting > 0:
+		return "waiting"
+	case b.Holds > 0:
+		return "holds"
+	}
+	return "clients"
+}
+
+func (b benchRow) cells() []string {
+	m := b.Measured
+	cells := []string{strconv.FormatInt(m.Count, 10), rate(m.Rate), micro(m.P50), micro(m.P99), micro(m.P999), micro(m.Max)}
+	if b.Raw == nil {
+		return append(cells, "-", "-", "-", "-", "-", "-")
+	}
+	return append(cells, rate(b.Raw.Rate), micro(b.Raw.P50), micro(b.Raw.P99),
+		ratio(m.Rate, b.Raw.Rate), ratio(float64(m.P50), float64(b.Raw.P50)), ratio(float64(m.P99), float64(b.Raw.P99)))
+}
+
+// extra is what only some scenarios have.
+func (b benchRow) extra() (heading, cells []string) {
+	switch {
+	case b.Idle != nil:
+		return []string{"SERVER RSS", "IDLE CPU", "WATCHED FOR"},
+			[]string{cli.Bytes(b.Idle.RSS), fmt.Sprintf("%.1f %%", 100*b.Idle.CPU), fmt.Sprintf("%.0f s", b.Idle.Seconds)}
+	case b.Makespan != nil:
+		s := b.Makespan
+		return []string{"SLOTS", "HOLD", "IDEAL", "TOOK", "TOOK/IDEAL"},
+			[]string{strconv.Itoa(s.Slots), fmt.Sprintf("%.3f s", s.Hold), fmt.Sprintf("%.3f s", s.Ideal), fmt.Sprintf("%.3f s", s.Seconds), fmt.Sprintf("%.3f", s.Ratio)}
+	case b.Writes != nil:
+		return []string{"REVISIONS MADE"}, []string{strconv.FormatInt(*b.Writes, 10)}
+	}
+	return nil, nil
+}
+
+func rate(r float64) string {
+	if r < 10 {
+		return fmt.Sprintf("%.1f", r)
+	}
+	return fmt.Sprintf("%.0f", r)
+}
+
+func micro(us int64) string { return fmt.Sprintf("%.2f ms", float64(us)/1000) }
+
+func ratio(a, b float64) string {
+	if b == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.2f", a/b)
+}
+
+// recorder gathers durations of many clients.
+type recorder struct {
+	mu   sync.Mutex
+	hist *hdr.Histogram
+}
+
+func newRecorder() *recorder {
+	return &recorder{hist: hdr.New(1, time.Hour.Microseconds(), 3)}
+}
+
+func (r *recorder) add(d time.Duration) {
+	us := min(max(d.Microseconds(), 1), time.Hour.Microseconds())
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_ = r.hist.RecordValue(us) // within its bounds
+}
+
+// measured is what was gathered within that time.
+func (r *recorder) measured(took time.Duration) api.Measured {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	h := r.hist
+	return api.Measured{
+		Count: h.TotalCount(), Seconds: took.Seconds(), Rate: float64(h.TotalCount()) / took.Seconds(),
+		P50: h.ValueAtQuantile(50), P99: h.ValueAtQuantile(99), P999: h.ValueAtQuantile(99.9), Max: h.Max(),
+	}
+}
