@@ -19,6 +19,7 @@ const (
 	attentionUnconfirmed = "unconfirmed"
 	attentionDuplicate   = "duplicate_id"
 	attentionDisk        = "disk_low"
+	attentionClock       = "clock_off"
 	attentionUnreachable = "unreachable"
 	attentionForeign     = "foreign_agent"
 	attentionRolledBack  = "rolled_back"
@@ -68,6 +69,7 @@ func (s *Service) attention(o *overview, states map[string]semaphore.State) []ap
 			Detail: fmt.Sprintf("%d MB are free, %d MB are needed: nothing new starts until there is room.", free>>20, diskFloor>>20),
 		})
 	}
+	list = append(list, clockOff(states)...)
 	list = append(list, unreachable(o)...)
 	for _, f := range s.db.Foreign() {
 		if o.at.Sub(f.At) > foreignShown {
@@ -135,6 +137,25 @@ func unconfirmed(states map[string]semaphore.State, now time.Time) []api.Attenti
 	}
 	slices.SortFunc(list, byNode)
 	return list
+}
+
+// clockOff says that this coordinator grants nothing where a clock decides.
+func clockOff(states map[string]semaphore.State) []api.Attention {
+	why := ""
+	var groups []string
+	for name, st := range states {
+		if spec := &st.Spec; st.ClockOff != "" && (len(spec.Windows) > 0 || len(spec.Blackouts) > 0 || spec.GrantInterval > 0) {
+			why, groups = st.ClockOff, append(groups, name)
+		}
+	}
+	if why == "" {
+		return nil
+	}
+	slices.Sort(groups)
+	return []api.Attention{{
+		Kind: attentionClock, Severity: bad, Title: "This coordinator's clock is off",
+		Detail: sentenceOf(why) + "It grants nothing in groups with windows, blackouts or a grant interval (" + strings.Join(groups, ", ") + "). Set its clock.",
+	}}
 }
 
 // unreachable groups the silent nodes, since one cause often silences many.

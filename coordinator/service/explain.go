@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/semaphore"
@@ -60,6 +61,9 @@ func (s *Service) explainAll(groups []api.GroupExplanation, moving int) string {
 			blocked++
 		}
 	}
+	if text := explainShut(groups); text != "" {
+		return text
+	}
 	switch {
 	case blocked > 0:
 		return fmt.Sprintf("In %d of %d groups somebody waits and cannot go; each says why.", blocked, len(groups))
@@ -67,6 +71,30 @@ func (s *Service) explainAll(groups []api.GroupExplanation, moving int) string {
 		return fmt.Sprintf("Hosts are out of service in %d of %d groups, and nobody waits in vain.", moving, len(groups))
 	}
 	return "Nobody asks for a slot: no rollout is under way that still wants something of a host, and no host asks to reboot."
+}
+
+// explainShut says when the first group with somebody waiting may go on, if a
+// clock keeps them all.
+func explainShut(groups []api.GroupExplanation) string {
+	var first *api.GroupExplanation
+	for i := range groups {
+		g := &groups[i]
+		switch {
+		case g.Next == "":
+		case g.Earliest.IsZero():
+			return ""
+		case first == nil || g.Earliest.Before(first.Earliest):
+			first = g
+		}
+	}
+	if first == nil {
+		return ""
+	}
+	i := slices.IndexFunc(first.Blockers, func(b api.Blocker) bool { return !b.Until.IsZero() })
+	if i < 0 {
+		return ""
+	}
+	return fmt.Sprintf("Nothing starts before %s: in group %s, %s.", clock(first.Earliest), first.Group, strings.TrimSuffix(first.Blockers[i].Detail, "."))
 }
 
 // explainRollouts names the rollouts that stand still.
@@ -103,6 +131,7 @@ func (s *Service) explainGroup(st *semaphore.State) api.GroupExplanation {
 	taken := fmt.Sprintf("%d of %d %s taken", held, slots, plural(slots, "slot is", "slots are"))
 	if len(st.Queue) > 0 {
 		g.Next = st.Queue[0].Node
+		g.Earliest = earliest(st, g.Next, now)
 		g.Blockers = append(g.Blockers, blockersOf(semaphore.Blockers(st, g.Next, now))...)
 		if len(g.Blockers) == 0 {
 			g.Summary = fmt.Sprintf("%s is next of %d and may go now: its slot is granted when its agent asks again (%s).", g.Next, len(st.Queue), taken)
@@ -115,6 +144,8 @@ func (s *Service) explainGroup(st *semaphore.State) api.GroupExplanation {
 		g.Summary = "No host belongs to this group, so nobody asks for its slots."
 		return g
 	}
+	any := anyNode(st)
+	g.Earliest = earliest(&any, anyone, now)
 	for node := range st.Members {
 		if _, holds := st.Holds[node]; !holds {
 			g.Blockers = append(g.Blockers, groupWide(semaphore.Blockers(st, node, now))...)
@@ -131,7 +162,8 @@ func (s *Service) explainGroup(st *semaphore.State) api.GroupExplanation {
 // groupWide are the blockers that stop any node of the group, not just one.
 func groupWide(list []semaphore.Blocker) []api.Blocker {
 	return blockersOf(slices.DeleteFunc(list, func(b semaphore.Blocker) bool {
-		return !slices.Contains([]semaphore.Kind{semaphore.Full, semaphore.Frozen, semaphore.DownMembers, semaphore.NewerSchema}, b.Kind)
+		return !slices.Contains([]semaphore.Kind{semaphore.Full, semaphore.Frozen, semaphore.DownMembers, semaphore.NewerSchema,
+			semaphore.WindowShut, semaphore.BlackedOut, semaphore.TooSoon}, b.Kind)
 	}))
 }
 
@@ -153,14 +185,40 @@ func (s *Service) ExplainNode(ctx context.Context, id string) (api.Verdict, erro
 		v.Blockers = append(v.Blockers, api.Blocker{Kind: api.NoQuorum, Detail: "the store has no quorum, so nothing is granted; the rest is as last known"})
 		st, _ = s.store.View(n.Group)
 	}
-	v.Blockers = append(v.Blockers, blockersOf(semaphore.Blockers(&st, id, s.now()))...)
+	now := s.now()
+	v.Blockers = append(v.Blockers, blockersOf(semaphore.Blockers(&st, id, now))...)
+	v.Earliest = earliest(&st, id, now)
 	v.Place, v.Waiting, v.Revision = semaphore.Place(&st, id), len(st.Queue), st.Revision
 	if h, holds := st.Holds[id]; holds {
 		v.Hold = s.hold(n.Group, h)
 	}
 	v.MayGo = len(v.Blockers) == 0
+	if !v.MayGo && (v.Place > 0 || v.Wanted != nil) && v.Hold == nil {
+		s.estimate(ctx, &v, &st, now)
+	}
 	v.Summary = summary(&v)
 	return v, nil
+}
+
+// earliest is when a clock lets the node start, zero when that is now or nobody
+// can say.
+func earliest(st *semaphore.State, node string, now time.Time) time.Time {
+	at, known := semaphore.Earliest(st, node, now)
+	if !known || !at.After(now) {
+		return time.Time{}
+	}
+	return at.UTC()
+}
+
+// estimate says when a node that wants to go is likely to be let.
+func (s *Service) estimate(ctx context.Context, v *api.Verdict, st *semaphore.State, now time.Time) {
+	mean, basis := s.meanHold(ctx, v.Group)
+	if mean == 0 {
+		return
+	}
+	if at, known := semaphore.Forecast(st, v.Node, now, mean); known {
+		v.Estimate, v.EstimateBasis = at.UTC(), basis
+	}
 }
 
 func summary(v *api.Verdict) string {

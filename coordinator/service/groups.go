@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -53,13 +55,29 @@ func (s *Service) PutGroup(ctx context.Context, name string, spec api.GroupSpec,
 	}
 	defer s.wrote()
 	if _, err := s.do(ctx, name, semaphore.PutSpec{Spec: declared, IfMatch: revision, By: p.Name}); err != nil {
-		return api.Group{}, err
+		return api.Group{}, withField(err)
 	}
 	st, err := s.store.Read(ctx, name)
 	if err != nil {
 		return api.Group{}, s.problem(ctx, err)
 	}
 	return s.group(&st, len(st.Queue)), nil
+}
+
+// fieldOf finds the field at the head of what the rules found wrong with a spec
+// that only the members of the group make wrong.
+var fieldOf = regexp.MustCompile(`^([a-z_]+(?:\[\d+\])?(?:\.[a-z_]+)*): (.+)$`)
+
+// withField names the field of an invalid spec, as the other checks do.
+func withField(err error) error {
+	var e *api.Error
+	if !errors.As(err, &e) || e.Kind != api.Invalid {
+		return err
+	}
+	if m := fieldOf.FindStringSubmatch(e.Detail); m != nil {
+		e.Fields = []api.FieldError{{Path: m[1], Detail: m[2]}}
+	}
+	return e
 }
 
 // DeleteGroup forgets a group that nobody holds in.

@@ -227,6 +227,8 @@ func (s *Service) hold(group string, h semaphore.Hold) *api.Hold {
 		out.Phase, out.Failed = string(rec.Report.Phase), fleet.Failed(&rec.Report)
 		heard := s.fleet.Heard(h.Node)
 		out.Heard = &heard
+	} else if heard := s.peers.heard(h.Node); !heard.IsZero() {
+		out.Heard = &heard
 	}
 	return out
 }

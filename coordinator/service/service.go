@@ -64,9 +64,10 @@ type Service struct {
 
 	started time.Time
 
-	view  viewCache
-	polls polls
-	peers peers
+	view   viewCache
+	polls  polls
+	peers  peers
+	lasted lasted
 
 	mu      sync.Mutex
 	changed chan struct{}

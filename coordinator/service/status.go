@@ -113,9 +113,12 @@ func sentence(o *overview) string {
 // calm is the sentence of a fleet that needs nobody.
 func calm(o *overview) string {
 	f := &o.figures
+	shut := shutSentence(o.groups)
 	switch {
 	case f.Nodes == 0:
 		return "No host has reported yet"
+	case f.Waiting > 0 && shut != "":
+		return fmt.Sprintf("All is well: %s, and nothing starts: %s", waits(f.Waiting), shut)
 	case f.Held > 0 && f.Waiting > 0:
 		return fmt.Sprintf("All is well: %s out of service, %s", are(f.Held, "host"), waits(f.Waiting))
 	case f.Held > 0:
@@ -126,6 +129,27 @@ func calm(o *overview) string {
 		return fmt.Sprintf("All is well: %s in service, a rollout is under way", are(f.Nodes, "host"))
 	}
 	return fmt.Sprintf("All is well: %s in service", are(f.Nodes, "host"))
+}
+
+// shutSentence says why nobody who waits may start, if a clock keeps them all.
+func shutSentence(groups []api.Group) string {
+	text, others := "", 0
+	for i := range groups {
+		g := &groups[i]
+		switch {
+		case g.Status.Waiting == 0:
+		case g.Status.Shut == "":
+			return ""
+		case text == "":
+			text = fmt.Sprintf("in group %s, %s", g.Name, g.Status.Shut)
+		default:
+			others++
+		}
+	}
+	if others > 0 {
+		text += fmt.Sprintf("; and %d more %s so", others, plural(others, "group is", "groups are"))
+	}
+	return text
 }
 
 func waits(n int) string { return fmt.Sprintf("%d %s", n, plural(n, "waits", "wait")) }
