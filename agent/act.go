@@ -3,6 +3,8 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -24,9 +26,7 @@ func (a *Agent) do(ctx context.Context, act Action) (Outcome, error) {
 	case DoLeave:
 		return a.answered(ctx, act.Do, unlessNoGroup(a.cfg.Coordinator.LeaveQueue(ctx, a.state.Group, a.cfg.Node))), nil
 	case DoRelease:
-		out := a.answered(ctx, act.Do, unlessNoGroup(a.cfg.Coordinator.Release(ctx, a.state.Group, a.cfg.Node, act.Fence, a.instance)))
-		out.Fence = act.Fence
-		return out, nil
+		return a.doRelease(ctx, act.Fence), nil
 	case DoDrain:
 		return a.doDrain(ctx), nil
 	case DoUndrain:
@@ -161,7 +161,7 @@ func (a *Agent) doConfirm(ctx context.Context) Outcome {
 	limited, cancel := context.WithTimeout(ctx, GateFor)
 	defer cancel()
 	hold, err := a.cfg.Coordinator.Confirm(limited, a.state.Group, a.cfg.Node, api.ConfirmRequest{
-		Fence: g.Fence, Instance: a.instance, BootID: a.bootID,
+		Fence: g.Fence, Instance: a.instance, BootID: a.bootID, Rollout: a.rollout(),
 	})
 	switch {
 	case err == nil && (hold.Fence != g.Fence || !a.own(&hold)):
@@ -180,7 +180,7 @@ func (a *Agent) doConfirm(ctx context.Context) Outcome {
 		switch refused.Kind {
 		case api.StaleFence, api.HeldByOther, api.NotFound, api.UnknownGroup:
 			g.Answer = GateGone
-		case api.Frozen:
+		case api.Frozen, api.Conflict: // or its rollout does not run
 			g.Answer = GateFrozen
 		}
 	}
@@ -190,6 +190,42 @@ func (a *Agent) doConfirm(ctx context.Context) Outcome {
 		a.rest(DoConfirm, 0, 5*time.Second)
 	}
 	return out
+}
+
+// rollout is the one that the job is of, "" for none.
+func (a *Agent) rollout() string {
+	if a.state.Job == nil {
+		return ""
+	}
+	return a.state.Job.Rollout
+}
+
+// doRelease returns a slot, and a failure is told before: the release gives the
+// slot to the next host at once, and the failure must have stopped the rollout
+// by then. Who does not answer is asked again, for as long as it takes, with the
+// slot held. A report that was refused for good is no reason to keep it.
+func (a *Agent) doRelease(ctx context.Context, fence int64) Outcome {
+	if a.state.Failure != nil {
+		limited, cancel := context.WithTimeout(ctx, GateFor)
+		err := a.tell(limited)
+		cancel()
+		if err != nil && !refusedForGood(err) {
+			return a.answered(ctx, DoRelease, fmt.Errorf("the slot is returned once the failure is reported: %w", err))
+		}
+	}
+	out := a.answered(ctx, DoRelease, unlessNoGroup(a.cfg.Coordinator.Release(ctx, a.state.Group, a.cfg.Node, fence, a.instance)))
+	out.Fence = fence
+	return out
+}
+
+// refusedForGood reports a coordinator's refusal that asking again does not end.
+func refusedForGood(err error) bool {
+	var refused *api.Error
+	if !errors.As(err, &refused) {
+		return false
+	}
+	status := refused.Kind.Status()
+	return status >= 400 && status < 500 && status != http.StatusTooManyRequests && status != http.StatusLocked
 }
 
 func (a *Agent) doDrain(ctx context.Context) Outcome {

@@ -46,7 +46,7 @@ func (a *Agent) outdated() bool {
 func (a *Agent) monitorCoordinator(ctx context.Context) {
 	seen, retry := "", a.cfg.Retry
 	for ctx.Err() == nil {
-		pollCtx, cancel, req := a.report(ctx, seen)
+		pollCtx, cancel, req := a.nextPoll(ctx, seen)
 		start := time.Now()
 		resp, err := a.cfg.Coordinator.Poll(pollCtx, a.cfg.Node, req)
 		a.heard.Store(time.Now().Unix())
@@ -80,14 +80,21 @@ func (a *Agent) monitorCoordinator(ctx context.Context) {
 	}
 }
 
-// report makes the next poll. Its context ends when there is more to report.
-func (a *Agent) report(ctx context.Context, seen string) (context.Context, context.CancelFunc, api.PollRequest) {
+// nextPoll makes the next poll. Its context ends when there is more to report.
+func (a *Agent) nextPoll(ctx context.Context, seen string) (context.Context, context.CancelFunc, api.PollRequest) {
 	ctx, cancel := context.WithCancel(ctx)
-	h := a.cfg.Host
-	needs := h.NeedsReboot()
+	needs := a.cfg.Host.NeedsReboot()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.resend = cancel
+	req := a.report(needs)
+	req.Seen, req.WaitS = seen, int(a.cfg.PollWait/time.Second)
+	return ctx, cancel, req
+}
+
+// report says what this host is. With the lock held.
+func (a *Agent) report(needs bool) api.PollRequest {
+	h := a.cfg.Host
 	a.seq++
 	s := &a.state
 	r := api.Report{
@@ -107,10 +114,7 @@ func (a *Agent) report(ctx context.Context, seen string) (context.Context, conte
 			break
 		}
 	}
-	return ctx, cancel, api.PollRequest{
-		Instance: a.instance, BootID: a.bootID, Cluster: a.pin.Cluster, Report: r,
-		Seen: seen, WaitS: int(a.cfg.PollWait / time.Second),
-	}
+	return api.PollRequest{Instance: a.instance, BootID: a.bootID, Cluster: a.pin.Cluster, Report: r}
 }
 
 // announceWithin bounds how long a reboot waits for its announcement.
@@ -122,12 +126,20 @@ const announceWithin = time.Second
 func (a *Agent) announce(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, announceWithin)
 	defer cancel()
-	ctx, done, req := a.report(ctx, "")
-	defer done()
-	req.WaitS = 0
-	if _, err := a.cfg.Coordinator.Poll(ctx, a.cfg.Node, req); err != nil {
+	if err := a.tell(ctx); err != nil {
 		a.log.Debug("the reboot could not be announced", "err", err)
 	}
+}
+
+// tell reports what this host is now, beside the long poll, and returns when
+// that was answered. What the answer wants comes with the long poll too.
+func (a *Agent) tell(ctx context.Context) error {
+	needs := a.cfg.Host.NeedsReboot()
+	a.mu.Lock()
+	req := a.report(needs)
+	a.mu.Unlock()
+	_, err := a.cfg.Coordinator.Poll(ctx, a.cfg.Node, req)
+	return err
 }
 
 // longestPause between two polls, in seconds, whatever a coordinator asks for: an

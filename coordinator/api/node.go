@@ -154,6 +154,9 @@ type ConfirmRequest struct {
 	Fence    int64  `json:"fence"`
 	Instance string `json:"instance"`
 	BootID   string `json:"boot_id"`
+	// Rollout that the slot is for, empty for none. The first confirm of a hold
+	// is refused (409 conflict) unless that rollout runs.
+	Rollout string `json:"rollout,omitempty"`
 }
 
 // RevokeRequest is the first step of freeing a slot by name.

@@ -167,11 +167,8 @@ func weight(state string) int {
 // conclude halts the rollout past its budget, and ends it when no node is left.
 func (d *Decisions) conclude(spec api.RolloutSpec, st State, todo []NodeView, now time.Time) {
 	counted, total, last := failures(&d.Head, st, d.Results)
-	over := counted > spec.MaxFailures
+	over := d.budget(spec, counted, last, now)
 	switch {
-	case over && d.Head.State != api.RolloutHalted:
-		d.enter(api.RolloutHalted, EventHalted, now, "%s failed: %s (%d failed, at most %d may)",
-			last.Node, last.Detail, counted, spec.MaxFailures)
 	case d.Head.State == api.RolloutRunning && counted > 0 && allKept(todo):
 		d.enter(api.RolloutHalted, EventHalted, now,
 			"every slot is kept by failed nodes, so nothing can start; the last was %s: %s", last.Node, last.Detail)
@@ -182,6 +179,17 @@ func (d *Decisions) conclude(spec api.RolloutSpec, st State, todo []NodeView, no
 		d.enter(api.RolloutFailed, EventFailed, now, "%d of %s failed, the last was %s: %s",
 			total, plural(d.Progress.Total, "node"), last.Node, last.Detail)
 	}
+}
+
+// budget halts the rollout when more failed than may, and reports whether that
+// is so.
+func (d *Decisions) budget(spec api.RolloutSpec, counted int, last Result, now time.Time) bool {
+	over := counted > spec.MaxFailures
+	if over && d.Head.State != api.RolloutHalted {
+		d.enter(api.RolloutHalted, EventHalted, now, "%s failed: %s (%d failed, at most %d may)",
+			last.Node, last.Detail, counted, spec.MaxFailures)
+	}
+	return over
 }
 
 // failures counts the failed nodes that count against the budget, and all

@@ -18,8 +18,8 @@
 // # A node
 //
 //	pending   not begun, or its failure is to be tried again
-//	waiting   its agent waits for a slot
-//	updating  it holds a slot, or is between draining and releasing
+//	waiting   its agent waits for a slot, or has one and has not confirmed it
+//	updating  it holds a slot, confirmed, or is between draining and releasing
 //	updated   it reports the bundle in place, is idle and healthy, and holds nothing
 //	failed    it reports a failure of this rollout and bundle, or phase failed
 //	          while working on it, or holds its slot past the deadline
@@ -50,8 +50,9 @@
 //	failed     when all nodes are updated or failed, some failed, and the budget
 //	           is kept
 //
-// While it is paused or halted, nodes that hold a slot finish and no other is
-// asked. A resume of a halted one acknowledges the failures so far: those nodes
+// While it is paused or halted, nodes that have confirmed a slot finish and no
+// other is asked. A failure is in the rollout before the report that tells of it
+// is answered, by Settle on whichever coordinator that is. A resume of a halted one acknowledges the failures so far: those nodes
 // stay failed and no longer count. A retry acknowledges too, and asks the failed
 // nodes again with the next attempt number.
 //

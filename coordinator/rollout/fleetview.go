@@ -56,6 +56,7 @@ func (f *fleetView) of(st State) []NodeView {
 		g := f.group(v.Group)
 		if h, held := g.state.Holds[v.Node]; held {
 			v.Held, v.Fence = true, h.Fence
+			v.Unconfirmed = h.State == semaphore.Granted
 			v.Overdue = f.overdue[holdKey{v.Group, v.Node, h.Fence}]
 		}
 		r, begun := st.Results[n.Node]

@@ -65,9 +65,9 @@ func observe(h *Head, r Result, begun bool, v NodeView) standing {
 	}
 	ours := v.Report.Rollout == h.ID || v.Report.Rollout == ""
 	switch {
-	case ours && (v.Held || inFlight[v.Report.Phase]):
+	case ours && v.begun():
 		s.state, s.detail = api.NodeUpdating, v.Report.Message
-	case ours && v.Report.Phase == api.PhaseWaiting:
+	case ours && (v.Held || v.Report.Phase == api.PhaseWaiting || v.Report.Phase == api.PhaseHolding):
 		s.state, s.detail, s.since = api.NodeQueued, v.Report.Message, v.ChangedAt
 	case v.Held || inFlight[v.Report.Phase]:
 		s.detail = "is out of service for something else"
@@ -76,6 +76,12 @@ func observe(h *Head, r Result, begun bool, v NodeView) standing {
 		s.detail = v.Report.Message
 	}
 	return s
+}
+
+// begun reports whether the node has passed its first gate: from there on it
+// finishes, also when its rollout is paused or halted.
+func (v *NodeView) begun() bool {
+	return v.Held && !v.Unconfirmed || inFlight[v.Report.Phase] && v.Report.Phase != api.PhaseHolding
 }
 
 // inPlace: the bundle is there, and the node is back in service with it.

@@ -20,6 +20,7 @@ func anyView(t *rapid.T, name string) NodeView {
 	v.Report.Rollout = rapid.SampledFrom([]string{id, "", "ro-0"}).Draw(t, "rollout")
 	v.Report.Healthy = rapid.Bool().Draw(t, "healthy")
 	v.Held = rapid.Bool().Draw(t, "held")
+	v.Unconfirmed = v.Held && rapid.Bool().Draw(t, "unconfirmed")
 	v.Fence = rapid.Int64Range(1, 3).Draw(t, "fence")
 	v.Overdue = rapid.IntRange(0, 4).Draw(t, "overdue") == 0
 	if rapid.IntRange(0, 3).Draw(t, "failed") == 0 {

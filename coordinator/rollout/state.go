@@ -85,6 +85,9 @@ type NodeView struct {
 	ChangedAt   time.Time // of the report
 	LastHeard   time.Time
 	Held        bool // it holds a slot of its group
+	// Unconfirmed: it has not passed its first gate with that slot, so that
+	// nothing has begun.
+	Unconfirmed bool
 	Fence       int64
 	Overdue     bool
 	// Kept says why the node could not start even if every healthy holder

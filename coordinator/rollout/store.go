@@ -24,6 +24,9 @@ type Store interface {
 	// Read is the rollout at a revision that is current when Read is called;
 	// ErrNotFound when there is none of that id.
 	Read(ctx context.Context, id string) (State, error)
+	// ReadHead is the rollout's head alone, as current as Read;
+	// semaphore.ErrNewerSchema when this program cannot read it.
+	ReadHead(ctx context.Context, id string) (Head, error)
 	// ReadAll is all rollouts and the catalog's revision, from one moment that
 	// is current when ReadAll is called.
 	ReadAll(ctx context.Context) (Snapshot, error)

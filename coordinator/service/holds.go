@@ -81,9 +81,15 @@ func (s *Service) Confirm(ctx context.Context, group, node string, req api.Confi
 	var v invalid
 	requireText(&v, "instance", req.Instance, 256)
 	requireText(&v, "boot_id", req.BootID, 256)
+	boundText(&v, "rollout", req.Rollout, 256)
 	requireFence(&v, req.Fence)
 	if err := v.err(); err != nil {
 		return api.Hold{}, err
+	}
+	if req.Rollout != "" && !s.begun(group, node, req.Fence) {
+		if err := s.roll.MayBegin(ctx, req.Rollout); err != nil {
+			return api.Hold{}, s.problem(ctx, err)
+		}
 	}
 	op := semaphore.Confirm{Node: node, Instance: req.Instance, BootID: req.BootID, Fence: req.Fence}
 	a, err := s.fresh(ctx, func() (semaphore.Answer, error) { return s.store.Do(ctx, group, op) })
@@ -94,6 +100,14 @@ func (s *Service) Confirm(ctx context.Context, group, node string, req api.Confi
 		return api.Hold{}, err
 	}
 	return *s.hold(group, *a.Hold), nil
+}
+
+// begun reports whether the node has passed its first gate with the hold of
+// that fence: then it finishes, whatever becomes of its rollout.
+func (s *Service) begun(group, node string, fence int64) bool {
+	st, _ := s.store.View(group)
+	h, holds := st.Holds[node]
+	return holds && h.Fence == fence && h.State != semaphore.Granted
 }
 
 // Release returns a node's own slot. It is done too when there is nothing to

@@ -350,3 +350,25 @@ func TestProblem_NothingUnknownReachesTheClient(t *testing.T) {
 		}
 	}
 }
+
+func TestConfirm_TheFirstOneNeedsARolloutThatRuns(t *testing.T) {
+	b := start(t)
+	b.hello("a", "default")
+	h := b.acquire("default", "a")
+	req := api.ConfirmRequest{Fence: h.Fence, Instance: "i1", BootID: "b1", Rollout: "r1"}
+	b.rollouts.set(func() { b.rollouts.stopped["r1"] = true })
+	_, err := b.Confirm(b.as("a"), "default", "a", req)
+	mustRefuse(t, err, api.Conflict)
+	if st, _ := b.sem.View("default"); st.Holds["a"].State != semaphore.Granted {
+		t.Fatalf("the hold is %s, want granted still", st.Holds["a"].State)
+	}
+	b.rollouts.set(func() { b.rollouts.stopped["r1"] = false })
+	if _, err := b.Confirm(b.as("a"), "default", "a", req); err != nil {
+		t.Fatal(err)
+	}
+	// Who has begun finishes, whatever becomes of the rollout.
+	b.rollouts.set(func() { b.rollouts.stopped["r1"] = true })
+	if _, err := b.Confirm(b.as("a"), "default", "a", req); err != nil {
+		t.Errorf("the second gate: %v", err)
+	}
+}

@@ -86,12 +86,14 @@ type fakeRollouts struct {
 	mu      sync.Mutex
 	wanted  map[string]*api.Wanted
 	list    []api.Rollout
+	settled []string        // nodes whose failure was reported
+	stopped map[string]bool // rollouts for which nothing begins
 	changed chan struct{}
 	err     error
 }
 
 func newRollouts() *fakeRollouts {
-	return &fakeRollouts{wanted: map[string]*api.Wanted{}, changed: make(chan struct{})}
+	return &fakeRollouts{wanted: map[string]*api.Wanted{}, stopped: map[string]bool{}, changed: make(chan struct{})}
 }
 
 func (f *fakeRollouts) set(change func()) {
@@ -134,6 +136,24 @@ func (f *fakeRollouts) WantedFor(node string) *api.Wanted {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.wanted[node]
+}
+
+func (f *fakeRollouts) Settle(_ context.Context, node string, report api.Report) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err == nil && report.Failure != nil {
+		f.settled = append(f.settled, node)
+	}
+	return f.err
+}
+
+func (f *fakeRollouts) MayBegin(_ context.Context, id string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.stopped[id] {
+		return api.Errorf(api.Conflict, "rollout %s is halted", id)
+	}
+	return f.err
 }
 
 func (f *fakeRollouts) Changed() <-chan struct{} {

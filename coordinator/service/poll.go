@@ -59,6 +59,10 @@ func (s *Service) Poll(ctx context.Context, id string, req api.PollRequest) (api
 	if errors.As(err, &twice) {
 		return api.PollResponse{}, s.duplicate(ctx, id, twice)
 	}
+	if err == nil {
+		// A host returns its slot once the report of its failure is answered.
+		err = s.roll.Settle(ctx, id, req.Report)
+	}
 	if err != nil {
 		return api.PollResponse{}, s.problem(ctx, err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/auth"
+	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
 func TestPoll_RegistersTheNodeAndAnswersWhatIsWanted(t *testing.T) {
@@ -324,5 +325,24 @@ func TestForeignCluster_WhoMayOnlyLookStopsNoFleet(t *testing.T) {
 	mustRefuse(t, b.ForeignCluster(viewer, "theirs"), api.WrongCluster)
 	if st, _ := b.Status(b.admin()); st.Frozen != nil || len(st.Attention) != 0 {
 		t.Errorf("frozen %+v, attention %+v; want neither", st.Frozen, st.Attention)
+	}
+}
+
+func TestPoll_AFailureIsAnsweredOnlyOnceItIsRecorded(t *testing.T) {
+	b := start(t)
+	b.hello("a", "default")
+	req := poll("default")
+	req.Report.Seq, req.Report.Rollout = 2, "r1"
+	req.Report.Failure = &api.Failure{Rollout: "r1", Bundle: "b", Reason: "unhealthy", Detail: "no answer", At: time.Now()}
+	b.rollouts.set(func() { b.rollouts.err = semaphore.ErrNoQuorum })
+	_, err := b.Poll(b.as("a"), "a", req)
+	mustRefuse(t, err, api.NoQuorum)
+	b.rollouts.set(func() { b.rollouts.err = nil })
+	req.Report.Seq = 3
+	if _, err := b.Poll(b.as("a"), "a", req); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.rollouts.settled; len(got) != 1 || got[0] != "a" {
+		t.Errorf("settled: %v", got)
 	}
 }

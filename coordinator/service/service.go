@@ -24,6 +24,10 @@ type Rollouts interface {
 	Plan(spec api.RolloutSpec) (api.Plan, error)
 	// WantedFor is what a node should come to now, nil for nothing.
 	WantedFor(node string) *api.Wanted
+	// Settle records a failure that a node reports.
+	Settle(ctx context.Context, node string, report api.Report) error
+	// MayBegin returns nil while the rollout runs.
+	MayBegin(ctx context.Context, id string) error
 	Changed() <-chan struct{}
 }
 

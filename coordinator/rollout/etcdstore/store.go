@@ -112,6 +112,22 @@ func (s *Store) Read(ctx context.Context, id string) (rollout.State, error) {
 	return st, nil
 }
 
+// ReadHead implements rollout.Store.
+func (s *Store) ReadHead(ctx context.Context, id string) (rollout.Head, error) {
+	resp, err := s.get(ctx, s.key(id, "head"))
+	if err != nil {
+		return rollout.Head{}, err
+	}
+	if len(resp.Kvs) == 0 {
+		return rollout.Head{}, rollout.ErrNotFound
+	}
+	h, newer, err := rollout.DecodeHead(resp.Kvs[0].Value)
+	if err != nil || newer {
+		return rollout.Head{}, fmt.Errorf("%s: %w", s.key(id, "head"), semaphore.ErrNewerSchema)
+	}
+	return h, nil
+}
+
 // ReadAll implements rollout.Store.
 func (s *Store) ReadAll(ctx context.Context) (rollout.Snapshot, error) {
 	txn, err := s.commit(ctx, nil, []clientv3.Op{

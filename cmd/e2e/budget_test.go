@@ -1,0 +1,100 @@
+package e2e
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+)
+
+// pushAtOnce makes and uploads a bundle that is in place at once: no interrupt,
+// and healthy from the first look on. A host that goes back to it returns its
+// slot as fast as a host can.
+func pushAtOnce(t *testing.T, server, content, manifest string) string {
+	t.Helper()
+	dir := writeFiles(t, t.TempDir(), map[string]string{
+		"bundle.yaml":        "name: app-" + content + "\ndefault_interrupt: none\nmin_healthy_time: 0s\n" + manifest,
+		"files/etc/app.conf": content + "\n",
+	})
+	return digestIn(t, must(t, server, "bundle", "create", dir))
+}
+
+func digestIn(t *testing.T, out string) string {
+	t.Helper()
+	for word := range strings.FieldsSeq(out) {
+		if digest := strings.TrimPrefix(word, "sha256:"); len(digest) == 64 {
+			return digest
+		}
+	}
+	t.Fatalf("bundle create printed no digest: %q", out)
+	return ""
+}
+
+// waitingFleet is a fleet with the bundle "good" in place and one slot, and a
+// rollout of a bundle that makes every host unhealthy and may fail nowhere.
+func waitingFleet(t *testing.T, c *coordinatorProcess, w witness) (fleet []*machine, rollout string) {
+	t.Helper()
+	fleet = startFleet(t, w, c.url, 4)
+	good := startRollout(t, c.url, pushAtOnce(t, c.url, "good", ""))
+	eventually(t, time.Minute, "the good bundle is everywhere", func() bool {
+		return rolloutOf(t, c.url, good).State == api.RolloutSucceeded
+	})
+	bad := pushAtOnce(t, c.url, "bad", "healthy_deadline: 2s\nhealth:\n  - command: test \"$(cat \"$LOCKKEEPER_ROOT/etc/app.conf\")\" = good\n")
+	return fleet, startRollout(t, c.url, bad, "--max-failures", "0")
+}
+
+// oneTookIt fails the test unless exactly one host went out of service for the
+// rollout that halted, and all are as they were before it.
+func oneTookIt(t *testing.T, c *coordinatorProcess, w witness, fleet []*machine, rollout string) {
+	t.Helper()
+	eventually(t, time.Minute, "the rollout has halted, and nobody holds, waits or works", func() bool {
+		var g api.Group
+		getJSON(t, c.url+"/api/v1/groups/default", &g)
+		r := rolloutOf(t, c.url, rollout)
+		return r.State == api.RolloutHalted && r.Progress.Waiting+r.Progress.Updating+len(g.Holds)+len(g.Queue) == 0
+	})
+	if r := rolloutOf(t, c.url, rollout); r.Progress.Failed != 1 || r.Progress.Pending != 3 {
+		t.Errorf("progress %+v, want 1 failed and 3 pending", r.Progress)
+	}
+	out := 0
+	for _, m := range fleet {
+		if got := m.file(t, "etc/app.conf"); got != "good\n" {
+			t.Errorf("%s has %q", m.node, got)
+		}
+		out += w.count(t, "down "+m.node) - 1 // once for the good bundle
+	}
+	if out != 1 {
+		t.Errorf("the bad bundle reached %d hosts, want 1:\n%s", out, strings.Join(w.lines(t), "\n"))
+	}
+}
+
+// A host that goes back at once returns its slot within milliseconds of its
+// failure, and the release gives it on in the same transaction. Whoever gets it
+// must find the rollout halted.
+func TestFailure_StopsTheFleetHoweverFastTheHostReturnsItsSlot(t *testing.T) {
+	c := startCoordinator(t)
+	w := newWitness(t)
+	fleet, rollout := waitingFleet(t, c, w)
+	oneTookIt(t, c, w, fleet, rollout)
+}
+
+func TestFailure_StopsTheFleetThoughTheCoordinatorWasGoneWhenItHappened(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	c := startCoordinator(t, "--data-dir", data)
+	w := newWitness(t)
+	fleet, rollout := waitingFleet(t, c, w)
+	broken := func() (is bool) {
+		for _, m := range fleet {
+			is = is || m.file(t, "etc/app.conf") == "bad\n"
+		}
+		return is
+	}
+	eventually(t, 30*time.Second, "a host has the bad bundle", broken)
+	c.kill()
+	eventually(t, 30*time.Second, "that host has gone back", func() bool { return !broken() })
+	c.start()
+	c.waitReady()
+	oneTookIt(t, c, w, fleet, rollout)
+}
