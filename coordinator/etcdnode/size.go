@@ -103,12 +103,19 @@ func (n *Node) Info() api.StoreInfo {
 		Embedded:    true,
 	}
 	info.DBSize, info.DBInUse, _ = n.sizes()
+	info.Revision = n.Revision()
+	return info
+}
+
+// Revision is that of the store, 0 when the server ended. It costs next to
+// nothing, and is asked for with every answer.
+func (n *Node) Revision() int64 {
 	n.use.RLock()
 	defer n.use.RUnlock()
-	if !n.over.Load() {
-		info.Revision = n.etcd.Server.KV().Rev()
+	if n.over.Load() {
+		return 0
 	}
-	return info
+	return n.etcd.Server.KV().Rev()
 }
 
 // Members lists the cluster as this member knows it, also without quorum.
