@@ -62,12 +62,31 @@ type FleetLockNetwork struct {
 	Groups []string `yaml:"groups"`
 }
 
-// EtcdConfig tunes the embedded store.
+// EtcdConfig tunes the embedded store, or names an existing etcd: with
+// endpoints nothing is embedded.
 type EtcdConfig struct {
-	Quota     int64         `yaml:"quota"`     // bytes, default 2 GiB
+	Quota     int64         `yaml:"quota"`     // bytes, default 2 GiB; an existing etcd from 3.6 on says its own
 	Heartbeat time.Duration `yaml:"heartbeat"` // default 100ms
 	Election  time.Duration `yaml:"election"`  // default 1s
+
+	// Endpoints of an existing etcd, as https://etcd-1.example.com:2379. Several
+	// coordinators with the same endpoints and prefix are one cluster.
+	Endpoints []string `yaml:"endpoints"`
+	Prefix    string   `yaml:"prefix"`   // of all keys there, default /lockkeeper/
+	Insecure  bool     `yaml:"insecure"` // allow http beyond this host
+	// CA, Cert and Key are PEM files for https; without a CA the system's are
+	// trusted. They are read again for each new connection.
+	CA           string `yaml:"ca"`
+	Cert         string `yaml:"cert"`
+	Key          string `yaml:"key"`
+	Username     string `yaml:"username"`
+	PasswordFile string `yaml:"password_file"` // the first line's end is cut off
+	// MaxTxnOps is the existing etcd's --max-txn-ops, default 128.
+	MaxTxnOps int `yaml:"max_txn_ops"`
 }
+
+// External reports whether an existing etcd is used.
+func (c EtcdConfig) External() bool { return len(c.Endpoints) > 0 }
 
 // LogConfig says how to log.
 type LogConfig struct {
@@ -171,12 +190,7 @@ func (c *Config) Validate() error {
 			}
 		}
 	}
-	if c.Etcd.Quota < 64<<20 || c.Etcd.Quota > 8<<30 {
-		bad("etcd.quota", "%d: want 67108864 (64 MiB) to 8589934592 (8 GiB)", c.Etcd.Quota)
-	}
-	if c.Etcd.Heartbeat < 10*time.Millisecond || c.Etcd.Election < 5*c.Etcd.Heartbeat || c.Etcd.Election > 50*time.Second {
-		bad("etcd", "heartbeat %s, election %s: want a heartbeat of at least 10ms, and an election of 5 heartbeats to 50s", c.Etcd.Heartbeat, c.Etcd.Election)
-	}
+	c.Etcd.validate(bad)
 	if _, err := logLevel(c.Log.Level); err != nil {
 		bad("log.level", "%v", err)
 	}

@@ -45,7 +45,7 @@ type Coordinator struct {
 	version  string
 	registry *prometheus.Registry
 
-	node    *etcdnode.Node
+	node    etcdnode.Etcd
 	store   *semaphorestore.Store
 	service *service.Service
 	doors   *doors
@@ -106,10 +106,7 @@ func (c *Coordinator) onStop(f func() error) { c.cleanups = append(c.cleanups, f
 func (c *Coordinator) stopFunc(f func()) { c.onStop(func() error { f(); return nil }) }
 
 func (c *Coordinator) startStore(ctx context.Context) error {
-	node, err := etcdnode.Start(ctx, etcdnode.Config{
-		DataDir: c.cfg.DataDir, AdvertiseURL: c.doors.advertise(), Logger: c.log.With("component", "etcd"),
-		Quota: c.cfg.Etcd.Quota, Heartbeat: c.cfg.Etcd.Heartbeat, Election: c.cfg.Etcd.Election,
-	})
+	node, err := c.openStore(ctx, c.log.With("component", "etcd"))
 	if err != nil {
 		return err
 	}
@@ -120,6 +117,26 @@ func (c *Coordinator) startStore(ctx context.Context) error {
 		return node.Stop(ctx)
 	})
 	return nil
+}
+
+// openStore embeds a store, or connects to the one that the configuration names.
+func (c *Coordinator) openStore(ctx context.Context, log *slog.Logger) (etcdnode.Etcd, error) {
+	e := c.cfg.Etcd
+	if !e.External() {
+		return etcdnode.Start(ctx, etcdnode.Config{
+			DataDir: c.cfg.DataDir, AdvertiseURL: c.doors.advertise(), Logger: log,
+			Quota: e.Quota, Heartbeat: e.Heartbeat, Election: e.Election,
+		})
+	}
+	lock, err := etcdnode.LockFolder(ctx, c.cfg.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	c.onStop(lock.Close)
+	return etcdnode.Connect(ctx, etcdnode.ExternalConfig{
+		Endpoints: e.Endpoints, Prefix: e.prefix(), CA: e.CA, Cert: e.Cert, Key: e.Key,
+		Username: e.Username, PasswordFile: e.PasswordFile, TxnOps: e.MaxTxnOps, Quota: e.Quota, Logger: log,
+	})
 }
 
 func (c *Coordinator) startServices(ctx context.Context) error {
@@ -137,9 +154,9 @@ func (c *Coordinator) startServices(ctx context.Context) error {
 		}
 		return nil
 	}
-	etcd := c.node.Client()
+	etcd, prefix := c.node.Client(), c.cfg.Etcd.prefix()
 	store := semaphorestore.New(semaphorestore.Config{
-		Client: etcd, HasLeader: c.node.HasLeader, MaxTxnOps: etcdnode.MaxTxnOps,
+		Client: etcd, Prefix: prefix, HasLeader: c.node.HasLeader, MaxTxnOps: c.node.TxnOps(),
 		Logger: c.log, Registerer: c.registry, Floor: grants, WriteFloor: writes,
 	})
 	if err := store.Start(ctx); err != nil {
@@ -148,7 +165,7 @@ func (c *Coordinator) startServices(ctx context.Context) error {
 	c.stopFunc(store.Stop)
 	c.store = store
 
-	db := etcdstore.New(etcdstore.Config{Client: etcd, HasLeader: c.node.HasLeader, Floor: grants, Logger: c.log})
+	db := etcdstore.New(etcdstore.Config{Client: etcd, Prefix: prefix, HasLeader: c.node.HasLeader, Floor: grants, Logger: c.log})
 	if err := db.Start(ctx); err != nil {
 		return err
 	}
@@ -161,7 +178,7 @@ func (c *Coordinator) startServices(ctx context.Context) error {
 	c.stopFunc(nodes.Stop)
 
 	engine := rollout.NewEngine(rollout.EngineConfig{
-		Store: rolloutstore.New(rolloutstore.Config{Client: etcd, HasLeader: c.node.HasLeader, Floor: grants, Logger: c.log}),
+		Store: rolloutstore.New(rolloutstore.Config{Client: etcd, Prefix: prefix, HasLeader: c.node.HasLeader, Floor: grants, Logger: c.log}),
 		Fleet: nodes, Semaphores: store, Logger: c.log, Registerer: c.registry,
 		BundleName: func(ctx context.Context, digest string) (string, error) {
 			b, err := db.Bundle(ctx, digest)
@@ -213,8 +230,9 @@ func (c *Coordinator) Addr() string { return c.doors.main.Addr().String() }
 // URL is where clients and browsers find the coordinator.
 func (c *Coordinator) URL() string { return c.doors.main.URL }
 
-// Fatal delivers an error when the embedded store ended for good. The process
-// should say so and end; Stop would have nothing to close.
+// Fatal delivers an error when the store ended for good, or is not the one any
+// more that it was. The process should say so and end; Stop would have nothing
+// to close.
 func (c *Coordinator) Fatal() <-chan error { return c.node.Fatal() }
 
 // Stop ends everything, the last begun first. Stopping twice is fine.

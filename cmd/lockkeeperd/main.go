@@ -1,5 +1,5 @@
 // Command lockkeeperd is the coordinator: it keeps the semaphores of a fleet
-// in an embedded etcd and serves the API, FleetLock, metrics and the dashboard.
+// in etcd, embedded or not, and serves the API, FleetLock, metrics and the dashboard.
 package main
 
 import (
@@ -20,7 +20,7 @@ const (
 	exitOK     = 0
 	exitFailed = 1 // could not start, or stopped on an error
 	exitUsage  = 2 // flags, environment or config file
-	exitStore  = 3 // the embedded store ended for good; start it again
+	exitStore  = 3 // the store ended for good, or another one is in its place; start it again
 )
 
 // exitError carries the exit code of an error.
@@ -54,14 +54,15 @@ func run(args []string) int {
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "lockkeeperd",
-		Short: "The coordinator of a fleet: reboot slots in an embedded etcd",
-		Long: `lockkeeperd keeps the reboot slots of a fleet in an embedded etcd.
+		Short: "The coordinator of a fleet: reboot slots in etcd",
+		Long: `lockkeeperd keeps the reboot slots of a fleet in an embedded etcd, or in one
+that you run already.
 
 Every flag is also an environment variable: --data-dir is LOCKKEEPER_DATA_DIR.
 A flag wins over the environment, that over the config file, that over the default.
 
 Exit codes: 0 stopped on request, 1 could not start or failed, 2 wrong flags or
-config, 3 the embedded store ended for good (start the program again).`,
+config, 3 the store ended for good or was replaced (start the program again).`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}

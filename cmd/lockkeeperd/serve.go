@@ -23,7 +23,8 @@ func newServe() *cobra.Command {
 		Short: "Run a coordinator",
 		Args:  cobra.NoArgs,
 		Example: `  lockkeeperd serve --data-dir /var/lib/lockkeeper
-  lockkeeperd serve --listen 0.0.0.0:8443 --tls-self-signed --host lock.example.com`,
+  lockkeeperd serve --listen 0.0.0.0:8443 --tls-self-signed --host lock.example.com
+  lockkeeperd serve --etcd-endpoints https://etcd-1.example.com:2379 --etcd-ca ca.pem --etcd-cert lock.pem --etcd-key lock.key`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&file, "config", "", "YAML config `FILE`")
@@ -51,6 +52,14 @@ func bindConfig(flags *pflag.FlagSet, cfg *coordinator.Config) {
 	flags.StringVar(&cfg.FleetLock.Listen, "fleetlock-listen", cfg.FleetLock.Listen, "`HOST:PORT` for FleetLock hosts off loopback (networks in the config file)")
 	flags.DurationVar(&cfg.FleetLock.Wait, "fleetlock-wait", cfg.FleetLock.Wait, "how long a FleetLock request is parked")
 	flags.BoolVar(&cfg.FleetLock.StrictAddress, "fleetlock-strict-address", cfg.FleetLock.StrictAddress, "refuse a FleetLock id that asks from a second address")
+	flags.StringSliceVar(&cfg.Etcd.Endpoints, "etcd-endpoints", cfg.Etcd.Endpoints, "`URL`s of an existing etcd, separated by commas; nothing is embedded then")
+	flags.StringVar(&cfg.Etcd.Prefix, "etcd-prefix", cfg.Etcd.Prefix, "prefix of all keys in an existing etcd (default /lockkeeper/)")
+	flags.StringVar(&cfg.Etcd.CA, "etcd-ca", cfg.Etcd.CA, "PEM `FILE` of the CA of an existing etcd")
+	flags.StringVar(&cfg.Etcd.Cert, "etcd-cert", cfg.Etcd.Cert, "PEM `FILE` of the certificate shown to it")
+	flags.StringVar(&cfg.Etcd.Key, "etcd-key", cfg.Etcd.Key, "PEM `FILE` of its key")
+	flags.StringVar(&cfg.Etcd.Username, "etcd-username", cfg.Etcd.Username, "user of an existing etcd")
+	flags.StringVar(&cfg.Etcd.PasswordFile, "etcd-password-file", cfg.Etcd.PasswordFile, "`FILE` with the user's password")
+	flags.BoolVar(&cfg.Etcd.Insecure, "etcd-insecure", cfg.Etcd.Insecure, "allow an existing etcd over http beyond this host")
 	flags.StringVar(&cfg.Log.Level, "log-level", cfg.Log.Level, "debug, info, warn or error")
 	flags.StringVar(&cfg.Log.Format, "log-format", cfg.Log.Format, "text or json")
 }
@@ -114,6 +123,6 @@ func serve(ctx context.Context, cfg coordinator.Config) error {
 	case err := <-c.Fatal():
 		// Nothing of a store that failed for good can be closed; the data is
 		// what the last commit left, and the next start goes on from there.
-		return &exitError{exitStore, fmt.Errorf("the embedded store ended: %w", err)}
+		return &exitError{exitStore, fmt.Errorf("the store ended: %w", err)}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -53,6 +54,28 @@ func openFolder(ctx context.Context, dir string, wait time.Duration) (*os.File, 
 	if _, err := inspect(dir); errors.Is(err, ErrForeignFolder) {
 		return nil, err
 	}
+	return lockFolder(ctx, dir, wait)
+}
+
+// LockFolder makes the folder of a coordinator whose store is elsewhere, and
+// keeps other processes out of it until it is closed. A folder with an embedded
+// store is refused: its holds would be forgotten.
+func LockFolder(ctx context.Context, dir string) (io.Closer, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("data folder %s cannot be made: %w; give a folder that this user may write", dir, err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, markerFile)); err == nil {
+		return nil, fmt.Errorf("data folder %s: %w, whose holds are not carried over; leave etcd.endpoints out to use it, or give another folder",
+			dir, ErrEmbeddedHere)
+	}
+	return lockFolder(ctx, dir, lockWait)
+}
+
+func lockFolder(ctx context.Context, dir string, wait time.Duration) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("data folder %s cannot be written: %w; give a folder that this user may write", dir, err)

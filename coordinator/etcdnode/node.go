@@ -26,8 +26,8 @@ var (
 	ErrMarkerWithoutData = errors.New("the data are gone")
 	// ErrCorrupt: the data are there and cannot be read.
 	ErrCorrupt = errors.New("the data are damaged")
-	// ErrExternal: an external etcd was asked for.
-	ErrExternal = errors.New("an external etcd is not supported by this build; leave the endpoints empty to embed one")
+	// ErrEmbeddedHere: an existing etcd is to be used, and here is a store.
+	ErrEmbeddedHere = errors.New("it holds an embedded store")
 	// ErrStopped: the node was used after its end.
 	ErrStopped = errors.New("the embedded etcd has stopped")
 )
@@ -43,8 +43,6 @@ type Config struct {
 	Quota        int64         // bytes of the database; default 2 GiB
 	Heartbeat    time.Duration // default 100 ms
 	Election     time.Duration // default 1 s, at least 5 heartbeats
-	// Endpoints of an external etcd: refused with ErrExternal.
-	Endpoints []string
 	// StartTimeout bounds the wait until etcd is ready; default 1 min. A disk
 	// without room is waited for without that bound.
 	StartTimeout time.Duration
@@ -59,8 +57,7 @@ const DefaultQuota = 2 << 30
 // stopTimeout bounds Stop.
 const stopTimeout = 5 * time.Second
 
-// Node is a running member. All its methods may be called at any time, from
-// any goroutine, also after Stop.
+// Node is a running member inside this process.
 type Node struct {
 	cfg          Config
 	lock         *os.File
@@ -90,9 +87,6 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 }
 
 func start(ctx context.Context, cfg Config, free func(dir string) (int64, error)) (*Node, error) {
-	if len(cfg.Endpoints) > 0 {
-		return nil, ErrExternal
-	}
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
@@ -241,6 +235,9 @@ func (n *Node) wake() {
 // Client talks to the member inside this process. After Stop, and after the
 // end of etcd, its key-value methods return ErrStopped.
 func (n *Node) Client() *clientv3.Client { return n.client }
+
+// TxnOps implements Etcd.
+func (*Node) TxnOps() int { return MaxTxnOps }
 
 // Bootstrapped reports whether this Start made a new cluster.
 func (n *Node) Bootstrapped() bool { return n.bootstrapped }

@@ -288,14 +288,6 @@ func TestStart_FullDiskIsWaitedForAndSaid(t *testing.T) {
 	startNode(t, cfg) // with room again, in the same folder
 }
 
-func TestStart_ExternalEndpointsAreRefused(t *testing.T) {
-	cfg := config(t.TempDir())
-	cfg.Endpoints = []string{"http://127.0.0.1:2379"}
-	if _, err := Start(t.Context(), cfg); !errors.Is(err, ErrExternal) {
-		t.Errorf("err is %v, want ErrExternal", err)
-	}
-}
-
 func TestStart_AnyTextIsAName(t *testing.T) {
 	cfg := config(t.TempDir())
 	cfg.Name = "a=b,c d/é"

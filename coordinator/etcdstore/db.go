@@ -103,7 +103,8 @@ func New(cfg Config) *DB {
 }
 
 // Start loads the small tables and follows them until Stop. It returns when
-// everything was read once, from this member's own copy, or when ctx ends.
+// everything was read once, without quorum from a member's own copy, or when
+// ctx ends.
 func (d *DB) Start(ctx context.Context) error {
 	tables := []table{d.clusterTable(), d.tokenTable(), d.eventTable()}
 	synced := make(chan struct{}, len(tables))

@@ -26,12 +26,17 @@ type table struct {
 // retryPause lies between two tries to read a table.
 const retryPause = 200 * time.Millisecond
 
-// follow keeps a table current until ctx ends. It reads from this member's own
-// copy, which also answers without quorum, and the watch brings what follows.
-// A watch that ends (compaction, restore) begins anew with a read.
+// follow keeps a table current until ctx ends: a read, and the watch brings
+// what follows. Without quorum it reads a member's own copy. A watch that ends
+// (compaction, a member without leader) begins anew with a read, but never on a
+// member that is behind what was seen.
 func (d *DB) follow(ctx context.Context, t table) {
+	var seen int64
 	for ctx.Err() == nil {
-		opts := append([]clientv3.OpOption{clientv3.WithPrefix(), clientv3.WithSerializable()}, t.opts...)
+		opts := append([]clientv3.OpOption{clientv3.WithPrefix()}, t.opts...)
+		if !d.cfg.HasLeader() {
+			opts = append(opts, clientv3.WithSerializable())
+		}
 		c, cancel := context.WithTimeout(ctx, 30*time.Second)
 		resp, err := d.client.Get(c, t.prefix, opts...)
 		cancel()
@@ -42,20 +47,25 @@ func (d *DB) follow(ctx context.Context, t table) {
 			pause(ctx)
 			continue
 		}
+		if resp.Header.Revision < seen {
+			pause(ctx)
+			continue
+		}
 		kvs := make([]kv, len(resp.Kvs))
 		for i, k := range resp.Kvs {
 			kvs[i] = kv{key: string(k.Key)[len(t.prefix):], value: k.Value, revision: k.ModRevision}
 		}
 		t.reload(kvs, resp.Header.Revision)
-		d.watch(ctx, t, resp.Header.Revision+1)
+		seen = d.watch(ctx, t, resp.Header.Revision)
 	}
 }
 
-// watch applies changes from a revision on until the watch ends.
-func (d *DB) watch(ctx context.Context, t table, from int64) {
+// watch applies changes behind a revision until the watch ends, and returns the
+// revision that it has reached.
+func (d *DB) watch(ctx context.Context, t table, seen int64) int64 {
 	w, cancel := context.WithCancel(ctx)
 	defer cancel()
-	for resp := range d.client.Watch(w, t.prefix, clientv3.WithPrefix(), clientv3.WithRev(from)) {
+	for resp := range d.client.Watch(w, t.prefix, clientv3.WithPrefix(), clientv3.WithRev(seen+1)) {
 		if err := resp.Err(); err != nil {
 			if ctx.Err() == nil {
 				d.cfg.Logger.Info("a watch ended, reading the table again", "prefix", t.prefix, "error", err)
@@ -72,8 +82,10 @@ func (d *DB) watch(ctx context.Context, t table, from int64) {
 		if len(kvs) > 0 {
 			t.apply(kvs)
 		}
+		seen = max(seen, resp.Header.Revision)
 	}
 	pause(ctx)
+	return seen
 }
 
 func pause(ctx context.Context) {

@@ -44,26 +44,11 @@ func (d *DB) Identity() Identity {
 	return d.identity
 }
 
-// Bootstrap gives the cluster its identity, once: it returns the one in place
-// if there is one, and whether it was made now. A store that holds anything
-// else without an identity is refused (ErrNotEmpty).
+// Bootstrap gives the cluster its identity, once, whoever else does so at the
+// same moment: it returns the one in place if there is one, and whether it was
+// made now. A store that holds anything else without an identity is refused
+// (ErrNotEmpty).
 func (d *DB) Bootstrap(ctx context.Context) (Identity, bool, error) {
-	key := d.prefix + "cluster/identity"
-	resp, err := d.get(ctx, key)
-	if err != nil {
-		return Identity{}, false, err
-	}
-	if len(resp.Kvs) > 0 {
-		id, err := d.adoptIdentity(resp.Kvs[0].Value)
-		return id, false, err
-	}
-	rest, err := d.get(ctx, d.prefix, clientv3.WithPrefix(), clientv3.WithCountOnly())
-	if err != nil {
-		return Identity{}, false, err
-	}
-	if rest.Count > 0 {
-		return Identity{}, false, fmt.Errorf("%w: %d keys under %s", ErrNotEmpty, rest.Count, d.prefix)
-	}
 	now := d.cfg.Now().UTC()
 	random := make([]byte, 8)
 	rand.Read(random)
@@ -71,15 +56,25 @@ func (d *DB) Bootstrap(ctx context.Context) (Identity, bool, error) {
 	if err != nil {
 		return Identity{}, false, err
 	}
-	txn, err := d.commit(ctx, []clientv3.Cmp{absent(key)},
-		[]clientv3.Op{clientv3.OpPut(key, string(value))}, []clientv3.Op{clientv3.OpGet(key)})
+	key := d.prefix + "cluster/identity"
+	nothing := clientv3.Compare(clientv3.CreateRevision(d.prefix).WithPrefix(), "=", 0)
+	txn, err := d.commit(ctx, []clientv3.Cmp{nothing}, []clientv3.Op{clientv3.OpPut(key, string(value))},
+		[]clientv3.Op{clientv3.OpGet(key), clientv3.OpGet(d.prefix, clientv3.WithPrefix(), clientv3.WithKeysOnly(), clientv3.WithLimit(1))})
 	if err != nil {
 		return Identity{}, false, err
 	}
 	if !txn.Succeeded {
-		value = txn.Responses[0].GetResponseRange().Kvs[0].Value
+		found := txn.Responses[0].GetResponseRange().Kvs
+		if len(found) == 0 {
+			rest := txn.Responses[1].GetResponseRange()
+			return Identity{}, false, fmt.Errorf("%w: %d keys under %s, such as %s; use another prefix or an empty etcd", ErrNotEmpty, rest.Count, d.prefix, rest.Kvs[0].Key)
+		}
+		value = found[0].Value
 	}
 	id, err := d.adoptIdentity(value)
+	if err == nil && id.ID == "" {
+		err = fmt.Errorf("%w: %s is no identity of a cluster", ErrNotEmpty, key)
+	}
 	return id, txn.Succeeded, err
 }
 

@@ -93,8 +93,9 @@ type Change struct {
 	Term     Term  // the elected engine's; nil for an operator's action
 }
 
-// MaxChanges bounds the keys that one transaction puts.
-const MaxChanges = 256
+// MaxChanges bounds the keys that one transaction puts: what an etcd takes by
+// default.
+const MaxChanges = 128
 
 // Errors of a Store.
 var (

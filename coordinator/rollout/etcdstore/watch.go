@@ -22,8 +22,8 @@ type parts struct {
 	selection bool
 }
 
-// Start implements rollout.Store: it returns when the rollouts were read once
-// from this member's own copy, which also answers without quorum.
+// Start implements rollout.Store: it returns when the rollouts were read once,
+// without quorum from a member's own copy.
 func (s *Store) Start(ctx context.Context) error {
 	life, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
@@ -61,12 +61,17 @@ func (s *Store) Changed() <-chan struct{} {
 }
 
 // follow keeps the view current until ctx ends. A watch that ends (compaction,
-// restore) begins anew with a read.
+// a member without leader) begins anew with a read; without quorum that is of a
+// member's own copy.
 func (s *Store) follow(ctx context.Context, loaded chan struct{}) {
 	prefix := s.prefix + "rollout"
 	for ctx.Err() == nil {
 		c, cancel := context.WithTimeout(ctx, 30*time.Second)
-		resp, err := s.client.Get(c, prefix, clientv3.WithPrefix(), clientv3.WithSerializable())
+		opts := []clientv3.OpOption{clientv3.WithPrefix()}
+		if !s.cfg.HasLeader() {
+			opts = append(opts, clientv3.WithSerializable())
+		}
+		resp, err := s.client.Get(c, prefix, opts...)
 		cancel()
 		if err != nil {
 			s.warn(ctx, "reading the rollouts failed, trying again", err)
@@ -74,6 +79,11 @@ func (s *Store) follow(ctx context.Context, loaded chan struct{}) {
 			continue
 		}
 		s.mu.Lock()
+		if resp.Header.Revision < s.seen { // a member that is behind
+			s.mu.Unlock()
+			pause(ctx)
+			continue
+		}
 		s.raw = map[string]*parts{}
 		s.view = rollout.Snapshot{Rollouts: map[string]rollout.State{}}
 		for _, kv := range resp.Kvs {

@@ -1,0 +1,257 @@
+package etcdnode
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/lockkeeper/lockkeeper/internal/etcdtest"
+)
+
+func startForeign(t *testing.T, cfg etcdtest.Config) *etcdtest.Server {
+	t.Helper()
+	if cfg.Dir == "" {
+		cfg.Dir = t.TempDir()
+	}
+	s, err := etcdtest.Start(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func connect(t *testing.T, url string) *External {
+	t.Helper()
+	e, err := Connect(t.Context(), ExternalConfig{Endpoints: []string{url}, Prefix: "/lockkeeper/", StartTimeout: 20 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := e.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return e
+}
+
+func soon(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !holds(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("still not: %s", what)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func TestExternal_KnowsThatEtcdIsGoneAndThatItIsBack(t *testing.T) {
+	dir := t.TempDir()
+	server := startForeign(t, etcdtest.Config{Dir: dir})
+	e := connect(t, server.URL)
+	if !e.HasLeader() {
+		t.Fatal("no leader at the start")
+	}
+	if _, err := e.Client().Put(t.Context(), "/lockkeeper/a", "1"); err != nil {
+		t.Fatal(err)
+	}
+	before := e.Info().Revision
+	watch := e.Client().Watch(t.Context(), "/lockkeeper/", clientv3.WithPrefix())
+	changed := e.LeaderChanged()
+	server.Stop()
+	began := time.Now()
+	soon(t, "it is known to be gone", func() bool { return !e.HasLeader() })
+	t.Logf("gone was known after %s", time.Since(began).Round(time.Millisecond))
+	<-changed
+
+	server = startForeign(t, etcdtest.Config{Dir: dir})
+	defer server.Stop()
+	defer e.Stop(context.Background()) // first: etcd waits for its clients
+	began = time.Now()
+	soon(t, "it is known to be back", e.HasLeader)
+	t.Logf("back was known after %s", time.Since(began).Round(time.Millisecond))
+	if _, err := e.Client().Put(t.Context(), "/lockkeeper/b", "2"); err != nil {
+		t.Fatal(err)
+	}
+	if now := e.Info().Revision; now <= before {
+		t.Errorf("revision %d, was %d before the last write", now, before)
+	}
+	for {
+		select {
+		case resp := <-watch:
+			if resp.Err() != nil {
+				t.Fatalf("the watch ended: %v", resp.Err())
+			}
+			if len(resp.Events) > 0 {
+				return // it went on by itself
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatal("the watch brought nothing")
+		}
+	}
+}
+
+// An empty etcd in place of the one with the holds would hand out slots that
+// are taken, from memory that says otherwise.
+func TestExternal_AnotherEtcdInItsPlaceIsTheEnd(t *testing.T) {
+	dir := t.TempDir()
+	server := startForeign(t, etcdtest.Config{Dir: dir})
+	e := connect(t, server.URL)
+	for range 3 {
+		if _, err := e.Client().Put(t.Context(), "/lockkeeper/a", "1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	server.Stop()
+	if err := os.RemoveAll(filepath.Join(dir, "data")); err != nil {
+		t.Fatal(err)
+	}
+	server = startForeign(t, etcdtest.Config{Dir: dir})
+	defer server.Stop()
+	select {
+	case err := <-e.Fatal():
+		if !strings.Contains(err.Error(), "it was restored or replaced") {
+			t.Errorf("said %q", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("nothing was noticed")
+	}
+	if e.HasLeader() {
+		t.Error("it still counts as having a leader")
+	}
+}
+
+func TestExternal_SaysWhoKeepsItAndHowFullItIs(t *testing.T) {
+	server := startForeign(t, etcdtest.Config{Quota: 64 << 20})
+	defer server.Stop()
+	e := connect(t, server.URL)
+	info := e.Info()
+	if info.Embedded || info.Quota != 64<<20 || info.DBSize == 0 || !strings.HasPrefix(info.EtcdVersion, "3.") {
+		t.Errorf("%+v", info)
+	}
+	members := e.Members()
+	if len(members) != 1 || members[0].Role != "leader" || members[0].Name != "test" || members[0].Version == "" {
+		t.Errorf("%+v", members)
+	}
+	if grants, writes := e.Low(); grants || writes {
+		t.Error("an empty database counts as full")
+	}
+}
+
+func TestExternal_NoSpaceOfEtcdStopsWrites(t *testing.T) {
+	server := startForeign(t, etcdtest.Config{Quota: 1 << 20})
+	defer server.Stop()
+	e := connect(t, server.URL)
+	value := strings.Repeat("x", 200<<10)
+	for i := range 20 {
+		if _, err := e.Client().Put(t.Context(), "/other/"+string(rune('a'+i)), value); err != nil {
+			break
+		}
+	}
+	if err := e.readStatus(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if grants, writes := e.Low(); !grants || !writes {
+		t.Errorf("grants low %v, writes low %v; want both", grants, writes)
+	}
+}
+
+func TestConnect_SaysWhatIsWrong(t *testing.T) {
+	server := startForeign(t, etcdtest.Config{})
+	defer server.Stop()
+	root, err := clientv3.New(clientv3.Config{Endpoints: []string{server.URL}, Logger: zap.NewNop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	password := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(password, []byte("wrong\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, want string
+		cfg        ExternalConfig
+		before     func()
+	}{
+		{name: "too many operations", want: "--max-txn-ops=500", cfg: ExternalConfig{TxnOps: 500}},
+		{name: "a CA that is none", want: "etcd.ca", cfg: ExternalConfig{Endpoints: []string{"https://127.0.0.1:1"}, CA: password}},
+		{name: "nobody there", want: "does not answer", cfg: ExternalConfig{Endpoints: []string{"unix:///nonexistent/socket"}}},
+		{name: "a user it lacks", want: "etcd.password_file", cfg: ExternalConfig{Username: "lock", PasswordFile: password}, before: func() {
+			for _, err := range []error{
+				second(root.UserAdd(t.Context(), "root", "secret")), second(root.UserGrantRole(t.Context(), "root", "root")), second(root.AuthEnable(t.Context())),
+			} {
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+		}},
+		{name: "no user", want: "etcd.username", cfg: ExternalConfig{}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.before != nil {
+				c.before()
+			}
+			if c.cfg.Endpoints == nil {
+				c.cfg.Endpoints = []string{server.URL}
+			}
+			c.cfg.Prefix, c.cfg.StartTimeout = "/lockkeeper/", 3*time.Second
+			e, err := Connect(t.Context(), c.cfg)
+			if err == nil {
+				e.Stop(context.Background())
+				t.Fatal("it connected")
+			}
+			if !strings.Contains(err.Error(), c.want) {
+				t.Errorf("said %q, want %q in it", err, c.want)
+			}
+		})
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
+func TestCheckEndpoints_RefusesWhatAnybodyCouldRead(t *testing.T) {
+	for text, want := range map[string]string{
+		"http://127.0.0.1:2379":                      "",
+		"http://[::1]:2379":                          "",
+		"http://localhost:2379":                      "",
+		"unix:///run/etcd.sock":                      "",
+		"https://etcd.example.com:2379":              "",
+		"http://etcd.example.com:2379":               "etcd.insecure",
+		"http://10.0.0.1:2379":                       "etcd.insecure",
+		"etcd.example.com:2379":                      "want a URL",
+		"https://etcd.example.com":                   "want a URL",
+		"https://etcd.example.com:2379/v3":           "want a URL",
+		"https://root:hunter2@etcd.example.com:2379": "etcd.password_file",
+		"https://root:hunter2@etcd.example.com:x":    "is no URL",
+		"": "want a URL",
+	} {
+		err := CheckEndpoints([]string{text}, false)
+		switch {
+		case want == "" && err != nil:
+			t.Errorf("%s: %v", text, err)
+		case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
+			t.Errorf("%s: said %v, want %q in it", text, err, want)
+		case err != nil && strings.Contains(err.Error(), "hunter2"):
+			t.Errorf("%s: the password is shown: %v", text, err)
+		}
+	}
+	if err := CheckEndpoints([]string{"http://etcd.example.com:2379"}, true); err != nil {
+		t.Errorf("allowed, and refused: %v", err)
+	}
+	if err := CheckEndpoints([]string{"http://127.0.0.1:2379", "https://127.0.0.1:2380"}, false); err == nil {
+		t.Error("http beside https was taken")
+	}
+}
+
+func TestOlder_ComparesMajorAndMinor(t *testing.T) {
+	for version, want := range map[string]bool{"3.4.30": true, "2.3.8": true, "3.5.0": false, "3.5.0-rc.0": false, "3.10.1": false, "4.0": false, "": true} {
+		if got := older(version, oldestEtcd); got != want {
+			t.Errorf("%q older than %s: %v", version, oldestEtcd, got)
+		}
+	}
+}
