@@ -35,7 +35,7 @@ func Decide(s *State, op Op, now time.Time) Decision {
 	b := &draft{s: s, now: now, held: len(s.Holds), slots: s.SlotCount()}
 	b.d.Head = s.Head
 	b.d.Head.V = max(s.Head.V, SchemaVersion)
-	b.d.Head.Next = max(s.Head.Next, 1)
+	b.d.Head.Next = max(s.Head.Next, s.FenceFloor+1)
 	b.d.Answer.Revision = s.Revision
 	if b.mayDecide(op) {
 		b.decide(op)

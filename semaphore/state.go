@@ -190,6 +190,9 @@ type State struct {
 	Members   map[string]Member
 	Queue     []Waiter // in order
 	Freeze    *Freeze  // the fleet-wide stop
+	// FenceFloor is below every fence to be given: a restored cluster has one
+	// above all that it may have given before, since its heads are old.
+	FenceFloor int64
 	// ClockOff says why this coordinator's clock cannot be relied on, empty
 	// when it can: it then grants nothing where a clock decides.
 	ClockOff string

@@ -107,6 +107,22 @@ func TestNone_AcquireOtherwiseIsRefusedWithBlockers(t *testing.T) {
 	}
 }
 
+func TestFence_IsAboveTheFloorOfARestoredCluster(t *testing.T) {
+	b := newBench(t)
+	before := b.take(agent("a"))
+	b.ok(releaseOf(before))
+	b.FenceFloor = 1 << 30
+	h := b.take(agent("a"))
+	if h.Fence != 1<<30+1 || b.Head.Next != 1<<30+2 {
+		t.Errorf("fence %d, then %d", h.Fence, b.Head.Next)
+	}
+	b.refused(confirmOf(before), semaphore.StaleFence)
+	b.ok(releaseOf(h))
+	if again := b.take(agent("a")); again.Fence != h.Fence+1 {
+		t.Errorf("fence %d after %d", again.Fence, h.Fence)
+	}
+}
+
 func TestNone_AgentWithoutInstanceIsInvalid(t *testing.T) {
 	op := agent("a")
 	op.Instance = ""
