@@ -28,6 +28,9 @@ type Etcd interface {
 	// Low reports whether space is below the floor for grants and all that
 	// begins something, and below the lower one for every write.
 	Low() (grants, writes bool)
+	// Revision is the highest that is known, 0 for none. It costs next to
+	// nothing.
+	Revision() int64
 	// Info is the store in figures, Members are those who keep it.
 	Info() api.StoreInfo
 	Members() []api.Member

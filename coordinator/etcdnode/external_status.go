@@ -153,9 +153,12 @@ func (e *External) Info() api.StoreInfo {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	info := e.figures
-	info.Revision = e.revision.Load()
+	info.Revision = e.Revision()
 	return info
 }
+
+// Revision implements Etcd: the highest that any answer had.
+func (e *External) Revision() int64 { return e.revision.Load() }
 
 // Members implements Etcd, as of at most 10 s ago.
 func (e *External) Members() []api.Member {
