@@ -20,6 +20,7 @@ type watcher struct {
 	t      *testing.T
 	cancel context.CancelFunc
 	events chan streamEvent
+	ended  chan struct{} // closed when the handler has returned
 }
 
 type streamEvent struct{ kind, id, html string }
@@ -45,14 +46,22 @@ func (p *pipeWriter) Write(b []byte) (int, error) {
 
 // watch opens the stream of a topic; the test reads its events.
 func watch(t *testing.T, h http.Handler, topic string) *watcher {
-	ctx, cancel := context.WithCancel(auth.With(t.Context(), auth.Local()))
+	return watchAs(t, h, topic, auth.Local())
+}
+
+func watchAs(t *testing.T, h http.Handler, topic string, who auth.Principal) *watcher {
+	ctx, cancel := context.WithCancel(auth.With(t.Context(), who))
 	w := &pipeWriter{header: http.Header{}, out: make(chan string), ctx: ctx}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "/ui/stream?topic="+topic, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	go h.ServeHTTP(w, r)
-	out := &watcher{t: t, cancel: cancel, events: make(chan streamEvent)}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		h.ServeHTTP(w, r)
+	}()
+	out := &watcher{t: t, cancel: cancel, events: make(chan streamEvent), ended: ended}
 	go func() {
 		for {
 			select {
@@ -255,6 +264,22 @@ func TestStream_LostQuorumReachesTheOpenPage(t *testing.T) {
 		b.set(func(b *stage) { b.status.Stale = true })
 		w.until("banners", "No quorum")
 		w.until("lock-web", "Shut")
+		w.cancel()
+		synctest.Wait()
+	})
+}
+
+func TestStream_EndsWithTheViewersToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		life, revoke := context.WithCancel(t.Context())
+		w := watchAs(t, web.New(twoGroups(), web.Options{}), "overview", auth.Principal{Name: "ann", Role: api.RoleViewer, Life: life})
+		w.until("lock-db", "db")
+		revoke()
+		select {
+		case <-w.ended:
+		case <-time.After(time.Second):
+			t.Error("the stream goes on without its token")
+		}
 		w.cancel()
 		synctest.Wait()
 	})

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/coordinator/auth"
 )
 
 const (
@@ -15,8 +16,8 @@ const (
 	beatEvery = 10 * time.Second
 	// writeWithin is how long a viewer may take to accept one event.
 	writeWithin = 20 * time.Second
-	// streamFor bounds a stream, so that a viewer whose token was taken away
-	// loses sight: the browser comes again at once and is asked again.
+	// streamFor bounds a stream: the browser comes again at once, and who may
+	// look is asked again. One whose token is taken back ends at once.
 	streamFor = 10 * time.Minute
 )
 
@@ -63,6 +64,8 @@ func (s *server) stream(w http.ResponseWriter, r *http.Request) {
 		}
 		select {
 		case <-r.Context().Done():
+			return
+		case <-auth.From(r.Context()).Ended():
 			return
 		case <-ends.C:
 			return

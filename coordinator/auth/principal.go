@@ -14,6 +14,16 @@ type Principal struct {
 	Role  api.Role // what it may do
 	Node  string   // for the role node: the one id that it is bound to
 	Local bool     // asked over loopback or a unix socket, without a credential
+	// Life ends when the credential is taken back or expires; nil without one.
+	Life context.Context //nolint:containedctx // it is the credential's, not the request's
+}
+
+// Ended is closed when the credential is taken back or expires.
+func (p Principal) Ended() <-chan struct{} {
+	if p.Life == nil {
+		return nil
+	}
+	return p.Life.Done()
 }
 
 // Local is who asks over loopback without a credential: whoever may open a

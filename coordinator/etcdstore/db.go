@@ -65,7 +65,7 @@ type DB struct {
 	mu       sync.RWMutex
 	identity Identity
 	foreign  map[string]Foreign
-	tokens   map[string]Token
+	tokens   map[string]liveToken
 	changed  chan struct{}
 	loaded   map[string]bool // by followed prefix
 
@@ -94,7 +94,7 @@ func New(cfg Config) *DB {
 	root := strings.TrimSuffix(cfg.Prefix, "/")
 	d := &DB{
 		cfg: cfg, client: cfg.Client, prefix: root + "/", blobs: root + "-bundles/",
-		foreign: map[string]Foreign{}, tokens: map[string]Token{},
+		foreign: map[string]Foreign{}, tokens: map[string]liveToken{},
 		changed: make(chan struct{}), loaded: map[string]bool{},
 	}
 	d.life, d.cancel = context.WithCancel(context.Background())

@@ -124,17 +124,17 @@ func TestTokens_AreFoundByTheirSecretOnEveryCoordinatorUntilDeleted(t *testing.T
 	if _, created, err := a.CreateToken(t.Context(), tok, Request{}, semaphore.Event{Kind: "token.created"}); err != nil || !created {
 		t.Fatal(created, err)
 	}
-	if _, found := a.FindToken(secret); !found {
+	if _, _, found := a.FindToken(secret); !found {
 		t.Error("the coordinator that made it does not know it at once")
 	}
-	eventually(t, b, "the token is known", func() bool { _, found := b.FindToken(secret); return found })
-	if _, found := b.FindToken(auth.NewSecret()); found {
+	eventually(t, b, "the token is known", func() bool { _, _, found := b.FindToken(secret); return found })
+	if _, _, found := b.FindToken(auth.NewSecret()); found {
 		t.Error("another secret was found")
 	}
 	if err := b.DeleteToken(t.Context(), tok.ID, semaphore.Event{Kind: "token.deleted"}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, a, "the token is gone", func() bool { _, found := a.FindToken(secret); return !found })
+	eventually(t, a, "the token is gone", func() bool { _, _, found := a.FindToken(secret); return !found })
 	if err := a.DeleteToken(t.Context(), tok.ID, semaphore.Event{}); !errors.Is(err, ErrNotFound) {
 		t.Errorf("deleting it again: %v", err)
 	}
@@ -224,7 +224,7 @@ func TestWithoutALeader_WritesAreRefusedAtOnceAndReadsGoOn(t *testing.T) {
 	if took := time.Since(began); took > time.Second {
 		t.Errorf("it took %s to say so", took)
 	}
-	if _, found := d.FindToken(secret); !found {
+	if _, _, found := d.FindToken(secret); !found {
 		t.Error("a known token is not recognised without quorum")
 	}
 	if l, err := d.Events(t.Context(), api.EventQuery{Limit: 10}); err != nil || len(l.Events) != 1 {
@@ -262,5 +262,40 @@ func TestNodes_AreWrittenByComparisonAndFollowed(t *testing.T) {
 	}
 	cancel()
 	for range changes {
+	}
+}
+
+func TestTokens_TheLifeOfOneEndsWhenItIsTakenBackOrExpires(t *testing.T) {
+	c, prefix := client(t)
+	a := openAt(t, Config{Client: c, Prefix: prefix})
+	lasting, lastingSecret := token(api.RoleViewer)
+	short, shortSecret := token(api.RoleViewer)
+	short.ExpiresAt = time.Now().Add(300 * time.Millisecond)
+	for _, tok := range []Token{lasting, short} {
+		if _, _, err := a.CreateToken(t.Context(), tok, Request{}, semaphore.Event{Kind: "token.created"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, life, _ := a.FindToken(lastingSecret)
+	_, brief, _ := a.FindToken(shortSecret)
+	select {
+	case <-brief.Done():
+	case <-time.After(5 * time.Second):
+		t.Error("the life of an expired token goes on")
+	}
+	if life.Err() != nil {
+		t.Fatal("the life of a lasting token has ended")
+	}
+	b := openAt(t, Config{Client: c, Prefix: prefix}) // and what a reload forgets
+	_, there, _ := b.FindToken(lastingSecret)
+	b.tokenTable().reload(nil, 0)
+	if there.Err() == nil {
+		t.Error("a token that was gone when the table was read again lives on")
+	}
+	if err := a.DeleteToken(t.Context(), lasting.ID, semaphore.Event{Kind: "token.deleted"}); err != nil {
+		t.Fatal(err)
+	}
+	if life.Err() == nil {
+		t.Error("the life of a deleted token goes on")
 	}
 }

@@ -91,6 +91,15 @@ func (d *DB) Events(ctx context.Context, q api.EventQuery) (api.EventList, error
 	return page(events, q, limit), nil
 }
 
+// Revision is the store's revision at a moment after the call.
+func (d *DB) Revision(ctx context.Context) (int64, error) {
+	resp, err := d.get(ctx, d.eventKey(0), clientv3.WithCountOnly())
+	if err != nil {
+		return 0, err
+	}
+	return resp.Header.Revision, nil
+}
+
 func (d *DB) newest(ctx context.Context, q api.EventQuery, limit int) (api.EventList, error) {
 	events, complete := d.feed.all()
 	pick := func() []api.Event {
@@ -187,6 +196,7 @@ func (d *DB) decodeEvents(kvs []kv) []api.Event {
 }
 
 func (d *DB) eventTable() table {
+	d.feed.decode = d.decodeEvents
 	return table{
 		prefix: d.prefix + "events/",
 		opts: []clientv3.OpOption{
@@ -201,9 +211,9 @@ func (d *DB) eventTable() table {
 					kvs = kvs[1:]
 				}
 			}
-			d.feed.renew(d.decodeEvents(kvs), from)
+			d.feed.renew(kvs, from)
 		},
-		apply: func(kvs []kv) { d.feed.add(d.decodeEvents(kvs)) },
+		apply: d.feed.add,
 	}
 }
 
@@ -237,9 +247,9 @@ func (d *DB) WatchEvents(ctx context.Context, after int64) <-chan api.Event {
 				continue
 			}
 			if !reaches { // nothing between here and the feed's beginning was kept
-				d.feed.mu.RLock()
+				d.feed.mu.Lock()
 				after = d.feed.from
-				d.feed.mu.RUnlock()
+				d.feed.mu.Unlock()
 				continue
 			}
 			select {

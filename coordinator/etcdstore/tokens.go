@@ -66,9 +66,7 @@ func (d *DB) DeleteToken(ctx context.Context, id string, e semaphore.Event) erro
 	if err != nil {
 		return err
 	}
-	d.mu.Lock()
-	delete(d.tokens, id)
-	d.mu.Unlock()
+	d.dropTokens(func(known string) bool { return known == id })
 	if !done {
 		return ErrNotFound
 	}
@@ -90,11 +88,23 @@ func (d *DB) readToken(ctx context.Context, id string) (Token, error) {
 
 // FindToken is the token of a secret, as last seen by the watch; it answers
 // without quorum too. Whether the token has expired is the caller's to judge.
-func (d *DB) FindToken(secret string) (Token, bool) {
+// The context ends when the token is taken back, on whichever coordinator, or
+// expires: requests that last must not outlive it.
+func (d *DB) FindToken(secret string) (Token, context.Context, bool) {
 	d.mu.RLock()
 	t, found := d.tokens[auth.TokenID(auth.Hash(secret))]
 	d.mu.RUnlock()
-	return t, found && auth.Matches(secret, t.Hash)
+	if !found || !auth.Matches(secret, t.Hash) {
+		return Token{}, nil, false
+	}
+	return t.Token, t.life, true
+}
+
+// liveToken is a token that is known, and its life.
+type liveToken struct {
+	Token
+	life context.Context
+	end  context.CancelFunc
 }
 
 // Tokens lists the tokens, oldest first.
@@ -103,7 +113,7 @@ func (d *DB) Tokens() []Token {
 	defer d.mu.RUnlock()
 	list := make([]Token, 0, len(d.tokens))
 	for _, t := range d.tokens {
-		list = append(list, t)
+		list = append(list, t.Token)
 	}
 	slices.SortFunc(list, func(a, b Token) int {
 		if c := a.CreatedAt.Compare(b.CreatedAt); c != 0 {
@@ -117,16 +127,41 @@ func (d *DB) Tokens() []Token {
 func (d *DB) setToken(t Token) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.tokens[t.ID] = t
+	if old, known := d.tokens[t.ID]; known {
+		if old.Hash == t.Hash && old.ExpiresAt.Equal(t.ExpiresAt) {
+			old.Token = t
+			d.tokens[t.ID] = old
+			return
+		}
+		old.end()
+	}
+	live := liveToken{Token: t}
+	if t.ExpiresAt.IsZero() {
+		live.life, live.end = context.WithCancel(context.Background())
+	} else {
+		live.life, live.end = context.WithTimeout(context.Background(), t.ExpiresAt.Sub(d.cfg.Now()))
+	}
+	d.tokens[t.ID] = live
+}
+
+// dropTokens forgets the tokens that are not wanted any more, and ends what is
+// under way with them.
+func (d *DB) dropTokens(gone func(id string) bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for id, t := range d.tokens {
+		if gone(id) {
+			t.end()
+			delete(d.tokens, id)
+		}
+	}
 }
 
 func (d *DB) tokenTable() table {
 	apply := func(kvs []kv) {
 		for _, k := range kvs {
 			if k.deleted {
-				d.mu.Lock()
-				delete(d.tokens, k.key)
-				d.mu.Unlock()
+				d.dropTokens(func(id string) bool { return id == k.key })
 				continue
 			}
 			var t Token
@@ -140,9 +175,11 @@ func (d *DB) tokenTable() table {
 	return table{
 		prefix: d.prefix + "tokens/",
 		reload: func(kvs []kv, _ int64) {
-			d.mu.Lock()
-			clear(d.tokens)
-			d.mu.Unlock()
+			stored := map[string]bool{}
+			for _, k := range kvs {
+				stored[k.key] = true
+			}
+			d.dropTokens(func(id string) bool { return !stored[id] })
 			apply(kvs)
 		},
 		apply: apply,

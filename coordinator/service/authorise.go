@@ -10,7 +10,7 @@ import (
 
 // Authenticate finds who a secret belongs to.
 func (s *Service) Authenticate(_ context.Context, secret string) (auth.Principal, error) {
-	t, found := s.db.FindToken(secret)
+	t, life, found := s.db.FindToken(secret)
 	switch {
 	case !found && !auth.LooksLikeSecret(secret):
 		return auth.Principal{}, api.Errorf(api.Unauthenticated, "that is no token: one begins with %s and is shown once, when it is made", auth.SecretPrefix)
@@ -25,7 +25,26 @@ func (s *Service) Authenticate(_ context.Context, secret string) (auth.Principal
 	} else if t.Description != "" {
 		name = fmt.Sprintf("%s (token %s)", t.Description, t.ID) // a description may claim anything
 	}
-	return auth.Principal{Name: name, Role: t.Role, Node: t.Node}, nil
+	return auth.Principal{Name: name, Role: t.Role, Node: t.Node, Life: life}, nil
+}
+
+// whileValid is for a request that lasts: its context ends with the credential
+// that the request came with, and its cause is then the refusal.
+func whileValid(ctx context.Context) (context.Context, context.CancelFunc) {
+	life := auth.From(ctx).Life
+	if life == nil {
+		return ctx, func() {}
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(life, func() { cancel(errEnded()) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
+	}
+}
+
+func errEnded() *api.Error {
+	return api.Errorf(api.Unauthenticated, "the token was taken back, or has expired, while the request waited")
 }
 
 // need lets a principal pass whose role includes the given one.

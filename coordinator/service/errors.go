@@ -86,6 +86,8 @@ func (s *Service) problem(ctx context.Context, err error) error {
 		return nil
 	case errors.As(err, &known):
 		return known
+	case ctx.Err() != nil && errors.As(context.Cause(ctx), &known): // see whileValid
+		return known
 	case errors.Is(err, semaphore.ErrNoQuorum), errors.Is(err, fleet.ErrChanged):
 		return noQuorum()
 	case errors.Is(err, semaphore.ErrDiskLow):

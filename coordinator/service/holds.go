@@ -59,6 +59,8 @@ func (s *Service) Acquire(ctx context.Context, group, node string, req api.Acqui
 		Node: node, Instance: req.Instance, Request: req.Request, BootID: req.BootID,
 		Reason: req.Reason, Via: semaphore.ViaAgent,
 	}
+	ctx, end := whileValid(ctx)
+	defer end()
 	a, err := s.fresh(ctx, func() (semaphore.Answer, error) {
 		a, err := s.store.Acquire(ctx, group, op, wait)
 		wait = 0

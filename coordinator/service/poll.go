@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/coordinator/auth"
 	"github.com/lockkeeper/lockkeeper/coordinator/fleet"
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
@@ -66,7 +67,7 @@ func (s *Service) Poll(ctx context.Context, id string, req api.PollRequest) (api
 	if err != nil {
 		return api.PollResponse{}, s.problem(ctx, err)
 	}
-	return s.await(ctx, id, session, req), nil
+	return s.await(ctx, id, session, req)
 }
 
 func checkPoll(id string, req *api.PollRequest) error {
@@ -184,7 +185,7 @@ func (s *Service) duplicate(ctx context.Context, id string, found *fleet.Duplica
 }
 
 // await answers when something is wanted that the node has not seen.
-func (s *Service) await(ctx context.Context, id string, session fleet.Session, req api.PollRequest) api.PollResponse {
+func (s *Service) await(ctx context.Context, id string, session fleet.Session, req api.PollRequest) (api.PollResponse, error) {
 	p := s.polls.enter(id)
 	defer s.polls.leave(id, p)
 	timer := time.NewTimer(time.Duration(req.WaitS) * time.Second)
@@ -196,17 +197,19 @@ func (s *Service) await(ctx context.Context, id string, session fleet.Session, r
 		}
 		p.tag.Store(&resp.Tag)
 		if resp.Tag != req.Seen || req.WaitS == 0 {
-			return resp
+			return resp, nil
 		}
 		select {
 		case <-p.woken:
 		case <-timer.C:
 			s.fleet.Touch(id, session)
-			return resp
+			return resp, nil
+		case <-auth.From(ctx).Ended():
+			return api.PollResponse{}, errEnded()
 		case <-ctx.Done():
-			return resp
+			return resp, nil
 		case <-s.life.Done():
-			return resp
+			return resp, nil
 		}
 	}
 }
