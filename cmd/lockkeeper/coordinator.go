@@ -28,6 +28,9 @@ type coordinator interface {
 	PatchNode(ctx context.Context, id string, p api.NodePatch, ifMatch string) (api.Node, error)
 	DeleteNode(ctx context.Context, id string) error
 
+	LeaveQueue(ctx context.Context, group, node string) error
+	SetPriority(ctx context.Context, group, node string, req api.PriorityRequest) error
+
 	Revoke(ctx context.Context, group, node string, req api.RevokeRequest) (api.Hold, error)
 	ForceRelease(ctx context.Context, group, node string, req api.ReleaseRequest) error
 

@@ -35,7 +35,7 @@ const exitCodesText = `The exit codes of lockkeeper:
   3    no coordinator answered, or none can serve now (no quorum, disk low, too
        many requests): the same command may be run again
   4    refused as things stand: conflict, changed meanwhile, in use, held by
-       another, or blocked by a slot, limit or freeze
+       another, or blocked by a slot, limit, window, blackout or freeze
   5    no token, a wrong one, or one whose role may not do this
   6    no such group, node, hold, bundle, rollout or token
   130  interrupted, by Ctrl-C or a signal`

@@ -56,6 +56,12 @@ func (a *app) printVerdict(v api.Verdict) error {
 	if len(v.Blockers) == 0 {
 		return nil
 	}
+	if !v.Earliest.IsZero() {
+		fmt.Fprintf(a.out, "Not before %s.\n", a.momentText(v.Earliest, ""))
+	}
+	if !v.Estimate.IsZero() {
+		fmt.Fprintf(a.out, "Probably %s, if %s.\n", a.momentText(v.Estimate, ""), cli.Cell(v.EstimateBasis))
+	}
 	return cli.Table(a.out, []string{"BLOCKED BY", "WHY"}, a.blockerRows(v.Blockers))
 }
 
@@ -77,6 +83,9 @@ func (a *app) printExplanation(e api.Explanation) error {
 		fmt.Fprintf(a.out, "\n%s: %s\n", cli.Cell(g.Group), cli.Cell(g.Summary))
 		if g.Next != "" {
 			fmt.Fprintf(a.out, "Next in order: %s.\n", cli.Cell(g.Next))
+		}
+		if !g.Earliest.IsZero() {
+			fmt.Fprintf(a.out, "Not before %s.\n", a.momentText(g.Earliest, ""))
 		}
 		if len(g.Blockers) == 0 {
 			continue

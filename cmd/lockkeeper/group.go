@@ -17,7 +17,7 @@ import (
 
 func (a *app) groupCommand() *cobra.Command {
 	return noun("group", "Groups of nodes that share slots",
-		a.groupListCommand(), a.groupShowCommand(), a.groupSetCommand(), a.groupDeleteCommand(), a.groupExportCommand())
+		a.groupListCommand(), a.groupShowCommand(), a.groupSetCommand(), a.groupDeleteCommand(), a.groupExportCommand(), a.blackoutCommand())
 }
 
 func (a *app) groupListCommand() *cobra.Command {
@@ -58,6 +58,8 @@ func (a *app) groupRows(groups []api.Group) [][]string {
 			note = a.paint(red, fmt.Sprintf("%d stuck", g.Status.Stuck))
 		case g.Status.Frozen != nil:
 			note = a.paint(blue, "frozen: "+g.Status.Frozen.Reason)
+		case g.Status.Shut != "":
+			note = a.paint(blue, a.shutNote(g.Status))
 		}
 		rows = append(rows, []string{
 			cli.Cell(g.Name), cli.Cell(slots), strconv.Itoa(g.Status.Held), strconv.Itoa(g.Status.Free),
@@ -105,17 +107,20 @@ func (a *app) printGroup(g api.Group) error {
 	if g.Spec.CountUnreachable {
 		unreachable = "count as out of service"
 	}
-	err := a.facts(
+	facts := []string{
 		"Group", cli.Cell(g.Name),
 		"Slots", cli.Cell(fmt.Sprintf("%s: %d of %s held, %d free", g.Spec.Slots, g.Status.Held, count(g.Status.Slots, "slot", "slots"), g.Status.Free)),
 		"Limits", cli.Cell(limitText(g.Spec.Limits)),
 		"Unreachable", unreachable,
 		"Overdue after", cli.Cell(timeoutText(g.Spec.Timeouts)),
+	}
+	facts = append(facts, a.scheduleFacts(g)...)
+	facts = append(facts,
 		"Members", strconv.Itoa(g.Status.Members),
 		"Frozen", frozen,
 		"Revision", strconv.FormatInt(g.Revision, 10),
 	)
-	if err != nil {
+	if err := a.facts(facts...); err != nil {
 		return err
 	}
 	fmt.Fprintln(a.out)
@@ -260,6 +265,8 @@ func specChanges(old *api.GroupSpec, spec api.GroupSpec) []string {
 	if was.CountUnreachable != spec.CountUnreachable {
 		note("count-unreachable", strconv.FormatBool(was.CountUnreachable), strconv.FormatBool(spec.CountUnreachable))
 	}
+	list = append(list, scheduleChanges(was, spec)...)
+	note("grant-interval", shortDuration(was.GrantInterval), shortDuration(spec.GrantInterval))
 	note("hold-timeout", shortDuration(was.Timeouts.Hold), shortDuration(spec.Timeouts.Hold))
 	note("fleetlock-hold-timeout", shortDuration(was.Timeouts.FleetLockHold), shortDuration(spec.Timeouts.FleetLockHold))
 	return list

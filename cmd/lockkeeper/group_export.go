@@ -45,14 +45,7 @@ func (a *app) groupExportCommand() *cobra.Command {
 func exportGroups(groups []api.Group) ([]byte, error) {
 	f := groupsFile{Groups: map[string]groupSpec{}}
 	for _, g := range groups {
-		spec := groupSpec{Slots: slots(g.Spec.Slots), CountUnreachable: g.Spec.CountUnreachable}
-		for _, l := range g.Spec.Limits {
-			spec.Limits = append(spec.Limits, limit{By: l.By, Max: slots(l.Max)})
-		}
-		if g.Spec.Timeouts != (api.GroupTimeouts{}) {
-			spec.Timeouts = &groupTime{Hold: timeout(shortDuration(g.Spec.Timeouts.Hold)), FleetLockHold: timeout(shortDuration(g.Spec.Timeouts.FleetLockHold))}
-		}
-		f.Groups[g.Name] = spec
+		f.Groups[g.Name] = groupSpecOf(g.Spec)
 	}
 	return yaml.Marshal(f)
 }

@@ -16,7 +16,9 @@ import (
 func (a *app) groupSetCommand() *cobra.Command {
 	var (
 		slots, hold, fleetlock string
-		limits                 []string
+		interval               string
+		limits, windows        []string
+		noWindows              bool
 		countUnreachable       bool
 		dryRun                 bool
 		ifMatch                int64
@@ -29,10 +31,23 @@ func (a *app) groupSetCommand() *cobra.Command {
 If somebody else changes the group meanwhile, the flags are applied again to
 what they made of it. With --if-match the change is refused instead.
 Fewer slots than are held evict nobody: nothing is granted until enough holds
-were returned.`,
+were returned.
+
+With windows, hosts start only while one of them is open. A window opens and
+closes by the wall clock of its time zone, UTC if none is given, also when the
+clock changes; with a cutoff, nothing starts in so much of its end. --window
+replaces all windows of the group:
+
+  --window "[DAYS] START DURATION [ZONE] [cutoff=DURATION] [name=NAME]"
+  --window "cron MINUTE HOUR DAY MONTH WEEKDAY DURATION [ZONE] [cutoff=…] [name=…]"
+
+DAYS are such as sat, mon-fri or mon,thu; without them it is every day.`,
 		Example: `  lockkeeper group set web --slots 2
   lockkeeper group set web --slots 5% --limit zone=1
-  lockkeeper group set web --limit zone=none --hold-timeout 45m`,
+  lockkeeper group set web --limit zone=none --hold-timeout 45m
+  lockkeeper group set web --window "mon-fri 22:00 4h Europe/Berlin cutoff=30m" --window "sat 09:00 8h Europe/Berlin"
+  lockkeeper group set web --window "cron 0 3 1-7 * sun 2h name=first week"
+  lockkeeper group set web --no-windows --grant-interval 10m`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			name, match := args[0], ""
@@ -51,6 +66,16 @@ were returned.`,
 				if err := checkTimeout("--"+flag, value); err != nil {
 					return err
 				}
+			}
+			windowsGiven, err := parseWindows(windows)
+			if err != nil {
+				return err
+			}
+			if noWindows && len(windowsGiven) > 0 {
+				return usagef("--no-windows goes without --window")
+			}
+			if err := checkInterval(interval); err != nil {
+				return err
 			}
 			if given("slots") {
 				if _, err := semaphore.ParseSlots(slots); err != nil {
@@ -76,6 +101,12 @@ were returned.`,
 				if given("count-unreachable") {
 					spec.CountUnreachable = countUnreachable
 				}
+				if given("window") || noWindows {
+					spec.Windows = windowsGiven
+				}
+				if given("grant-interval") {
+					spec.GrantInterval = intervalOf(interval)
+				}
 				if given("hold-timeout") {
 					spec.Timeouts.Hold = hold
 				}
@@ -97,17 +128,20 @@ were returned.`,
 	flags.StringVar(&slots, "slots", "", "how many may be out of service at once: 2, or 5% of the members")
 	flags.StringSliceVar(&limits, "limit", nil, "LABEL=MAX, at most so many holds among nodes with the same value; LABEL=none lifts it (repeatable)")
 	flags.BoolVar(&countUnreachable, "count-unreachable", false, "nodes that are down take up slots too")
+	flags.StringArrayVar(&windows, "window", nil, "span that comes back in which hosts may start (repeatable); replaces all windows")
+	flags.BoolVar(&noWindows, "no-windows", false, "no windows: hosts may start at any time")
+	flags.StringVar(&interval, "grant-interval", "", "that lies between two starts at least, such as 10m; none lifts it")
 	flags.StringVar(&hold, "hold-timeout", "", "until a hold is overdue (default 30m)")
 	flags.StringVar(&fleetlock, "fleetlock-hold-timeout", "", "the same for holds by FleetLock (default 1h)")
 	flags.BoolVar(&dryRun, "dry-run", false, "say what would change, and change nothing")
 	flags.Int64Var(&ifMatch, "if-match", 0, "only if the group is at this revision")
 	// A variable that is left set would change every group that is touched.
-	cli.NoEnv(c, "slots", "limit", "count-unreachable", "hold-timeout", "fleetlock-hold-timeout", "if-match")
+	cli.NoEnv(c, "slots", "limit", "count-unreachable", "window", "no-windows", "grant-interval", "hold-timeout", "fleetlock-hold-timeout", "if-match")
 	c.ValidArgsFunction = a.completeGroups
 	return c
 }
 
-// none lifts a limit.
+// none lifts a limit, or the grant interval.
 const none = "none"
 
 func parseLimits(texts []string) ([]api.Limit, error) {
@@ -156,4 +190,24 @@ func checkTimeout(where, value string) error {
 		return usagef("%s %q: want a duration such as 30m or 1h30m", where, value)
 	}
 	return nil
+}
+
+// checkInterval checks the value of --grant-interval.
+func checkInterval(value string) error {
+	if value == "" || value == none {
+		return nil
+	}
+	d, err := time.ParseDuration(value)
+	if err != nil || d < 0 || d > semaphore.MaxInterval {
+		return usagef("--grant-interval %q: want a duration such as 10m, at most %s, or none", value, semaphore.MaxInterval)
+	}
+	return nil
+}
+
+// intervalOf is what the spec has for a value that was checked.
+func intervalOf(value string) string {
+	if d, _ := time.ParseDuration(value); d == 0 {
+		return ""
+	}
+	return value
 }

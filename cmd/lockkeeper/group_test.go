@@ -2,6 +2,7 @@ package main
 
 import (
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -106,7 +107,18 @@ func TestParseGroups_SaysLineAndColumnOfWhatIsWrong(t *testing.T) {
 		{"no truth", "groups:\n  web:\n    slots: 1\n    count_unreachable: perhaps\n", `4:24: "perhaps" does not belong here: want true or false`},
 		{"slots missing", "groups:\n  web:\n    count_unreachable: true\n", `2:3: group "web": want slots, a number such as 2 or a percentage such as 5%`},
 		{"no group name", "groups:\n  a b:\n    slots: 1\n", `2:3: group "a b": want 1 to 253 of the characters a-z A-Z 0-9 . -`},
-		{"limit without max", "groups:\n  web:\n    slots: 1\n    limits:\n      - by: zone\n", `2:3: group "web": limits[0]: want both by and max`},
+		{"limit without max", "groups:\n  web:\n    slots: 1\n    limits:\n      - by: zone\n", `5:9: group "web": limits[0]: want both by and max`},
+		{"a window without a duration", "groups:\n  web:\n    slots: 1\n    windows:\n      - start: \"22:00\"\n", `5:9: group "web": windows[0]: want a duration, such as 4h`},
+		{"no such time zone", windowFile("time_zone: Mars/Base"), `7:20: group "web": windows[0].time_zone: "Mars/Base" is no time zone: want an IANA name such as "Europe/Berlin", or "UTC"`},
+		{"no such start", "groups:\n  web:\n    slots: 1\n    windows:\n      - start: 25:00\n        duration: 4h\n", `5:16: group "web": windows[0].start: "25:00": want a time from "00:00" to "23:59"`},
+		{"no such day", windowFile("weekdays: [mon, someday]"), `7:9: group "web": windows[0].weekdays: "someday": want a day such as "sat", or days such as "mon-fri"`},
+		{"a cutoff of the whole window", windowFile("cutoff: 4h"), `7:17: group "web": windows[0].cutoff: 4h0m0s of a window of 4h0m0s: nothing could ever start`},
+		{"a window that never opens", "groups:\n  web:\n    slots: 1\n    windows:\n      - duration: 4h\n        cron: 0 0 30 feb *\n", `6:15: group "web": windows[0].cron: "0 0 30 feb *": no such day ever comes, so the window would never open`},
+		{"cron and start", windowFile("cron: 0 0 * * *"), `7:15: group "web": windows[0].cron: either cron, or start with weekdays`},
+		{"a key of a window that is unknown", windowFile("zone: UTC"), `7:9: unknown field "zone"`},
+		{"a blackout that ends before it starts", blackoutFile("2026-12-24T00:00:00Z", "2026-12-20T00:00:00Z"), `7:14: group "web": blackouts[0].end: 2026-12-20T00:00:00Z is not after the start, 2026-12-24T00:00:00Z`},
+		{"a time without its offset", blackoutFile("2026-12-24 18:00", "2026-12-20T00:00:00Z"), `6:16: time "2026-12-24 18:00": want one with its offset, such as 2026-12-24T18:00:00Z or 2026-12-24T18:00:00+01:00`},
+		{"an interval of weeks", "groups:\n  web:\n    slots: 1\n    grant_interval: 400h\n", `4:21: group "web": grant_interval: 400h0m0s: want 0s (none) to 168h0m0s`},
 		{"nothing", "", `1:1: no groups: want "groups:" with a name and "slots:" for each`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -118,11 +130,27 @@ func TestParseGroups_SaysLineAndColumnOfWhatIsWrong(t *testing.T) {
 	}
 }
 
+// windowFile is a file with a window that has one more line, at 7:9.
+func windowFile(line string) string {
+	return "groups:\n  web:\n    slots: 1\n    windows:\n      - start: 22:00\n        duration: 4h\n        " + line + "\n"
+}
+
+// blackoutFile is a file with a blackout: its start is at 6:16, its end at 7:14.
+func blackoutFile(start, end string) string {
+	return "groups:\n  web:\n    slots: 1\n    blackouts:\n      - name: b\n        start: " + start + "\n        end: " + end + "\n"
+}
+
 func TestExport_IsReadBackByApply(t *testing.T) {
 	groups := []api.Group{
 		{Name: "web", Spec: api.GroupSpec{
 			Slots: "5%", Limits: []api.Limit{{By: "zone", Max: "1"}}, CountUnreachable: true,
 			Timeouts: api.GroupTimeouts{Hold: "30m", FleetLockHold: "1h"},
+			Windows: []api.WindowSpec{
+				{Name: "night: 1", Weekdays: []string{"mon-fri", "sat"}, Start: "22:00", Duration: "4h", Cutoff: "30m", TimeZone: "Europe/Berlin"},
+				{Cron: "0 3 * * sun", Duration: "2h"},
+			},
+			Blackouts:     []api.BlackoutSpec{{Name: "year-end", Start: noon, End: noon.Add(time.Hour), Reason: "shop # season"}},
+			GrantInterval: "10m",
 		}},
 		{Name: "1.5", Spec: api.GroupSpec{Slots: "2"}},
 	}
@@ -135,7 +163,7 @@ func TestExport_IsReadBackByApply(t *testing.T) {
 		t.Fatalf("%v\n%s", err, text)
 	}
 	want := map[string]api.GroupSpec{"web": groups[0].Spec, "1.5": groups[1].Spec}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got.specs); diff != "" {
 		t.Errorf("%s\n%s", diff, text)
 	}
 }

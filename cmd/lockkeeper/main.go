@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+	_ "time/tzdata" // windows name time zones, and a host need not have them
 
 	"golang.org/x/term"
 )

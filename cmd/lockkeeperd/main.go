@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // windows name time zones, and a host need not have them
 
 	"github.com/spf13/cobra"
 
