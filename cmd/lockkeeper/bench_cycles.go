@@ -58,11 +58,11 @@ func (w *benchWorld) cycles(ctx context.Context, n int, row *benchRow) error {
 }
 
 func (w *benchWorld) cycle(c *client.Wire, node string, request int) error {
-	got, err := c.Acquire(w.group, node, w.asking(request), 0)
+	fence, err := c.Acquire(w.group, node, w.asking(request), 0)
 	if err != nil {
 		return err
 	}
-	return c.Release(w.group, node, got.Hold.Fence, w.r.instance)
+	return c.Release(w.group, node, fence, w.r.instance)
 }
 
 func (w *benchWorld) asking(request int) api.AcquireRequest {

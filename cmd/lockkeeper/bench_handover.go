@@ -123,7 +123,7 @@ func (y *relay) run(ctx context.Context, n int, idle time.Duration, row *benchRo
 		return err
 	}
 	defer holder.Close()
-	got, err := holder.Acquire(y.w.group, y.w.nodes[n], y.w.asking(0), 0)
+	fence, err := holder.Acquire(y.w.group, y.w.nodes[n], y.w.asking(0), 0)
 	if err != nil {
 		return err
 	}
@@ -141,7 +141,7 @@ func (y *relay) run(ctx context.Context, n int, idle time.Duration, row *benchRo
 	if err == nil {
 		r.progress("handover for %s", r.duration)
 		y.sent()
-		if err = holder.Release(y.w.group, y.w.nodes[n], got.Hold.Fence, r.instance); err == nil {
+		if err = holder.Release(y.w.group, y.w.nodes[n], fence, r.instance); err == nil {
 			pause(gctx, min(time.Second, r.duration/4))
 			y.counts.Store(true)
 			began := time.Now()
@@ -166,14 +166,14 @@ func (y *relay) take(ctx, waiters context.Context, node string) error {
 	}
 	defer c.Close()
 	for request := 1; ; request++ {
-		got, err := c.Acquire(y.w.group, node, y.w.asking(request), maxWait)
+		fence, err := c.Acquire(y.w.group, node, y.w.asking(request), maxWait)
 		if err == nil {
 			if sent := y.released.Swap(0); sent > 0 && y.counts.Load() {
 				y.rec.add(time.Since(y.born) - time.Duration(sent))
 			}
 			pause(ctx, y.hold)
 			y.sent()
-			err = c.Release(y.w.group, node, got.Hold.Fence, y.w.r.instance)
+			err = c.Release(y.w.group, node, fence, y.w.r.instance)
 		}
 		switch {
 		case waiters.Err() != nil:

@@ -109,17 +109,17 @@ func (w *benchWorld) makespan(ctx context.Context, slots int, hold time.Duration
 
 // reboot is one host's turn; it returns how long the host was out.
 func (w *benchWorld) reboot(ctx context.Context, c *client.Wire, node string, hold time.Duration) (time.Duration, error) {
-	got, err := c.Acquire(w.group, node, w.asking(1), maxWait)
+	fence, err := c.Acquire(w.group, node, w.asking(1), maxWait)
 	if err != nil {
 		return 0, err
 	}
 	began := time.Now()
-	err = c.Confirm(w.group, node, api.ConfirmRequest{Fence: got.Hold.Fence, Instance: w.r.instance, BootID: w.r.instance})
+	err = c.Confirm(w.group, node, api.ConfirmRequest{Fence: fence, Instance: w.r.instance, BootID: w.r.instance})
 	if err != nil {
 		return 0, err
 	}
 	pause(ctx, hold)
-	err = c.Release(w.group, node, got.Hold.Fence, w.r.instance)
+	err = c.Release(w.group, node, fence, w.r.instance)
 	return time.Since(began), err
 }
 

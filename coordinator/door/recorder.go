@@ -18,6 +18,16 @@ type recorder struct {
 	dress   func() // called once, before the header goes out
 	status  int
 	wrote   bool
+	until   time.Time // what is written now must be taken by then
+}
+
+// hurry gives the client a time to take what is written now. To set a deadline
+// costs as much as to write a short answer, so one that was set just now does.
+func (w *recorder) hurry() {
+	if now := time.Now(); w.until.Sub(now) < writeWithin-time.Second {
+		w.until = now.Add(writeWithin)
+		_ = w.control.SetWriteDeadline(w.until)
+	}
 }
 
 func (w *recorder) WriteHeader(status int) {
@@ -25,7 +35,7 @@ func (w *recorder) WriteHeader(status int) {
 		w.wrote, w.status = true, status
 		w.dress()
 	}
-	_ = w.control.SetWriteDeadline(time.Now().Add(writeWithin))
+	w.hurry()
 	w.ResponseWriter.WriteHeader(status)
 }
 
@@ -33,7 +43,7 @@ func (w *recorder) Write(p []byte) (int, error) {
 	if !w.wrote {
 		w.WriteHeader(http.StatusOK)
 	}
-	_ = w.control.SetWriteDeadline(time.Now().Add(writeWithin))
+	w.hurry()
 	return w.ResponseWriter.Write(p)
 }
 
@@ -56,7 +66,7 @@ func (w *recorder) finish() {
 	if !w.wrote {
 		w.dress()
 	}
-	_ = w.control.SetWriteDeadline(time.Now().Add(writeWithin))
+	w.hurry()
 }
 
 // identify says which cluster answers, as of when.
@@ -68,9 +78,9 @@ func (d *door) identify(h http.Header) {
 	if id == "" {
 		return
 	}
-	h.Set(api.HeaderCluster, id)
-	h.Set(api.HeaderIncarnation, strconv.FormatInt(incarnation, 10))
-	h.Set(api.HeaderRevision, strconv.FormatInt(d.Cluster.Revision(), 10))
+	h[api.HeaderCluster] = []string{id}
+	h[api.HeaderIncarnation] = []string{strconv.FormatInt(incarnation, 10)}
+	h[api.HeaderRevision] = []string{strconv.FormatInt(d.Cluster.Revision(), 10)}
 	if d.Cluster.Stale() {
 		h.Set(api.HeaderStale, "true")
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
 	"runtime/debug"
 	"strings"
@@ -158,17 +159,25 @@ func (d *door) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	api.WriteProblemStatus(w, err, status)
 }
 
+// constant are the headers that every answer has, in canonical form. The
+// values are shared by all answers: Set replaces them, and Add copies them.
+var constant = map[string][]string{
+	"X-Content-Type-Options":       {"nosniff"},
+	"X-Frame-Options":              {"DENY"},
+	"Referrer-Policy":              {"same-origin"},
+	"Cross-Origin-Opener-Policy":   {"same-origin"},
+	"Cross-Origin-Resource-Policy": {"same-origin"},
+	"Content-Security-Policy":      {"default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"},
+}
+
+var noStore = []string{"no-store"}
+
 // headers are in every answer. A handler may replace them.
 func (d *door) headers(h http.Header, r *http.Request, id string) {
-	h.Set(api.HeaderRequestID, id)
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("X-Frame-Options", "DENY")
-	h.Set("Referrer-Policy", "same-origin")
-	h.Set("Cross-Origin-Opener-Policy", "same-origin")
-	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	h.Set("Content-Security-Policy", "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'")
+	maps.Copy(h, constant)
+	h[api.HeaderRequestID] = []string{id}
 	if strings.HasPrefix(r.URL.Path, "/api/") {
-		h.Set("Cache-Control", "no-store")
+		h["Cache-Control"] = noStore
 	}
 }
 
@@ -197,6 +206,11 @@ func (d *door) note(w *recorder, r *http.Request, route, who, id string, took ti
 	case changes(r) && !strings.HasSuffix(route, "/poll") && !strings.HasSuffix(route, "/plans"):
 		level = slog.LevelInfo
 	}
-	d.Logger.Log(context.WithoutCancel(r.Context()), level, "request", "request_id", id, "method", r.Method,
-		"path", r.URL.EscapedPath(), "status", code, "by", who, "peer", r.RemoteAddr, "took", took.Round(time.Microsecond))
+	ctx := context.WithoutCancel(r.Context())
+	if !d.Logger.Enabled(ctx, level) {
+		return
+	}
+	d.Logger.LogAttrs(ctx, level, "request", slog.String("request_id", id), slog.String("method", r.Method),
+		slog.String("path", r.URL.EscapedPath()), slog.Int("status", code), slog.String("by", who),
+		slog.String("peer", r.RemoteAddr), slog.Duration("took", took.Round(time.Microsecond)))
 }

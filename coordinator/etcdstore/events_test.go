@@ -184,18 +184,38 @@ func TestPrune_KeepsTheNewestOfEachScopeAndForgetsOldRequestsAndTokens(t *testin
 }
 
 func TestFeed_ForgetsWholeRevisionsAndSaysHowFarItReaches(t *testing.T) {
-	var f feed
-	f.init()
-	var list []api.Event
-	for i := range feedKept + feedKept/5 {
-		list = append(list, api.Event{Revision: int64(i/2 + 1)}) // two a revision
-	}
-	f.add(list)
-	events, reaches, _ := f.after(f.from)
-	if !reaches || len(events) > feedKept || events[0].Revision != f.from+1 {
-		t.Errorf("%d events from %d, reaches back to %d: %v", len(events), events[0].Revision, f.from, reaches)
-	}
-	if _, reaches, _ := f.after(f.from - 1); reaches {
-		t.Error("it claims to have what it forgot")
+	for name, look := range map[string]int{"that nobody looks at": 1 << 30, "that somebody follows": 700, "looked at late": feedKept} {
+		var f feed
+		f.init()
+		f.decode = func(kvs []kv) []api.Event {
+			list := make([]api.Event, len(kvs))
+			for i, k := range kvs {
+				list[i] = api.Event{Revision: k.revision}
+			}
+			return list
+		}
+		last := int64(0)
+		for i := range 5 * feedKept { // two a revision, which arrive together
+			last = int64(i + 1)
+			f.add([]kv{{revision: last}, {revision: last}, {revision: last, deleted: true}})
+			if i%look == look-1 {
+				f.after(last)
+			}
+		}
+		events, reaches, _ := f.after(f.from)
+		if !reaches || len(events) > feedKept+feedKept/10 || len(events) < feedKept-1 {
+			t.Fatalf("a feed %s: %d events, reaches back to %d: %v", name, len(events), f.from, reaches)
+		}
+		for i, e := range events {
+			if want := f.from + 1 + int64(i/2); e.Revision != want {
+				t.Fatalf("a feed %s: event %d is of revision %d, want %d", name, i, e.Revision, want)
+			}
+		}
+		if events[len(events)-1].Revision != last {
+			t.Errorf("a feed %s: it ends at %d, not %d", name, events[len(events)-1].Revision, last)
+		}
+		if _, reaches, _ := f.after(f.from - 1); reaches {
+			t.Errorf("a feed %s: it claims to have what it forgot", name)
+		}
 	}
 }

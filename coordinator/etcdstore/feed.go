@@ -11,29 +11,38 @@ import (
 // read from etcd when somebody asks for them.
 const feedKept = 10_000
 
-// feed is the newest part of the audit trail, in the order of revisions.
+// feed is the newest part of the audit trail, in the order of revisions. What
+// arrives is decoded when somebody asks for it: a fleet makes far more events
+// than people look at.
 type feed struct {
-	mu     sync.RWMutex
+	decode func([]kv) []api.Event // set before anything arrives
+
+	mu     sync.Mutex
 	events []api.Event
-	from   int64 // every event behind this revision is in events
+	fresh  []kv  // behind events, not decoded yet
+	from   int64 // every event behind this revision is in events or fresh
 	more   chan struct{}
 }
 
 func (f *feed) init() { f.more = make(chan struct{}) }
 
 // renew replaces everything: the events after a watch that was lost.
-func (f *feed) renew(events []api.Event, from int64) {
+func (f *feed) renew(kvs []kv, from int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.events, f.from = events, from
+	f.events, f.fresh, f.from = nil, kvs, from
 	f.trim()
 	f.wake()
 }
 
-func (f *feed) add(events []api.Event) {
+func (f *feed) add(kvs []kv) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.events = append(f.events, events...)
+	for _, k := range kvs {
+		if !k.deleted {
+			f.fresh = append(f.fresh, k)
+		}
+	}
 	f.trim()
 	f.wake()
 }
@@ -43,26 +52,45 @@ func (f *feed) wake() {
 	f.more = make(chan struct{})
 }
 
+// settle decodes what has arrived.
+func (f *feed) settle() {
+	if len(f.fresh) > 0 {
+		f.events = append(f.events, f.decode(f.fresh)...)
+		f.fresh = nil
+	}
+}
+
 // trim forgets the oldest events, whole revisions at a time: a reader's cursor
 // is a revision.
 func (f *feed) trim() {
-	cut := len(f.events) - feedKept
+	cut := len(f.events) + len(f.fresh) - feedKept
 	if cut <= feedKept/10 { // rarely, for it copies
 		return
 	}
-	f.from = f.events[cut-1].Revision
-	for cut < len(f.events) && f.events[cut].Revision == f.from {
-		cut++
+	if cut <= len(f.events) {
+		f.from = f.events[cut-1].Revision
+	} else {
+		f.from = f.fresh[cut-len(f.events)-1].revision
 	}
-	f.events = slices.Clone(f.events[cut:])
+	if i := slices.IndexFunc(f.events, func(e api.Event) bool { return e.Revision > f.from }); i >= 0 {
+		f.events = slices.Clone(f.events[i:])
+	} else {
+		f.events = nil
+	}
+	if i := slices.IndexFunc(f.fresh, func(k kv) bool { return k.revision > f.from }); i > 0 {
+		f.fresh = slices.Clone(f.fresh[i:])
+	} else if i < 0 {
+		f.fresh = nil
+	}
 }
 
 // after returns the events behind a revision, whether the feed reaches back so
 // far, and a channel that is closed when there is more. The events must not be
 // changed.
 func (f *feed) after(revision int64) ([]api.Event, bool, <-chan struct{}) {
-	f.mu.RLock()
-	defer f.mu.RUnlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.settle()
 	i, _ := slices.BinarySearchFunc(f.events, revision+1, func(e api.Event, r int64) int {
 		switch {
 		case e.Revision < r:
@@ -77,7 +105,8 @@ func (f *feed) after(revision int64) ([]api.Event, bool, <-chan struct{}) {
 
 // all returns what the feed has, and whether that is all there is.
 func (f *feed) all() (events []api.Event, complete bool) {
-	f.mu.RLock()
-	defer f.mu.RUnlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.settle()
 	return slices.Clip(f.events), f.from == 0
 }

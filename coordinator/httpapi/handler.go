@@ -41,6 +41,12 @@ type service struct {
 // New is the handler of everything below Root. It must be reached with the
 // path as the client sent it: no cleaning, no redirects.
 func New(b Backend, o Options) http.Handler {
+	s, mux := register(b, o)
+	return s.hot(mux)
+}
+
+// register makes a handler of every operation as it is described.
+func register(b Backend, o Options) (*service, http.Handler) {
 	adoptErrors()
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -69,7 +75,7 @@ func New(b Backend, o Options) http.Handler {
 		api.WriteProblem(w, api.Errorf(api.NotFound, "there is no %s: %s/openapi.json lists what there is", r.URL.EscapedPath(), Root))
 	})
 	mux.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) { wrongMethod(mux, w, r) })
-	return mux
+	return s, mux
 }
 
 // config is huma without its own pages, links and schema members.
