@@ -143,7 +143,13 @@ func (s *Service) ClusterID() (id string, incarnation int64) {
 }
 
 // Revision is the store's revision as this coordinator knows it.
-func (s *Service) Revision() int64 { return s.node.Info().Revision }
+func (s *Service) Revision() int64 {
+	// Every answer names it, and to gather all of Info asks the disk.
+	if n, ok := s.node.(interface{ Revision() int64 }); ok {
+		return n.Revision()
+	}
+	return s.node.Info().Revision
+}
 
 // Stale reports whether there is no quorum, so that reads may be behind.
 func (s *Service) Stale() bool { return !s.node.HasLeader() }
