@@ -161,8 +161,10 @@ func (h *handler) preReboot(w http.ResponseWriter, r *http.Request, p params) {
 			return
 		}
 		if at := got.At; at.IsZero() && time.Since(asked) > freshFor || !at.IsZero() && time.Since(at) > freshFor {
-			// Too old to promise anything. The next look finds this hold and
-			// renews its fence; from then on it is not given back.
+			// Too old to promise anything. A hold that this request made goes
+			// back first: the next look would only give it a new fence, and if
+			// none is in time nobody would know that no 200 rests on it.
+			giveBack()
 			wait = 0
 			continue
 		}

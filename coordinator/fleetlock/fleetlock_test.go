@@ -232,7 +232,7 @@ func TestRefusal_IsNever2xxAndSaysWhyAndWhenToAskAgain(t *testing.T) {
 func TestAcquire_AnOldAnswerIsAskedForAgainAndNotGivenBack(t *testing.T) {
 	f := &fake{acquire: func(_ context.Context, look int) (semaphore.Answer, error) {
 		if look == 1 {
-			return granted(true, 3*time.Second), nil
+			return granted(false, 3*time.Second), nil
 		}
 		return granted(false, 0), nil
 	}}
@@ -245,6 +245,26 @@ func TestAcquire_AnOldAnswerIsAskedForAgainAndNotGivenBack(t *testing.T) {
 	f = &fake{acquire: func(context.Context, int) (semaphore.Answer, error) { return granted(false, time.Minute), nil }}
 	if r := ask(t, New(f, Options{}), "POST", PreReboot, good); r.StatusCode != 503 || r.Kind != "no_quorum" {
 		t.Errorf("always old: status %d %s", r.StatusCode, r.text)
+	}
+	if strings.Contains(f.log(), "give back") {
+		t.Errorf("a hold of an earlier request was given back: %s", f.log())
+	}
+}
+
+// A hold that a request made, and on which no 200 of it rests, must not stay.
+func TestAcquire_AGrantThatCameTooLateIsGivenBackBeforeTheNextLook(t *testing.T) {
+	f := &fake{}
+	f.acquire = func(_ context.Context, look int) (semaphore.Answer, error) {
+		if look == 2 && !strings.Contains(f.log(), "give back") {
+			t.Errorf("looked again before: %s", f.log())
+		}
+		return granted(true, time.Minute), nil
+	}
+	if r := ask(t, New(f, Options{}), "POST", PreReboot, good); r.StatusCode != 503 || r.Kind != "no_quorum" {
+		t.Errorf("always old: status %d %s", r.StatusCode, r.text)
+	}
+	if made, back := strings.Count(f.log(), "acquire"), strings.Count(f.log(), "give back"); made != maxLooks || back != made {
+		t.Errorf("%d holds made, %d given back: %s", made, back, f.log())
 	}
 }
 

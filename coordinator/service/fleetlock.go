@@ -67,8 +67,9 @@ func (s *Service) FleetLockAcquire(ctx context.Context, group, id, peer string, 
 		}
 		return a, err
 	})
-	if err != nil && made != 0 {
+	if made != 0 && (err != nil || a.Kind != semaphore.OK) {
 		// No 200 rests on it. Whoever asks again under this id gets a new one.
+		// If another request gave it a new fence meanwhile, it is that one's.
 		s.FleetLockGiveBack(group, id, made)
 	}
 	return a, err

@@ -199,6 +199,54 @@ func TestFleetLock_AHoldThatCameTooLateForItsClientIsGivenBack(t *testing.T) {
 	}
 }
 
+// A hold that was made too late, and is not this request's any more when it looks
+// again, is given back only while it has the fence that it was made with.
+func TestFleetLock_WhatBecameOfAHoldThatCameTooLateDecidesWhetherItIsGivenBack(t *testing.T) {
+	for name, c := range map[string]struct {
+		between func(b *bench, h semaphore.Hold) error
+		kept    bool
+	}{
+		"it was revoked": {func(b *bench, h semaphore.Hold) error {
+			_, err := b.Revoke(b.admin(), "default", "c1", api.RevokeRequest{Fence: h.Fence, Name: "c1", Reason: "x"})
+			return err
+		}, false},
+		"another request of the host had its 200": {func(b *bench, h semaphore.Hold) error {
+			a, err := b.sem.Acquire(b.t.Context(), "default", semaphore.Acquire{
+				Node: "c1", Request: "another", Via: semaphore.ViaFleetLock, Peer: "10.0.0.1", Register: true, Bound: h.Fence,
+			}, 0)
+			if err == nil && (a.Kind != semaphore.OK || a.Hold.Fence <= h.Fence) {
+				b.t.Errorf("the other request: %+v", a)
+			}
+			return err
+		}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var b *bench
+			looked := 0
+			b = start(t, func(cfg *Config) {
+				cfg.Store = lateStore{cfg.Store, func() {
+					if looked++; looked > 1 {
+						return
+					}
+					st, err := b.sem.Read(b.t.Context(), "default")
+					if err == nil {
+						err = c.between(b, st.Holds["c1"])
+					}
+					if err != nil {
+						b.t.Error(err)
+					}
+				}}
+			})
+			if a, err := b.lock("default", "c1", "10.0.0.1:1"); err == nil && a.Kind == semaphore.OK {
+				t.Fatalf("it was granted all the same: %+v", a)
+			}
+			if l, _ := b.Holds(b.admin(), ""); (len(l) == 1) != c.kept {
+				t.Errorf("holds: %+v, want it kept: %v", l, c.kept)
+			}
+		})
+	}
+}
+
 func TestFleetLock_AStrictAddressKeepsTheFirstForAsLongAsItAsks(t *testing.T) {
 	b := start(t, func(c *Config) { c.StrictAddress = true })
 	b.withGroup("default", "0")
