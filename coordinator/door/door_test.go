@@ -210,6 +210,41 @@ func TestCluster_EveryAnswerNamesItAndAClientOfAnotherIsTurnedAway(t *testing.T)
 	}
 }
 
+func TestCluster_OnlyARequestThatAnAgentMakesCallsForAnother(t *testing.T) {
+	o := Options{Loopback: true, Authenticate: authenticate, Cluster: cluster{}}
+	for request, counts := range map[string]bool{
+		"POST /api/v1/nodes/web%2F1/poll":                 true,
+		"PUT /api/v1/groups/web/holds/web-1":              true,
+		"POST /api/v1/groups/web/holds/web-1/confirm":     true,
+		"DELETE /api/v1/groups/web/holds/web-1?fence=1":   true,
+		"GET /api/v1/status":                              false,
+		"GET /":                                           false,
+		"GET /api/v1/nodes/web-1":                         false,
+		"PATCH /api/v1/nodes/web-1":                       false,
+		"POST /api/v1/groups/web/holds/web-1/revoke":      false,
+		"POST /api/v1/groups/web/holds/web-1/release":     false,
+		"PUT /api/v1/freeze":                              false,
+		"PUT /api/v1/groups/web":                          false,
+		"DELETE /api/v1/groups/web":                       false,
+		"POST /api/v1/groups/web/queue/web-1/poll":        false,
+		"PUT /x/api/v1/groups/web/holds/web-1":            false,
+		"POST /api/v1/rollouts":                           false,
+		"POST /v1/pre-reboot":                             false,
+		"DELETE /api/v1/groups/web/holds/web-1/../../a/b": false,
+	} {
+		method, path, _ := strings.Cut(request, " ")
+		resp := knock(t, o, method, "http://localhost"+path, "{}", api.HeaderCluster, "c-2", "Content-Type", "application/json")
+		text, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The cluster says by whom it was told.
+		if got := strings.Contains(string(text), "local asks for c-2"); got != counts || resp.StatusCode != 409 {
+			t.Errorf("%s: status %d, counts %v, want 409 and %v: %s", request, resp.StatusCode, got, counts, text)
+		}
+	}
+}
+
 func TestLog_EachFailureIsThereOnceUnderItsRequestID(t *testing.T) {
 	var log bytes.Buffer
 	status := 200
