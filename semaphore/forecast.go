@@ -57,7 +57,7 @@ func Forecast(s *State, node string, now time.Time, hold time.Duration) (time.Ti
 	}
 	f := newForecast(s, node, now, hold)
 	for looks := 0; looks < forecastLooks; {
-		if opens, shut := f.opens(); shut {
+		if opens, isShut := f.s.ShutUntil(f.t); isShut {
 			if opens.IsZero() {
 				return time.Time{}, false
 			}
@@ -115,21 +115,6 @@ func newForecast(s *State, node string, now time.Time, hold time.Duration) *fore
 		f.queue = slices.Insert(f.queue, i, Waiter{Node: node})
 	}
 	return f
-}
-
-// opens is when the group lets hosts start again; shut is false when it does
-// now, and the time zero when nobody can say.
-func (f *forecast) opens() (at time.Time, isShut bool) {
-	for _, b := range shut(&f.s, f.t) {
-		if b.Until.IsZero() {
-			return time.Time{}, true
-		}
-		isShut = true
-		if b.Until.After(at) {
-			at = b.Until
-		}
-	}
-	return at, isShut
 }
 
 // advance lets the time pass, and the holds end that end by then.

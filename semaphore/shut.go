@@ -8,7 +8,7 @@ import (
 // shut says what keeps every member from starting now: a blackout, no open
 // window, the last grant, or a clock that these cannot be judged by.
 func shut(s *State, now time.Time) []Blocker {
-	if !s.Spec.timed() {
+	if !s.Spec.Timed() {
 		return nil
 	}
 	if s.ClockOff != "" {
@@ -31,8 +31,26 @@ func shut(s *State, now time.Time) []Blocker {
 	return found
 }
 
-// timed reports whether a clock has a say in who may go.
-func (s *Spec) timed() bool {
+// ShutUntil reports whether the group lets none of its members start now, by a
+// window, a blackout, the grant interval or a clock that these cannot be judged
+// by, and when the last of them ends: the zero time when nobody can say.
+// Nothing is granted before, unless the spec changes.
+func (s *State) ShutUntil(now time.Time) (until time.Time, isShut bool) {
+	for _, b := range shut(s, now) {
+		if b.Until.IsZero() {
+			return time.Time{}, true
+		}
+		isShut = true
+		if b.Until.After(until) {
+			until = b.Until
+		}
+	}
+	return until, isShut
+}
+
+// Timed reports whether a clock has a say in who may go: it declares windows,
+// blackouts or a grant interval.
+func (s *Spec) Timed() bool {
 	return len(s.Windows) > 0 || len(s.Blackouts) > 0 || s.GrantInterval > 0
 }
 

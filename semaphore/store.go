@@ -9,7 +9,7 @@ import (
 // Store keeps the semaphores of all groups and carries decisions out, one
 // transaction for each change. Refusals by the rules come back in the Answer;
 // an error means that the store could not say:
-// ErrNoQuorum, ErrDiskLow, or the context's error.
+// ErrNoQuorum, ErrDiskLow, ErrBusy, or the context's error.
 type Store interface {
 	// Do decides op on the group's current state and commits the outcome. It
 	// re-decides the same op when another change came between. An Answer is
@@ -55,6 +55,9 @@ var (
 	ErrDiskLow = errors.New("the store is low on disk space")
 	// ErrNewerSchema: a stored value has a `v` above SchemaVersion.
 	ErrNewerSchema = errors.New("the value was written by a newer version")
+	// ErrBusy: more requests wait for the group's next transaction than the
+	// store keeps. Nothing was done; ask again in a moment.
+	ErrBusy = errors.New("too many requests wait for this group")
 	// ErrNoWaiter: the node does not wait in that group.
 	ErrNoWaiter = errors.New("the node does not wait in this group")
 )

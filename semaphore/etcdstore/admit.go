@@ -31,7 +31,7 @@ func (s *Store) monitorQueue(g *group) {
 		}
 		overtake := !free.IsZero() && time.Since(free) >= semaphore.OvertakeAfter
 		op := semaphore.Admit{Overtake: overtake}
-		sleep := lookAgain
+		sleep := s.sleep(&st)
 		switch d := semaphore.Decide(&st, op, s.cfg.Now()); {
 		case s.cfg.Floor() != nil || !s.cfg.HasLeader():
 			free, sleep = time.Time{}, semaphore.OvertakeAfter
@@ -63,6 +63,16 @@ func (s *Store) monitorQueue(g *group) {
 			return
 		}
 	}
+}
+
+// sleep is until the group opens, if it is shut, and at most lookAgain.
+func (s *Store) sleep(st *semaphore.State) time.Duration {
+	now := s.cfg.Now()
+	until, isShut := st.ShutUntil(now)
+	if !isShut || until.IsZero() {
+		return lookAgain
+	}
+	return min(lookAgain, max(until.Sub(now), time.Millisecond))
 }
 
 func (s *Store) couldOvertake(st *semaphore.State) bool {

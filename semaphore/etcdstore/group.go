@@ -34,6 +34,7 @@ type group struct {
 	places   map[string]place // by node, of every waiter in the queue
 	gone     map[string]int64 // deleted at that revision, and the watch may be behind
 	sortedAt time.Time
+	shutFor  shutFor
 
 	pending []*request         // for the next batch
 	waiters map[string]*waiter // whose place this store keeps
@@ -106,8 +107,15 @@ func (s *Store) peek(g *group) semaphore.State {
 		semaphore.SortQueue(g.queue, now)
 		g.sortedAt = now
 	}
+	clockOff := ""
+	if g.spec.Timed() {
+		if err := s.cfg.ClockOff(); err != nil {
+			clockOff = err.Error()
+		}
+	}
 	st := semaphore.State{
-		Group: g.name, Revision: max(g.rev, s.rev),
+		ClockOff: clockOff,
+		Group:    g.name, Revision: max(g.rev, s.rev),
 		HeadRev: g.headRev, SpecRev: g.specRev, FreezeRev: s.freezeRev,
 		Head: g.head, Spec: g.spec, Holds: g.holds, Members: g.members,
 		Queue: slices.Clip(g.queue), Freeze: s.freezeCopy(),
@@ -133,7 +141,31 @@ func (g *group) ownQueue() {
 // idle reports whether nobody can be granted anything, whoever waits: what
 // ends that wakes the admission loop.
 func (s *Store) idle(g *group) bool {
-	return s.freeze != nil || g.head.Freeze != nil || len(g.holds) >= g.spec.Slots.Of(len(g.members))
+	return s.freeze != nil || g.head.Freeze != nil || len(g.holds) >= g.spec.Slots.Of(len(g.members)) || s.shut(g)
+}
+
+// shut reports whether no member may start now, by the clock. What is found is
+// kept until it ends, or what it rests on changes: 10,000 who come and go ask.
+func (s *Store) shut(g *group) bool {
+	if !g.spec.Timed() {
+		return false
+	}
+	now := s.cfg.Now()
+	if k := g.shutFor; k.specRev == g.specRev && k.lastGrant.Equal(g.head.LastGrant) && now.Before(k.until) {
+		return true
+	}
+	st := s.peek(g)
+	until, is := st.ShutUntil(now)
+	g.shutFor = shutFor{g.specRev, g.head.LastGrant, until}
+	return is
+}
+
+// shutFor is until when the group is known to be shut, if the spec and the last
+// grant are still those.
+type shutFor struct {
+	specRev   int64
+	lastGrant time.Time
+	until     time.Time
 }
 
 // put takes over one key's value, at its ModRevision. It reports whether that

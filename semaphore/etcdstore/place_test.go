@@ -42,14 +42,17 @@ func TestPlace_FleetLockPollerKeepsItWithoutAWritePerPoll(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 5 {
+	for range 100 {
+		if a, err := s.Acquire(t.Context(), "g", fleetLock("second", "r3"), 0); err != nil || a.Place != 2 {
+			t.Fatalf("%+v, %v; want place 2", a, err)
+		}
 		if a, err := s.Acquire(t.Context(), "g", fleetLock("first", "r3"), 0); err != nil || a.Place != 1 {
 			t.Fatalf("%+v, %v; want place 1", a, err)
 		}
 	}
 	after, err := node.Client().Get(t.Context(), f.prefix)
 	if err != nil || after.Header.Revision != before.Header.Revision {
-		t.Fatalf("5 polls wrote: revision %d, was %d (%v)", after.Header.Revision, before.Header.Revision, err)
+		t.Fatalf("200 polls wrote: revision %d, was %d (%v)", after.Header.Revision, before.Header.Revision, err)
 	}
 	f.ok(s, release(holder))
 	// A place is order and no reservation: who comes and may go is not held up
@@ -129,6 +132,43 @@ func TestPlace_StaysWhenItsStoreStopsForAsLongAsTheLease(t *testing.T) {
 	}
 	queued(t, other, "n1", 1)
 	queued(t, other, "n1", 0) // until the lease runs out
+}
+
+// What overtook a waiter is counted from its coming, wherever its place went.
+func TestPlace_KeepsTheCountOfGrantsThatItCameWith(t *testing.T) {
+	f := newFleet(t)
+	s, other := f.store(), f.store()
+	f.declare(s, 1, 4)
+	for range 3 {
+		f.ok(s, release(f.ok(s, agent("n0")).Hold))
+	}
+	f.ok(s, agent("n0"))
+	for i, node := range []string{"n1", "n2"} {
+		park(t.Context(), s, agent(node), time.Minute)
+		queued(t, s, node, i+1)
+		queued(t, other, node, i+1)
+	}
+	check := func(when string) {
+		t.Helper()
+		st, _ := other.View("g")
+		for _, w := range st.Queue {
+			if want := map[string]int{"n1": 0, "n2": 1}[w.Node]; w.Grants != 4 || w.Ahead != want {
+				t.Errorf("%s: %s came at grant %d behind %d, want grant 4 behind %d", when, w.Node, w.Grants, w.Ahead, want)
+			}
+		}
+	}
+	check("when they came")
+	if err := s.SetPriority(t.Context(), "g", "n2", 5, "operator"); err != nil {
+		t.Fatal(err)
+	}
+	queued(t, other, "n2", 1)
+	check("after a new priority")
+	park(t.Context(), other, agent("n1"), time.Minute)
+	until(t, "the place has moved", func() bool {
+		v, _ := other.View("g")
+		return len(v.Queue) == 2 && v.Queue[1].Present
+	})
+	check("after it moved to another coordinator")
 }
 
 func TestPlace_LostLeaseIsReplacedAndWaitersAreGranted(t *testing.T) {

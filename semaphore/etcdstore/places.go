@@ -22,6 +22,9 @@ func (s *Store) keepPlace(ctx context.Context, g *group, op semaphore.Acquire) (
 			return nil, err
 		}
 		own, w, p, queued, mine := s.placeOf(g, op)
+		if own == nil {
+			return nil, errTooMany
+		}
 		if mine {
 			return own, nil
 		}
@@ -54,10 +57,14 @@ func (s *Store) keepPlace(ctx context.Context, g *group, op semaphore.Acquire) (
 }
 
 // placeOf is the waiter as its key should say, and what the key is known to
-// be. mine: nothing is to be written.
+// be. mine: nothing is to be written. own is nil when there are too many.
 func (s *Store) placeOf(g *group, op semaphore.Acquire) (own *waiter, w semaphore.Waiter, p place, queued, mine bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	p, queued = g.places[op.Node]
+	if !queued && len(g.queue) >= s.cfg.MaxWaiters {
+		return nil, w, p, false, false
+	}
 	own = g.waiters[op.Node]
 	if own == nil {
 		own = &waiter{node: op.Node, asked: time.Now()}
@@ -65,9 +72,10 @@ func (s *Store) placeOf(g *group, op semaphore.Acquire) (own *waiter, w semaphor
 	}
 	own.via = op.Via
 	own.stopTimer()
-	w = semaphore.Waiter{V: semaphore.SchemaVersion, Node: op.Node, Since: s.cfg.Now().UTC()}
-	p, queued = g.places[op.Node]
-	if queued {
+	if !queued {
+		now := s.cfg.Now()
+		w = semaphore.Waiter{V: semaphore.SchemaVersion, Node: op.Node, Since: now.UTC(), Grants: g.head.Grants, Ahead: g.ahead(now)}
+	} else {
 		w = g.queue[g.index(op.Node)]
 		mine = s.leases.owns(p.lease) && w.Via == op.Via && w.Instance == op.Instance
 	}

@@ -2,6 +2,7 @@ package etcdstore
 
 import (
 	"slices"
+	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 
@@ -66,6 +67,15 @@ func (s *Store) removeWaiter(g *group, node string, rev int64) bool {
 
 func (g *group) index(node string) int {
 	return slices.IndexFunc(g.queue, func(w semaphore.Waiter) bool { return w.Node == node })
+}
+
+// ahead counts those who stand before one that comes now.
+func (g *group) ahead(now time.Time) int {
+	n := len(g.queue)
+	for n > 0 && g.queue[n-1].Rank(now) < 0 {
+		n--
+	}
+	return n
 }
 
 // mark says of a waiter whether its client is here, and what its parked

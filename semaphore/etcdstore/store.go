@@ -25,6 +25,10 @@ const retryPause = 50 * time.Millisecond
 // defaultTxnOps is etcd's own default of --max-txn-ops.
 const defaultTxnOps = 128
 
+// defaultMaxWaiters is how many nodes wait in a group, where nothing else is
+// said.
+const defaultMaxWaiters = 10_000
+
 // Config of a Store.
 type Config struct {
 	Client *clientv3.Client
@@ -43,6 +47,12 @@ type Config struct {
 	// started: 128, the default there and here, or more. The smaller it is, the
 	// fewer requests share a transaction.
 	MaxTxnOps int
+	// ClockOff says why this process's clock cannot be relied on: nothing is
+	// then granted where a clock decides. nil: it always can. It is asked for
+	// every decision and must be quick.
+	ClockOff func() error
+	// MaxWaiters is how many nodes wait in one group at most. Default 10,000.
+	MaxWaiters int
 	// PlaceTime is how long the place of a waiter whose client is gone is kept
 	// at least. Default 30 s.
 	PlaceTime time.Duration
@@ -98,6 +108,12 @@ func New(cfg Config) *Store {
 	}
 	if cfg.WriteFloor == nil {
 		cfg.WriteFloor = none
+	}
+	if cfg.ClockOff == nil {
+		cfg.ClockOff = none
+	}
+	if cfg.MaxWaiters <= 0 {
+		cfg.MaxWaiters = defaultMaxWaiters
 	}
 	if cfg.MaxTxnOps < defaultTxnOps {
 		cfg.MaxTxnOps = defaultTxnOps
@@ -174,7 +190,7 @@ func (s *Store) Do(ctx context.Context, name string, op semaphore.Op) (semaphore
 	}
 	g := s.enter(name)
 	defer s.exit(g)
-	answer, err := s.do(ctx, g, op)
+	answer, err := s.ask(ctx, g, op)
 	if err == nil {
 		s.metrics.answered(op, answer)
 	}

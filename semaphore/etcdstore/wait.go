@@ -2,6 +2,8 @@ package etcdstore
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -114,13 +116,22 @@ func (s *Store) acquire(ctx context.Context, g *group, c *call, wait time.Durati
 	op := c.op
 	over := time.NewTimer(max(wait, 0))
 	defer over.Stop()
+	if answer, tooMany := s.tooMany(g, op, wait); tooMany {
+		return answer, nil
+	}
+	ask := s.ask
 	for {
-		answer, err := s.do(ctx, g, op)
+		answer, err := ask(ctx, g, op)
+		ask = s.do // it has its place among those who wait
 		if err != nil || !answer.Kind.Passes() || op.Via == semaphore.ViaAgent && wait <= 0 {
 			s.leaveOff(g, op.Node, err == nil && answer.Kind == semaphore.OK)
 			return answer, err
 		}
 		w, err := s.keepPlace(ctx, g, op)
+		if errors.Is(err, errTooMany) {
+			s.leaveOff(g, op.Node, false)
+			return tooManyWait(g.name, s.cfg.MaxWaiters, answer.Revision), nil
+		}
 		if err != nil {
 			s.leaveOff(g, op.Node, false)
 			return semaphore.Answer{}, err
@@ -167,6 +178,35 @@ func (s *Store) acquire(ctx context.Context, g *group, c *call, wait time.Durati
 			}
 			return answer, s.ready(context.Background())
 		}
+	}
+}
+
+// errTooMany: the queue is as long as it may be.
+var errTooMany = errors.New("too many nodes wait")
+
+// tooMany answers one who would need a place in a queue that is as long as it
+// may be. Nothing is written for it, not even its membership.
+func (s *Store) tooMany(g *group, op semaphore.Acquire, wait time.Duration) (semaphore.Answer, bool) {
+	if op.Via == semaphore.ViaAgent && wait <= 0 {
+		return semaphore.Answer{}, false // it takes no place
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, queued := g.places[op.Node]; queued || len(g.queue) < s.cfg.MaxWaiters {
+		return semaphore.Answer{}, false
+	}
+	st := s.peek(g)
+	if d := semaphore.Decide(&st, op, s.cfg.Now()); !d.Answer.Kind.Passes() {
+		return semaphore.Answer{}, false
+	}
+	return tooManyWait(g.name, s.cfg.MaxWaiters, st.Revision), true
+}
+
+func tooManyWait(group string, most int, rev int64) semaphore.Answer {
+	detail := fmt.Sprintf("%d nodes wait already in group %q, which is the most; ask again later", most, group)
+	return semaphore.Answer{
+		Kind: semaphore.RetryLater, Detail: detail, Revision: rev, At: time.Now(),
+		Blockers: []semaphore.Blocker{{Kind: semaphore.RetryLater, Detail: detail}},
 	}
 }
 
