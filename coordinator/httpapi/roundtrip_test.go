@@ -97,8 +97,8 @@ var everyMethod = []roundTrip{
 	{"Acquire[web n {Instance:i Request:q BootID: Reason:} 20s]", func(ctx context.Context, c *client.Client) (any, error) {
 		return one(c.Acquire(ctx, "web", "n", api.AcquireRequest{Instance: "i", Request: "q"}, 20*time.Second))
 	}, api.AcquireResponse{Hold: api.Hold{Group: "web", Node: "n", Fence: 7}}},
-	{"Confirm[web n {Fence:7 Instance:i BootID:b}]", func(ctx context.Context, c *client.Client) (any, error) {
-		return one(c.Confirm(ctx, "web", "n", api.ConfirmRequest{Fence: 7, Instance: "i", BootID: "b"}))
+	{"Confirm[web n {Fence:7 Instance:i BootID:b Rollout:ro-1}]", func(ctx context.Context, c *client.Client) (any, error) {
+		return one(c.Confirm(ctx, "web", "n", api.ConfirmRequest{Fence: 7, Instance: "i", BootID: "b", Rollout: "ro-1"}))
 	}, api.Hold{Group: "web", Node: "n", Fence: 7}},
 	{"Release[web n 7 i]", func(ctx context.Context, c *client.Client) (any, error) {
 		return nil, c.Release(ctx, "web", "n", 7, "i")
