@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"time"
 
@@ -27,6 +28,8 @@ const (
 	startTimeout = 20 * time.Second
 	// stopTimeout bounds Stop.
 	stopTimeout = 5 * time.Second
+	// bootstrapPause lies between two tries to make a new cluster.
+	bootstrapPause = 200 * time.Millisecond
 	// pruneEvery is how often what is past its bound is deleted.
 	pruneEvery = 5 * time.Minute
 )
@@ -155,6 +158,9 @@ func (c *Coordinator) startServices(ctx context.Context) error {
 		return nil
 	}
 	etcd, prefix := c.node.Client(), c.cfg.Etcd.prefix()
+	db := etcdstore.New(etcdstore.Config{
+		Client: etcd, Prefix: prefix, HasLeader: c.node.HasLeader, Floor: grants, Logger: c.log, Self: c.self(),
+	})
 	store := semaphorestore.New(semaphorestore.Config{
 		Client: etcd, Prefix: prefix, HasLeader: c.node.HasLeader, MaxTxnOps: c.node.TxnOps(),
 		Logger: c.log, Registerer: c.registry, Floor: grants, WriteFloor: writes,
@@ -165,13 +171,13 @@ func (c *Coordinator) startServices(ctx context.Context) error {
 	c.stopFunc(store.Stop)
 	c.store = store
 
-	db := etcdstore.New(etcdstore.Config{Client: etcd, Prefix: prefix, HasLeader: c.node.HasLeader, Floor: grants, Logger: c.log})
 	if err := db.Start(ctx); err != nil {
 		return err
 	}
 	c.stopFunc(db.Stop)
 
-	nodes := fleet.New(fleet.Config{Store: db, Semaphores: store, Logger: c.log})
+	agents, guests := c.presence(db, fleet.Agents), c.presence(db, fleet.FleetLock)
+	nodes := fleet.New(fleet.Config{Store: db, Semaphores: store, Presence: agents, Logger: c.log})
 	if err := nodes.Start(ctx); err != nil {
 		return fmt.Errorf("load the nodes: %w", err)
 	}
@@ -186,14 +192,15 @@ func (c *Coordinator) startServices(ctx context.Context) error {
 		},
 	})
 	c.service = service.New(service.Config{
-		Store: store, Fleet: nodes, Rollouts: engine, DB: db, Node: c.node, Logger: c.log, Version: c.version,
+		Store: store, Fleet: nodes, Guests: guests, Rollouts: engine, DB: db, Node: c.node, Logger: c.log, Version: c.version,
 		AutoCreateGroups: c.cfg.AutoCreateGroups, StrictAddress: c.cfg.FleetLock.StrictAddress,
 	})
 	// At every start, since the first may have been cut off before its end; and
 	// before the engine, whose election would be data of a nameless cluster.
-	if err := c.service.Bootstrap(ctx); err != nil {
+	if err := c.bootstrap(ctx); err != nil {
 		return err
 	}
+	db.Announce()
 	if err := engine.Start(ctx); err != nil {
 		return err
 	}
@@ -202,6 +209,39 @@ func (c *Coordinator) startServices(ctx context.Context) error {
 	c.stopFunc(c.service.Stop)
 	c.prune()
 	return nil
+}
+
+// bootstrap tries again while the store does not answer: what an earlier try
+// made is found by the next.
+func (c *Coordinator) bootstrap(ctx context.Context) error {
+	for {
+		err := c.service.Bootstrap(ctx)
+		if !errors.Is(err, semaphore.ErrNoQuorum) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(bootstrapPause):
+		}
+	}
+}
+
+// self is this coordinator as the others see it.
+func (c *Coordinator) self() etcdstore.Coordinator {
+	name, err := os.Hostname()
+	if err != nil || name == "" {
+		name = "coordinator"
+	}
+	return etcdstore.Coordinator{Name: name, URL: c.doors.advertise(), Version: c.version, MaxV: semaphore.SchemaVersion}
+}
+
+// presence shares with the other coordinators who is heard here.
+func (c *Coordinator) presence(db *etcdstore.DB, kind fleet.Kind) *fleet.Presence {
+	p := fleet.NewPresence(fleet.PresenceConfig{Store: db, Kind: kind, Logger: c.log})
+	p.Start()
+	c.stopFunc(p.Stop)
+	return p
 }
 
 // prune deletes, every few minutes, what is past its bound.

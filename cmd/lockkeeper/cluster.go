@@ -32,7 +32,7 @@ func (a *app) clusterCommand() *cobra.Command {
 func (a *app) printCluster(c api.Cluster) error {
 	quorum := a.paint(green, "yes")
 	if !c.Quorum {
-		quorum = a.paint(red, "no: nothing is granted until a majority of the coordinators is back")
+		quorum = a.paint(red, "no: nothing is granted until a majority of the members is back")
 	}
 	kind, free := "external", ""
 	if c.Store.Embedded {
@@ -60,5 +60,32 @@ func (a *app) printCluster(c api.Cluster) error {
 		rows = append(rows, []string{cli.Cell(m.Name), cli.Cell(m.Role), cli.Cell(m.ID), orDash(m.URL), cli.Cell(m.Version)})
 	}
 	fmt.Fprintln(a.out)
+	if err := a.printCoordinators(c.Coordinators); err != nil {
+		return err
+	}
 	return a.table("No member is known.", []string{"MEMBER", "ROLE", "ID", "URL", "VERSION"}, rows)
+}
+
+// printCoordinators lists who serves the cluster.
+func (a *app) printCoordinators(list []api.Coordinator) error {
+	if len(list) == 0 {
+		return nil
+	}
+	rows := make([][]string, 0, len(list))
+	for _, c := range list {
+		clock := "-"
+		if c.ClockOffS != nil {
+			clock = fmt.Sprintf("%+.0fs", *c.ClockOffS)
+		}
+		name := cli.Cell(c.Name)
+		if c.Self {
+			name += " (answers)"
+		}
+		rows = append(rows, []string{name, orDash(c.URL), ago(c.StartedAt, a.now()), clock, orDash(c.Version)})
+	}
+	if err := a.table("", []string{"COORDINATOR", "URL", "STARTED", "CLOCK", "VERSION"}, rows); err != nil {
+		return err
+	}
+	fmt.Fprintln(a.out)
+	return nil
 }

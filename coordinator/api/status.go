@@ -51,12 +51,27 @@ type Cluster struct {
 	Incarnation int64     `json:"incarnation"`
 	CreatedAt   time.Time `json:"created_at,omitzero"`
 	Quorum      bool      `json:"quorum"`
-	Members     []Member  `json:"members"`
+	Members     []Member  `json:"members"` // of the store
 	Store       StoreInfo `json:"store"`
-	Served      string    `json:"served_by"` // member that answers
+	Served      string    `json:"served_by"` // coordinator that answers
+	// Coordinators that are present. One that died is listed for 30 s.
+	Coordinators []Coordinator `json:"coordinators,omitempty"`
 }
 
-// Member is one coordinator.
+// Coordinator is one that serves this cluster.
+type Coordinator struct {
+	ID        string    `json:"id"` // new at each start
+	Name      string    `json:"name"`
+	Self      bool      `json:"self,omitempty"`
+	URL       string    `json:"url,omitempty"`
+	Version   string    `json:"version,omitempty"`
+	StartedAt time.Time `json:"started_at"`
+	// ClockOffS is how many seconds its clock is ahead of that of the one that
+	// answers; absent for that one itself, and before it was heard.
+	ClockOffS *float64 `json:"clock_off_s,omitempty"`
+}
+
+// Member is one member of the store: a coordinator, where that embeds it.
 type Member struct {
 	ID      string `json:"id"`
 	Name    string `json:"name"`

@@ -2,6 +2,7 @@ package etcdstore
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -49,6 +50,9 @@ type Config struct {
 	Floor     func() error     // semaphore.ErrDiskLow below the floor for uploads and registrations; nil: none
 	Logger    *slog.Logger     // nil: discarded
 	Now       func() time.Time // nil: time.Now
+	// Self is this coordinator as the others see it; without an ID it gets a
+	// random one.
+	Self Coordinator
 }
 
 // DB is all tables but the semaphores.
@@ -66,8 +70,11 @@ type DB struct {
 	identity Identity
 	foreign  map[string]Foreign
 	tokens   map[string]liveToken
+	peers    map[string]Peer // coordinators by id
 	changed  chan struct{}
 	loaded   map[string]bool // by followed prefix
+
+	lease lease
 
 	life   context.Context
 	cancel context.CancelFunc
@@ -91,10 +98,14 @@ func New(cfg Config) *DB {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.Self.ID == "" {
+		cfg.Self.ID = strings.ToLower(rand.Text())
+	}
+	cfg.Self.StartedAt = cfg.Now().UTC()
 	root := strings.TrimSuffix(cfg.Prefix, "/")
 	d := &DB{
 		cfg: cfg, client: cfg.Client, prefix: root + "/", blobs: root + "-bundles/",
-		foreign: map[string]Foreign{}, tokens: map[string]liveToken{},
+		foreign: map[string]Foreign{}, tokens: map[string]liveToken{}, peers: map[string]Peer{},
 		changed: make(chan struct{}), loaded: map[string]bool{},
 	}
 	d.life, d.cancel = context.WithCancel(context.Background())
@@ -120,6 +131,7 @@ func (d *DB) Start(ctx context.Context) error {
 		t.apply = func(kvs []kv) { apply(kvs); d.bump() }
 		d.wg.Go(func() { d.follow(d.life, t) })
 	}
+	d.wg.Go(func() { d.follow(d.life, d.coordinatorTable()) })
 	for range tables {
 		select {
 		case <-synced:
@@ -130,10 +142,15 @@ func (d *DB) Start(ctx context.Context) error {
 	return nil
 }
 
-// Stop ends what Start began, and every subscription, and waits for them.
+// Stop ends what Start began, and every subscription, and waits for them. What
+// this coordinator said of itself is taken back.
 func (d *DB) Stop() {
+	d.lease.mu.Lock()
+	id := d.lease.id
+	d.lease.mu.Unlock()
 	d.cancel()
 	d.wg.Wait()
+	d.endLease(id)
 }
 
 // Changed returns a channel that is closed at the next change of the cluster's

@@ -36,7 +36,7 @@ func (r *Registry) Check(id string, s Session) error {
 	}
 	now := r.cfg.Now()
 	e.heard = now
-	if why := conflict(&e.record, s, now.Sub(latest(e.session, e.record.HeardAt))); why != "" {
+	if why := conflict(&e.record, s, r.silence(e, now)); why != "" {
 		return &Duplicate{Why: why}
 	}
 	return nil
@@ -54,6 +54,7 @@ func (r *Registry) Touch(id string, s Session) {
 	e.heard = r.cfg.Now()
 	if e.record.Instance == s.Instance && e.record.BootID == s.BootID {
 		e.session = e.heard
+		r.cfg.Presence.Hear(id, s.Instance)
 	}
 }
 
@@ -111,11 +112,12 @@ func (r *Registry) merge(e *entry, s Session) (Record, bool, error) {
 	e.heard = now
 	rec := e.record
 	first := rec.Revision == 0
-	if why := conflict(&rec, s, now.Sub(latest(e.session, rec.HeardAt))); why != "" {
+	if why := conflict(&rec, s, r.silence(e, now)); why != "" {
 		return Record{}, false, &Duplicate{Why: why}
 	}
 	same := rec.Instance == s.Instance && rec.BootID == s.BootID
 	e.session = now
+	r.cfg.Presence.Hear(rec.ID, s.Instance)
 	if same && s.Report.Seq < e.seq {
 		return Record{}, false, nil
 	}

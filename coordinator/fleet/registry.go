@@ -23,6 +23,9 @@ const (
 // Config of a Registry.
 type Config struct {
 	Store Store
+	// Presence tells of the nodes that other coordinators hear. Nil: there are
+	// no others.
+	Presence *Presence
 	// Semaphores gives each node's hold, place and declared labels. Nil: none.
 	Semaphores semaphore.Store
 	Logger     *slog.Logger     // nil: discarded
@@ -178,13 +181,13 @@ func (r *Registry) Changed() <-chan struct{} {
 	return r.changed
 }
 
-// Heard is when this coordinator last heard of the node, or knows from its
-// record that another did; zero for never.
+// Heard is when the node was last heard, here or, as far as it is known, by
+// another coordinator; zero for never.
 func (r *Registry) Heard(id string) time.Time {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	if e, found := r.nodes[id]; found {
-		return e.lastHeard()
+		return r.lastHeard(e)
 	}
 	return time.Time{}
 }
@@ -198,10 +201,22 @@ func (r *Registry) MaybeHeard(id string) time.Time {
 	if !found || e.record.Revision == 0 {
 		return time.Time{}
 	}
-	return latest(e.lastHeard(), r.started)
+	return latest(r.lastHeard(e), r.started)
 }
 
-func (e *entry) lastHeard() time.Time { return latest(e.heard, e.record.HeardAt) }
+func (r *Registry) lastHeard(e *entry) time.Time {
+	elsewhere, _ := r.cfg.Presence.Elsewhere(e.record.ID)
+	return latest(latest(e.heard, e.record.HeardAt), elsewhere)
+}
+
+// silence is for how long the host that the record is of was not heard.
+func (r *Registry) silence(e *entry, now time.Time) time.Duration {
+	last := latest(e.session, e.record.HeardAt)
+	if elsewhere, instance := r.cfg.Presence.Elsewhere(e.record.ID); instance == e.record.Instance {
+		last = latest(last, elsewhere)
+	}
+	return now.Sub(last)
+}
 
 func latest(a, b time.Time) time.Time {
 	if a.After(b) {
@@ -215,6 +230,7 @@ func (r *Registry) Forget(ctx context.Context, id string) error {
 	if err := r.cfg.Store.DeleteNode(ctx, id); err != nil {
 		return err
 	}
+	r.cfg.Presence.Forget(ctx, id)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.remove(id)

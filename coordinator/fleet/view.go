@@ -9,6 +9,7 @@ import (
 
 // viewer turns entries into nodes, by one look at the semaphores.
 type viewer struct {
+	heard   func(*entry) time.Time
 	now     time.Time
 	started time.Time
 	groups  map[string]groupView
@@ -20,7 +21,7 @@ type groupView struct {
 }
 
 func newViewer(r *Registry) *viewer {
-	v := &viewer{now: r.cfg.Now(), started: r.started, groups: map[string]groupView{}}
+	v := &viewer{heard: r.lastHeard, now: r.cfg.Now(), started: r.started, groups: map[string]groupView{}}
 	if r.cfg.Semaphores == nil {
 		return v
 	}
@@ -43,7 +44,7 @@ func (v *viewer) node(e *entry) api.Node {
 	n := api.Node{
 		ID: rec.ID, Group: rec.Group, Labels: rec.Report.Labels, Via: string(semaphore.ViaAgent),
 		Instance: rec.Instance, BootID: rec.BootID, Report: rec.Report,
-		FirstSeen: rec.FirstSeen, LastHeard: e.lastHeard(), ChangedAt: rec.ChangedAt, Revision: rec.Revision,
+		FirstSeen: rec.FirstSeen, LastHeard: v.heard(e), ChangedAt: rec.ChangedAt, Revision: rec.Revision,
 	}
 	g := v.groups[rec.Group]
 	if m, found := g.state.Members[rec.ID]; found {

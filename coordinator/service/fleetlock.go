@@ -45,7 +45,7 @@ func (s *Service) FleetLockAcquire(ctx context.Context, group, id, peer string, 
 			return semaphore.Answer{}, s.problem(ctx, err)
 		}
 	}
-	if other := s.peers.note(id, peer, s.now(), s.cfg.StrictAddress); other != "" {
+	if other := s.hearGuest(id, peer); other != "" {
 		s.logger.Warn("two addresses ask under one FleetLock id", "node", id, "peer", peer, "other", other)
 		if s.cfg.StrictAddress {
 			return semaphore.Answer{}, api.Errorf(api.DuplicateID, "the id %q was used from %s within the last minute, and now from %s: two hosts must not share an id", id, other, peer)
@@ -83,7 +83,7 @@ func (s *Service) FleetLockRelease(ctx context.Context, group, id string) error 
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseWithin)
 	defer cancel()
-	s.peers.note(id, "", s.now(), false)
+	s.hearGuest(id, "")
 	st, err := s.store.Read(ctx, group)
 	if err != nil {
 		return s.problem(ctx, err)

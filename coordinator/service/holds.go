@@ -215,17 +215,25 @@ func (s *Service) ForceRelease(ctx context.Context, group, node string, req api.
 		return err
 	}
 	defer s.wrote()
-	_, err = s.do(ctx, group, semaphore.ForceRelease{
+	op := semaphore.ForceRelease{
 		Node: node, Name: req.Name, Fence: req.Fence, By: p.Name, Reason: req.Reason,
 		HostIsDown: req.HostIsDown, LastHeard: s.lastHeard(node),
-	})
+	}
+	st, err := s.store.Read(ctx, group)
+	if err != nil {
+		return s.problem(ctx, err)
+	}
+	if err := s.refusal(s.freeable(&st, op)); err != nil {
+		return err
+	}
+	_, err = s.do(ctx, group, op)
 	return err
 }
 
 // lastHeard is the last moment at which a node may have been heard, whichever
 // way it speaks to the coordinator.
 func (s *Service) lastHeard(node string) time.Time {
-	agent, other := s.fleet.MaybeHeard(node), s.peers.heard(node)
+	agent, other := s.fleet.MaybeHeard(node), s.guestHeard(node)
 	if agent.IsZero() && other.IsZero() {
 		// Who spoke FleetLock to this coordinator before its start is not known.
 		return s.started
@@ -243,7 +251,7 @@ func (s *Service) hold(group string, h semaphore.Hold) *api.Hold {
 		out.Phase, out.Failed = string(rec.Report.Phase), fleet.Failed(&rec.Report)
 		heard := s.fleet.Heard(h.Node)
 		out.Heard = &heard
-	} else if heard := s.peers.heard(h.Node); !heard.IsZero() {
+	} else if heard := s.guestHeard(h.Node); !heard.IsZero() {
 		out.Heard = &heard
 	}
 	return out

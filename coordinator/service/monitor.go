@@ -87,8 +87,9 @@ type holdDiff struct {
 	holds map[string]map[string]heldAs
 }
 
-// changed returns the nodes whose hold changed since the last call.
-func (d *holdDiff) changed(store semaphore.Store) []string {
+// changed returns the nodes whose hold changed since the last call, and notes
+// revokes.
+func (d *holdDiff) changed(store semaphore.Store, revoked *revocations, at time.Time) []string {
 	var nodes []string
 	seen := map[string]bool{}
 	for _, group := range store.Groups() {
@@ -101,21 +102,28 @@ func (d *holdDiff) changed(store semaphore.Store) []string {
 		old, now := d.holds[group], make(map[string]heldAs, len(st.Holds))
 		for node, h := range st.Holds {
 			now[node] = heldAs{h.Fence, h.State}
+			if h.State == semaphore.Revoked {
+				revoked.note(group, h.Fence, at)
+			}
 			if old[node] != now[node] {
 				nodes = append(nodes, node)
 			}
 		}
-		for node := range old {
+		for node, was := range old {
 			if _, holds := now[node]; !holds {
 				nodes = append(nodes, node)
+			}
+			if now[node].fence != was.fence {
+				revoked.forget(group, was.fence)
 			}
 		}
 		d.holds[group] = now
 	}
 	for group, old := range d.holds {
 		if !seen[group] {
-			for node := range old {
+			for node, was := range old {
 				nodes = append(nodes, node)
+				revoked.forget(group, was.fence)
 			}
 			delete(d.holds, group)
 			delete(d.heads, group)
@@ -138,7 +146,7 @@ func (s *Service) monitorChanges(ctx context.Context) {
 	said := ""
 	for {
 		store, nodes, rollouts, db := s.store.Changed(), s.fleet.Changed(), s.roll.Changed(), s.db.Changed()
-		for _, node := range holds.changed(s.store) {
+		for _, node := range holds.changed(s.store, &s.revoked, s.now()) {
 			s.polls.wake(node)
 		}
 		for changed := false; !changed; {

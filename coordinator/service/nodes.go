@@ -122,7 +122,7 @@ func (s *Service) PatchNode(ctx context.Context, id string, patch api.NodePatch,
 		if err := s.fleet.EndSession(ctx, id); err != nil {
 			return api.Node{}, s.problem(ctx, err)
 		}
-		s.peers.forget(id)
+		s.forgetGuest(ctx, id)
 		if _, err := s.do(ctx, n.Group, semaphore.SetDuplicate{Node: id, By: p.Name}); err != nil {
 			return api.Node{}, err
 		}
@@ -153,7 +153,7 @@ func (s *Service) DeleteNode(ctx context.Context, id string) error {
 			return err
 		}
 	}
-	s.peers.forget(id)
+	s.forgetGuest(ctx, id)
 	return s.problem(ctx, s.fleet.Forget(ctx, id))
 }
 

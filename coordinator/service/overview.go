@@ -173,7 +173,7 @@ func (s *Service) guests(st *semaphore.State, known map[string]bool) []api.Node 
 func (s *Service) guestNode(st *semaphore.State, m semaphore.Member, waiting bool) api.Node {
 	n := api.Node{
 		ID: m.Node, Group: st.Group, Labels: m.Labels(), Declared: m.Declared, Via: string(semaphore.ViaFleetLock),
-		Duplicate: m.Duplicate, LastHeard: s.peers.heard(m.Node), State: api.NodeIdle,
+		Duplicate: m.Duplicate, LastHeard: s.guestHeard(m.Node), State: api.NodeIdle,
 		Report: api.Report{Group: st.Group},
 	}
 	h, holds := st.Holds[m.Node]

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"time"
@@ -21,6 +22,34 @@ type contact struct {
 	other string // another address that asked meanwhile
 }
 
+// hearGuest takes a FleetLock request in, here and for the other coordinators;
+// an empty address is one that is not known. It returns the address that asked
+// meanwhile under the same id, here or there, empty when there is none.
+func (s *Service) hearGuest(id, addr string) (other string) {
+	at, from := s.cfg.Guests.Elsewhere(id)
+	other = s.peers.note(id, addr, contact{addr: from, at: at}, s.now(), s.cfg.StrictAddress)
+	if other == "" || !s.cfg.StrictAddress {
+		s.cfg.Guests.Hear(id, s.peers.address(id))
+	}
+	return other
+}
+
+// guestHeard is when a FleetLock id was last heard, here or, as far as it is
+// known, at another coordinator; zero for never.
+func (s *Service) guestHeard(id string) time.Time {
+	here := s.peers.heard(id)
+	if there, _ := s.cfg.Guests.Elsewhere(id); there.After(here) {
+		return there
+	}
+	return here
+}
+
+// forgetGuest forgets a FleetLock id everywhere.
+func (s *Service) forgetGuest(ctx context.Context, id string) {
+	s.peers.forget(id)
+	s.cfg.Guests.Forget(ctx, id)
+}
+
 // peers remembers where FleetLock ids ask from, in memory: it is all that
 // tells two hosts of one id apart.
 type peers struct {
@@ -28,13 +57,16 @@ type peers struct {
 	seen map[string]contact
 }
 
-// note takes a request in; an empty address is one that is not known. It
-// returns the address that asked meanwhile under the same id, empty when there
-// is none. A strict one keeps the first address, for as long as that asks.
-func (p *peers) note(id, addr string, now time.Time, strict bool) (other string) {
+// note takes a request in, see hearGuest; elsewhere is the last contact that
+// other coordinators know of. A strict one keeps the first address, for as long
+// as that asks.
+func (p *peers) note(id, addr string, elsewhere contact, now time.Time, strict bool) (other string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	last, found := p.seen[id]
+	if elsewhere.addr != "" && elsewhere.at.After(last.at) {
+		last.addr, last.at = elsewhere.addr, elsewhere.at
+	}
 	if !found && len(p.seen) >= peersKept {
 		p.dropOldest()
 	}
@@ -61,6 +93,12 @@ func (p *peers) dropOldest() {
 		}
 	}
 	delete(p.seen, oldest)
+}
+
+func (p *peers) address(id string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.seen[id].addr
 }
 
 func (p *peers) heard(id string) time.Time {

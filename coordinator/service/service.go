@@ -41,8 +41,11 @@ type ClusterInfo interface {
 
 // Config of a Service.
 type Config struct {
-	Store    semaphore.Store
-	Fleet    *fleet.Registry
+	Store semaphore.Store
+	Fleet *fleet.Registry
+	// Guests tells of the FleetLock ids that other coordinators hear. Nil:
+	// there are no others.
+	Guests   *fleet.Presence
 	Rollouts Rollouts
 	DB       *etcdstore.DB
 	Node     ClusterInfo
@@ -68,10 +71,12 @@ type Service struct {
 
 	started time.Time
 
-	view   viewCache
-	polls  polls
-	peers  peers
-	lasted lasted
+	view  viewCache
+	polls polls
+	peers peers
+	// revoked holds, and since when that is known.
+	revoked revocations
+	lasted  lasted
 
 	mu      sync.Mutex
 	changed chan struct{}

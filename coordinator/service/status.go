@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/coordinator/etcdstore"
 )
 
 // endedShown is how many ended rollouts the status shows.
@@ -49,7 +50,22 @@ func (s *Service) cluster() api.Cluster {
 			c.Served = c.Members[i].Name
 		}
 	}
+	for _, p := range s.db.Coordinators() {
+		c.Coordinators = append(c.Coordinators, coordinatorOf(p))
+		if p.Self && c.Served == "" {
+			c.Served = p.Name
+		}
+	}
 	return c
+}
+
+func coordinatorOf(p etcdstore.Peer) api.Coordinator {
+	out := api.Coordinator{ID: p.ID, Name: p.Name, Self: p.Self, URL: p.URL, Version: p.Version, StartedAt: p.StartedAt}
+	if p.ClockOffKnown && !p.Self {
+		off := p.ClockOff.Seconds()
+		out.ClockOffS = &off
+	}
+	return out
 }
 
 // recent are the rollouts under way and the last few that ended.
