@@ -21,7 +21,12 @@ import (
 // node is the one embedded etcd of all tests; each test has a prefix.
 var node *etcdnode.Node
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+func TestMain(m *testing.M) {
+	if role := os.Getenv(envRole); role != "" {
+		os.Exit(playRole(role))
+	}
+	os.Exit(run(m))
+}
 
 func run(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "etcdstore")

@@ -1,0 +1,156 @@
+package etcdstore_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+
+	"github.com/lockkeeper/lockkeeper/semaphore"
+)
+
+var linBudget = flag.Duration("lin", 0, "how long the stores are troubled while their histories are recorded; each kind of trouble comes once at least")
+
+// shortLease is below the time for which processes stand still.
+const shortLease = time.Second
+
+// trouble is a kind of fault that comes again and again while clients ask.
+type trouble struct {
+	name string
+	do   func(l *lab)
+}
+
+// troubles leave everything running behind them.
+var troubles = []trouble{
+	{"a store is killed", func(l *lab) {
+		p := l.stores[rand.IntN(len(l.stores))]
+		p.kill()
+		think(100 * time.Millisecond)
+		p.again()
+	}},
+	{"a store stands still for a moment", func(l *lab) {
+		l.stores[rand.IntN(len(l.stores))].stand(rand.N(400 * time.Millisecond))
+	}},
+	{"a store stands still for longer than an attempt and its lease", func(l *lab) {
+		l.stores[rand.IntN(len(l.stores))].stand(2500 * time.Millisecond)
+	}},
+	{"etcd is killed", func(l *lab) {
+		l.etcd.kill()
+		think(50 * time.Millisecond)
+		l.etcd.again()
+	}},
+	{"etcd stands still", func(l *lab) { l.etcd.stand(rand.N(500 * time.Millisecond)) }},
+	{"etcd stands still for longer than an attempt", func(l *lab) { l.etcd.stand(2300 * time.Millisecond) }},
+}
+
+func (p *process) again() {
+	if err := p.start(); err != nil {
+		p.t.Error(err)
+	}
+}
+
+// stand stops the process for a time.
+func (p *process) stand(d time.Duration) {
+	p.signal(syscall.SIGSTOP)
+	time.Sleep(d)
+	p.signal(syscall.SIGCONT)
+}
+
+// tally counts what histories show.
+type linTally struct {
+	requests, unknown int
+	done              map[string]int
+}
+
+func (c *linTally) count(h *linHistory) {
+	for _, o := range h.ops {
+		c.requests++
+		switch out := o.Output.(linOutput); {
+		case out.unknown:
+			c.unknown++
+		case out.Answer.Kind == semaphore.OK:
+			c.done[kindOf(o.Input.(linInput).op)]++
+		}
+	}
+}
+
+// Whatever happens to the processes, each answer is true at one moment between
+// its question and itself, as seen by those who asked.
+func TestLinearizable_WhateverIsKilledStopsOrGetsLost(t *testing.T) {
+	l := newLab(t, 2, envLease+"="+shortLease.String())
+	ctx, cancel := context.WithTimeout(t.Context(), *linBudget+5*time.Minute)
+	defer cancel()
+	counts := linTally{done: map[string]int{}}
+	var checks sync.WaitGroup
+	room := make(chan struct{}, 2) // checks at a time
+	began := time.Now()
+	for round := 0; (round < len(troubles) || time.Since(began) < *linBudget) && !t.Failed(); round++ {
+		kind := troubles[round%len(troubles)]
+		histories := newRound(l, 2).run(ctx, t, 2500*time.Millisecond, func(ctx context.Context) {
+			for ctx.Err() == nil {
+				think(600 * time.Millisecond)
+				kind.do(l)
+			}
+		})
+		for i, h := range histories {
+			counts.count(h)
+			checks.Go(func() {
+				room <- struct{}{}
+				defer func() { <-room }()
+				if got := h.check(time.Minute); got != porcupine.Ok {
+					t.Errorf("round %d, group %d, while %s: %s", round, i, kind.name, got)
+					h.show(t, fmt.Sprintf("%s-%d-%d", t.Name(), round, i), time.Minute)
+				}
+			})
+		}
+	}
+	checks.Wait()
+	t.Logf("%d requests, %d of unknown outcome, done: %v", counts.requests, counts.unknown, counts.done)
+	for kind := range kinds {
+		switch kind {
+		case "PutMember", "SetDown":
+		default:
+			if counts.done[kind] == 0 {
+				t.Errorf("no %s was done: the test shows less than it should", kind)
+			}
+		}
+	}
+	if counts.unknown == 0 {
+		t.Error("no outcome was unknown: the test shows nothing")
+	}
+}
+
+// Each rule that is broken on purpose is found by the same clients and checker.
+func TestLinearizable_FindsAStoreThat(t *testing.T) {
+	for _, how := range []breakage{
+		headNotCompared, freezeIgnored, readsFromMemory, confirmsMemory,
+		releasesAny, saysYesTooEarly, repeatsBlindly, forgetsFences,
+	} {
+		t.Run(string(how), func(t *testing.T) {
+			l := newLab(t, 2, envBreak+"="+string(how))
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			for round := range 30 {
+				r := newRound(l, 1)
+				r.most = 200 // wrong histories take longer to search
+				for _, h := range r.run(ctx, t, time.Second, func(context.Context) {}) {
+					if h.check(3*time.Second) == porcupine.Illegal {
+						t.Logf("found in round %d, of %d requests", round, len(h.ops))
+						if os.Getenv(envOutput) != "" {
+							h.show(t, t.Name(), time.Second)
+						}
+						return
+					}
+				}
+			}
+			t.Error("the checker found nothing")
+		})
+	}
+}
