@@ -1,0 +1,325 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/coordinator/client"
+)
+
+// buildEtcd builds the etcd of these tests, once.
+var buildEtcd = sync.OnceValues(func() (string, error) {
+	path := program("etcd")
+	out, err := exec.Command("go", "build", "-o", path, "github.com/lockkeeper/lockkeeper/internal/etcdtest/etcd").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	return path, nil
+})
+
+// twins are two coordinators on one etcd that others run.
+type twins struct {
+	etcd    *process
+	etcdURL string
+	a, b    *coordinatorProcess
+}
+
+func startEtcd(t *testing.T) (*process, string) {
+	t.Helper()
+	path, err := buildEtcd()
+	must0(t, err)
+	url := "http://" + freePort(t)
+	return startProcess(t, "etcd", path, t.TempDir(), url), url
+}
+
+// startTwins starts both at the same moment, on an etcd that is empty.
+func startTwins(t *testing.T) *twins {
+	t.Helper()
+	p := &twins{}
+	p.etcd, p.etcdURL = startEtcd(t)
+	serve := func(name string) *coordinatorProcess {
+		addr := freePort(t)
+		return &coordinatorProcess{startProcess(t, name, program("lockkeeperd"), "serve", "--etcd-endpoints", p.etcdURL,
+			"--data-dir", filepath.Join(t.TempDir(), "data"), "--listen", addr), "http://" + addr}
+	}
+	p.a, p.b = serve("coordinator-a"), serve("coordinator-b")
+	p.a.waitReady()
+	p.b.waitReady()
+	if a, b := statusOf(t, p.a.url).Cluster.ID, statusOf(t, p.b.url).Cluster.ID; a != b || a == "" {
+		t.Fatalf("clusters %q and %q, want one", a, b)
+	}
+	return p
+}
+
+// caller is an agent without a host: it asks as one does.
+type caller struct {
+	t    *testing.T
+	node string
+	*client.Client
+}
+
+func newCaller(t *testing.T, node string, servers ...string) *caller {
+	t.Helper()
+	c, err := client.New(client.Config{Servers: servers})
+	must0(t, err)
+	t.Cleanup(c.Close)
+	return &caller{t, node, c}
+}
+
+func (c *caller) poll() {
+	c.t.Helper()
+	_, err := c.Poll(c.t.Context(), c.node, api.PollRequest{Instance: c.node, BootID: "boot", Report: api.Report{Seq: 1, Group: "default"}})
+	must0(c.t, err)
+}
+
+func (c *caller) ask(ctx context.Context, wait time.Duration) (api.Hold, error) {
+	got, err := c.Acquire(ctx, "default", c.node, api.AcquireRequest{Instance: c.node, Request: "first", BootID: "boot"}, wait)
+	return got.Hold, err
+}
+
+// take asks for a slot that is free, and confirms it.
+func (c *caller) take() api.Hold {
+	c.t.Helper()
+	c.poll()
+	h, err := c.ask(c.t.Context(), 10*time.Second)
+	must0(c.t, err)
+	return c.confirm(h)
+}
+
+func (c *caller) confirm(h api.Hold) api.Hold {
+	c.t.Helper()
+	h, err := c.Confirm(c.t.Context(), "default", c.node, api.ConfirmRequest{Fence: h.Fence, Instance: c.node, BootID: "boot"})
+	must0(c.t, err)
+	return h
+}
+
+func (c *caller) release(h api.Hold) {
+	c.t.Helper()
+	must0(c.t, c.Release(c.t.Context(), "default", c.node, h.Fence, c.node))
+}
+
+// answer is what a parked request came back with.
+type answer struct {
+	hold api.Hold
+	err  error
+	at   time.Time
+}
+
+// park waits for a slot in the background, and returns once it stands in the
+// queue as the coordinator at url sees it.
+func (c *caller) park(url string) <-chan answer {
+	c.t.Helper()
+	c.poll()
+	out := make(chan answer, 1)
+	go func() {
+		h, err := c.ask(c.t.Context(), time.Minute)
+		out <- answer{h, err, time.Now()}
+	}()
+	waits(c.t, url, c.node)
+	return out
+}
+
+func granted(t *testing.T, who string, parked <-chan answer) answer {
+	t.Helper()
+	select {
+	case a := <-parked:
+		if a.err != nil {
+			t.Fatalf("%s: %v", who, a.err)
+		}
+		return a
+	case <-time.After(30 * time.Second):
+		t.Fatalf("%s still waits", who)
+		return answer{}
+	}
+}
+
+func queueOf(t *testing.T, url string) (list []api.Waiter) {
+	t.Helper()
+	var g api.Group
+	getJSON(t, url+"/api/v1/groups/default", &g)
+	return g.Queue
+}
+
+func TestTwins_AgentsMoveOverAndTheRolloutGoesOnWhenACoordinatorDies(t *testing.T) {
+	p := startTwins(t)
+	w := newWitness(t)
+	both := []string{p.a.url + "," + p.b.url, p.b.url + "," + p.a.url}
+	for i := range 4 {
+		startMachine(t, w, fmt.Sprintf("host-%d", i+1), both[i%2])
+	}
+	for _, url := range []string{p.a.url, p.b.url} {
+		eventually(t, 30*time.Second, "all hosts are known at "+url, func() bool { return statusOf(t, url).Figures.Nodes == 4 })
+	}
+	wantWords(t, must(t, p.b.url, "cluster"), p.a.url, p.b.url, "external")
+
+	id := startRollout(t, p.a.url, pushBundle(t, p.a.url, "new", ""))
+	eventually(t, 30*time.Second, "the rollout is half done", func() bool { return rolloutOf(t, p.b.url, id).Progress.Updated >= 2 })
+	p.a.kill()
+	eventually(t, time.Minute, "the rollout has succeeded", func() bool { return rolloutOf(t, p.b.url, id).State == api.RolloutSucceeded })
+	if most := w.most(t); most != 1 {
+		t.Errorf("%d hosts were out at once, want 1", most)
+	}
+}
+
+func TestTwins_AWaiterKeepsItsPlaceOverTheDeathOfItsCoordinator(t *testing.T) {
+	p := startTwins(t)
+	holder := newCaller(t, "holder", p.b.url)
+	hold := holder.take()
+	first := newCaller(t, "first", p.a.url)
+	lost := first.park(p.b.url)
+	second := newCaller(t, "second", p.b.url)
+	behind := second.park(p.a.url)
+	before := queueOf(t, p.b.url)[0]
+
+	p.a.kill()
+	<-lost
+	p.a.start()
+	p.a.waitReady()
+	again := first.park(p.b.url)
+	if now := queueOf(t, p.b.url)[0]; now.Node != "first" || !now.Since.Equal(before.Since) {
+		t.Errorf("the place is %+v, was %+v", now, before)
+	}
+	holder.release(hold)
+	got := granted(t, "the first in order", again)
+	select {
+	case a := <-behind:
+		t.Fatalf("the second was answered first: %+v", a)
+	default:
+	}
+	first.release(first.confirm(got.hold))
+	granted(t, "the second", behind)
+}
+
+// The first in order waits at a coordinator that stands still. Its place is
+// order and no reservation: the other's waiter goes.
+func TestTwins_AStoppedCoordinatorOfTheFirstWaiterHoldsNobodyUp(t *testing.T) {
+	p := startTwins(t)
+	holder := newCaller(t, "holder", p.b.url)
+	hold := holder.take()
+	first := newCaller(t, "first", p.a.url).park(p.b.url)
+	second := newCaller(t, "second", p.b.url)
+	behind := second.park(p.b.url)
+
+	must0(t, syscall.Kill(p.a.pid(), syscall.SIGSTOP))
+	began := time.Now()
+	holder.release(hold)
+	got := granted(t, "the second", behind)
+	must0(t, syscall.Kill(p.a.pid(), syscall.SIGCONT))
+	took := got.at.Sub(began)
+	t.Logf("the next grant came %s after the release", took.Round(time.Millisecond))
+	if took > 5*time.Second {
+		t.Errorf("that took %s", took)
+	}
+	second.release(second.confirm(got.hold))
+	granted(t, "the first", first)
+	if got := holders(t, p.b.url); got != "first" {
+		t.Errorf("holders are %q", got)
+	}
+}
+
+// With one slot, whoever is told of a hold is the only one.
+func TestTwins_WithoutEtcdBothRefuseAndComeBackByThemselves(t *testing.T) {
+	p := startTwins(t)
+	holder := newCaller(t, "holder", p.a.url)
+	hold := holder.take()
+	newCaller(t, "other", p.b.url).poll()
+
+	p.etcd.kill()
+	for _, c := range []*coordinatorProcess{p.a, p.b} {
+		eventually(t, 10*time.Second, "it is known at "+c.url, func() bool {
+			status, _ := get(c.url + "/readyz")
+			return status == http.StatusServiceUnavailable
+		})
+		if resp := answerOf(t, http.MethodGet, c.url+"/api/v1/status", ""); resp.StatusCode != http.StatusOK || resp.Header.Get("Lockkeeper-Stale") != "true" {
+			t.Errorf("reading: %s, stale %q", resp.Status, resp.Header.Get("Lockkeeper-Stale"))
+		}
+		if st := statusOf(t, c.url); !st.Stale || st.Figures.Held != 1 {
+			t.Errorf("status is stale %v with %d holds", st.Stale, st.Figures.Held)
+		}
+		body := `{"instance":"other","request":"r","boot_id":"boot"}`
+		began := time.Now()
+		resp := answerOf(t, http.MethodPut, c.url+"/api/v1/groups/default/holds/other?wait=10s", body)
+		if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
+			t.Errorf("acquiring: %s, Retry-After %q", resp.Status, resp.Header.Get("Retry-After"))
+		}
+		if took := time.Since(began); took > 3*time.Second {
+			t.Errorf("that took %s to say", took)
+		}
+	}
+
+	p.etcd.start()
+	began := time.Now()
+	p.a.waitReady()
+	p.b.waitReady()
+	t.Logf("both were ready %s after etcd was started", time.Since(began).Round(time.Millisecond))
+	other := newCaller(t, "other", p.b.url)
+	parked := other.park(p.a.url)
+	if got := holders(t, p.b.url); got != "holder" {
+		t.Fatalf("holders are %q", got)
+	}
+	holder.release(holder.confirm(hold))
+	granted(t, "the other", parked)
+	if got := holders(t, p.a.url); got != "other" {
+		t.Errorf("holders are %q", got)
+	}
+}
+
+func answerOf(t *testing.T, method, url, body string) *http.Response {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	must0(t, err)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	must0(t, err)
+	resp.Body.Close()
+	return resp
+}
+
+func TestTwins_AFreezeHoldsAtBothAtOnce(t *testing.T) {
+	p := startTwins(t)
+	c := newCaller(t, "n", p.b.url)
+	c.poll()
+	must(t, p.a.url, "freeze", "looking")
+	_, err := c.ask(t.Context(), 0)
+	var refused *api.Error
+	if !errors.As(err, &refused) || refused.Kind != api.Frozen {
+		t.Errorf("at the other coordinator: %v", err)
+	}
+	eventually(t, time.Second, "the other shows it", func() bool { return statusOf(t, p.b.url).Frozen != nil })
+	must(t, p.b.url, "unfreeze")
+	if _, err := c.ask(t.Context(), 5*time.Second); err != nil {
+		t.Errorf("after it was lifted at the other: %v", err)
+	}
+}
+
+func TestServe_SaysWhatIsWrongWithAnExistingEtcd(t *testing.T) {
+	_, url := startEtcd(t)
+	first := startCoordinator(t, "--etcd-endpoints", url, "--etcd-prefix", "/a/b/")
+	must(t, first.url, "group", "list")
+	data := filepath.Join(t.TempDir(), "data")
+	for _, c := range []struct {
+		code int
+		args []string
+		want []string
+	}{
+		{1, []string{"--etcd-endpoints", url, "--etcd-prefix", "/a/"}, []string{"/a/b/", "holds data", "another prefix"}},
+		{2, []string{"--etcd-endpoints", "http://192.0.2.1:2379"}, []string{"https", "--etcd-insecure"}},
+		{2, []string{"--etcd-endpoints", url, "--etcd-prefix", "a b"}, []string{"etcd.prefix", "/lockkeeper/"}},
+		{2, []string{"--etcd-prefix", "/x/"}, []string{"etcd.prefix", "etcd.endpoints"}},
+		{2, []string{"--etcd-endpoints", url, "--etcd-username", "u"}, []string{"password_file"}},
+		{1, []string{"--etcd-endpoints", url, "--etcd-username", "u", "--etcd-password-file", "/nonexistent"}, []string{"/nonexistent"}},
+	} {
+		out := refused(t, c.code, append([]string{"serve", "--data-dir", data, "--listen", "127.0.0.1:0"}, c.args...)...)
+		wantWords(t, out, c.want...)
+	}
+}
