@@ -155,11 +155,17 @@ func ReadConfig(path string, cfg *Config) error {
 	return nil
 }
 
+// FieldError is a field of the configuration that cannot be: which one, by its
+// path in the file, and why.
+type FieldError struct{ Field, Detail string }
+
+func (e *FieldError) Error() string { return e.Field + ": " + e.Detail }
+
 // Validate names every field that cannot be, and what would be accepted.
 func (c *Config) Validate() error {
 	var errs []error
 	bad := func(field, format string, args ...any) {
-		errs = append(errs, fmt.Errorf("%s: %s", field, fmt.Sprintf(format, args...)))
+		errs = append(errs, &FieldError{Field: field, Detail: fmt.Sprintf(format, args...)})
 	}
 	if c.DataDir == "" {
 		bad("data_dir", "must name a folder")

@@ -62,8 +62,33 @@ func TestServe_APortInUseIsSaid(t *testing.T) {
 }
 
 func TestServe_AnAddressOffLoopbackWithoutTLSIsRefusedWithTheWayOn(t *testing.T) {
-	out := refused(t, 1, "serve", "--data-dir", filepath.Join(t.TempDir(), "data"), "--listen", "0.0.0.0:0")
+	out := refused(t, 2, "serve", "--data-dir", filepath.Join(t.TempDir(), "data"), "--listen", "0.0.0.0:0")
 	wantWords(t, out, "0.0.0.0:0", "TLS", "--tls-self-signed")
+}
+
+// A supervisor takes 2 for a mistake that starting again does not mend.
+func TestServe_AnAddressThatIsNoneIsAMistake(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	for _, address := range []string{"nonsense", "127.0.0.1:http99", "127.0.0.1:99999", "unix:relative"} {
+		wantWords(t, refused(t, 2, "serve", "--data-dir", data, "--listen", address), address, "want")
+	}
+	wantWords(t, refused(t, 1, "serve", "--data-dir", data, "--listen", "192.0.2.1:0", "--tls-self-signed"), "192.0.2.1")
+	if _, err := os.Stat(data); err == nil {
+		t.Error("a data dir was made all the same")
+	}
+}
+
+func TestServe_ABadSettingIsNamedByTheFlagOrVariableItCameFrom(t *testing.T) {
+	wantWords(t, refused(t, 2, "serve", "--log-level", "loud"), "--log-level", "loud", "want")
+	t.Setenv("LOCKKEEPER_LOG_LEVEL", "loud")
+	out := refused(t, 2, "serve")
+	wantWords(t, out, "LOCKKEEPER_LOG_LEVEL", "loud", "want")
+	if strings.Contains(out, "log.level") || strings.Contains(out, "--log-level") {
+		t.Errorf("it names what nobody wrote: %s", out)
+	}
+	file := filepath.Join(t.TempDir(), "c.yaml")
+	must0(t, os.WriteFile(file, []byte("log:\n  format: xml\n"), 0o600))
+	wantWords(t, refused(t, 2, "serve", "--config", file), "LOCKKEEPER_LOG_LEVEL", "log.format", "xml")
 }
 
 func TestServe_AnUnwritableDataDirIsSaid(t *testing.T) {
@@ -86,7 +111,7 @@ func TestServe_ASecondProcessOnTheSameDataDirIsRefused(t *testing.T) {
 func TestServe_AFolderOfSomebodyElseIsRefusedAndLeftAlone(t *testing.T) {
 	dir := t.TempDir()
 	writeFiles(t, dir, map[string]string{"thesis.tex": "mine"})
-	wantWords(t, refused(t, 1, "serve", "--data-dir", dir, "--listen", "127.0.0.1:0"), dir)
+	wantWords(t, refused(t, 2, "serve", "--data-dir", dir, "--listen", "127.0.0.1:0"), dir)
 	entries, err := os.ReadDir(dir)
 	must0(t, err)
 	if len(entries) != 1 {

@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -94,15 +96,18 @@ func TestFlags_WhatIsWrongIsSaidWithWhatIsAccepted(t *testing.T) {
 		code int
 		want string
 	}{
-		"no server":           {nil, []string{"run"}, 2, "--server is missing: want http://HOST:PORT"},
-		"unknown flag":        {nil, []string{"run", "--sever", "x"}, 2, "unknown flag: --sever"},
-		"unknown command":     {nil, []string{"go"}, 2, `unknown command "go"`},
-		"surplus argument":    {nil, []string{"run", "x"}, 2, "x"},
-		"bad server":          {nil, []string{"run", "--server", "nonsense", "--node", "n"}, 2, "want http://HOST:PORT, https://HOST:PORT or unix:/PATH"},
-		"bad variable":        {[]string{"LOCKKEEPER_MAX_ATTEMPTS=many"}, []string{"run"}, 2, "LOCKKEEPER_MAX_ATTEMPTS"},
-		"no attempts":         {nil, []string{"run", "--server", "http://127.0.0.1:1", "--node", "n", "--max-attempts", "0"}, 2, "at least 1"},
-		"relative root":       {nil, []string{"run", "--server", "http://127.0.0.1:1", "--node", "n", "--root", "x"}, 2, "--root \"x\": want an absolute path"},
-		"bad log level":       {nil, []string{"run", "--server", "http://127.0.0.1:1", "--node", "n", "--log-level", "loud"}, 2, "want debug, info, warn or error"},
+		"no server":        {nil, []string{"run"}, 2, "--server is missing: want http://HOST:PORT"},
+		"unknown flag":     {nil, []string{"run", "--sever", "x"}, 2, "unknown flag: --sever"},
+		"unknown command":  {nil, []string{"go"}, 2, `unknown command "go"`},
+		"surplus argument": {nil, []string{"run", "x"}, 2, "x"},
+		"bad server":       {nil, []string{"run", "--server", "nonsense", "--node", "n"}, 2, "want http://HOST:PORT, https://HOST:PORT or unix:/PATH"},
+		"bad variable":     {[]string{"LOCKKEEPER_MAX_ATTEMPTS=many"}, []string{"run"}, 2, "LOCKKEEPER_MAX_ATTEMPTS"},
+		"no attempts":      {nil, []string{"run", "--server", "http://127.0.0.1:1", "--node", "n", "--max-attempts", "0"}, 2, "at least 1"},
+		"relative root":    {nil, []string{"run", "--server", "http://127.0.0.1:1", "--node", "n", "--root", "x"}, 2, "--root \"x\": want an absolute path"},
+		"bad log level":    {nil, []string{"run", "--server", "http://127.0.0.1:1", "--node", "n", "--log-level", "loud"}, 2, "want debug, info, warn or error"},
+		"bad log level by variable": {[]string{"LOCKKEEPER_LOG_LEVEL=loud"}, []string{"run", "--server", "http://127.0.0.1:1", "--node", "n"}, 2,
+			"lockkeeper-agent: LOCKKEEPER_LOG_LEVEL \"loud\": want debug"},
+		"no state there":      {nil, []string{"status", "--state-dir", filepath.Join(state, "nowhere")}, 1, "there is no agent's state in"},
 		"bad group":           {nil, []string{"run", "--server", "http://127.0.0.1:1", "--node", "n", "--group", "a/b", "--state-dir", state}, 1, "a-z A-Z 0-9"},
 		"missing token file":  {nil, []string{"run", "--server", "http://127.0.0.1:1", "--node", "n", "--token-file", "/nowhere"}, 2, "/nowhere"},
 		"bad output":          {nil, []string{"status", "-o", "xml", "--state-dir", state}, 2, "want text or json"},
@@ -130,6 +135,14 @@ func TestNode_LocalhostIsRefusedAsDefaultID(t *testing.T) {
 
 func TestStatus_PrintsTheJournal(t *testing.T) {
 	state := t.TempDir()
+	if code, out, _ := runAgent(t, nil, "status", "--state-dir", state, "-o", "json"); code != 1 || out != "" {
+		t.Errorf("an empty folder: exit code %d: %s", code, out)
+	}
+	started := `{"phase":"idle","starts":3}`
+	journal := fmt.Sprintf(`{"v":1,"sha256":"%x","state":%s}`, sha256.Sum256([]byte(started)), started)
+	if err := os.WriteFile(filepath.Join(state, "journal.json"), []byte(journal), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	code, out, _ := runAgent(t, nil, "status", "--state-dir", state)
 	if code != 0 || !strings.Contains(out, "phase      idle") {
 		t.Errorf("exit code %d: %s", code, out)

@@ -54,6 +54,9 @@ func newStatus() *cobra.Command {
 			if err != nil {
 				return &failure{err}
 			}
+			if s.Starts == 0 { // each start of an agent is counted there
+				return &failure{fmt.Errorf("there is no agent's state in %s: no agent has run with that --state-dir, or it was moved away", stateDir(cmd))}
+			}
 			pin, err := agent.ReadPin(stateDir(cmd))
 			if err != nil {
 				return &failure{err}

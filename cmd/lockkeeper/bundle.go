@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"regexp"
@@ -76,6 +77,10 @@ func buildBundle(dir string) ([]byte, bundle.Manifest, error) {
 	}
 	var b bytes.Buffer
 	m, err := create.Build(dir, &b)
+	var refused *api.Error
+	if errors.As(err, &refused) { // it names the file, and begins with the word
+		return nil, m, usagef("bundle %s: %s", dir, strings.TrimPrefix(refused.Detail, "bundle: "))
+	}
 	if err != nil {
 		return nil, m, usagef("bundle %s: %w", dir, err)
 	}

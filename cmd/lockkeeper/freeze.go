@@ -75,7 +75,7 @@ func (a *app) unfreezeCommand() *cobra.Command {
 				return err
 			}
 			if f != nil {
-				a.say("%s", cli.Cell(what+": lifted the freeze by "+f.By+" of "+cli.Age(f.At, a.now())+": "+f.Reason))
+				a.say("%s", cli.Cell(what+": lifted the freeze that "+f.By+" set "+ago(f.At, a.now())+": "+f.Reason))
 			} else {
 				a.say("%s: lifted", cli.Cell(what))
 			}

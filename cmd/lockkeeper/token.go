@@ -61,6 +61,9 @@ func (a *app) tokenCreateCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if t.Secret == "" { // it was sent twice, and the first answer was lost
+				return fmt.Errorf("token %s was made, and the answer with its secret was lost: revoke it with `lockkeeper token revoke %s`, and make another", t.ID, t.ID)
+			}
 			err = a.print(t, func() error {
 				_, err := fmt.Fprintln(a.out, t.Secret)
 				return err
@@ -104,7 +107,11 @@ func expiry(t api.Token, now time.Time) string {
 	case t.ExpiresAt.Before(now):
 		return "ended " + ago(t.ExpiresAt, now)
 	}
-	return "ends in " + cli.Span(t.ExpiresAt.Sub(now))
+	left := t.ExpiresAt.Sub(now)
+	if left > time.Hour {
+		left = left.Round(time.Minute) // what was made for 365d must not read 364d a second later
+	}
+	return "ends in " + cli.Span(left)
 }
 
 func (a *app) tokenListCommand() *cobra.Command {

@@ -20,7 +20,7 @@ import (
 const (
 	exitOK     = 0
 	exitFailed = 1 // could not start, or stopped on an error
-	exitUsage  = 2 // flags, environment or config file
+	exitUsage  = 2 // flags, environment or config file, an address or a data dir that cannot be: do not start it again
 	exitStore  = 3 // the store ended for good, or another one is in its place; start it again
 )
 
@@ -63,7 +63,8 @@ Every flag is also an environment variable: --data-dir is LOCKKEEPER_DATA_DIR.
 A flag wins over the environment, that over the config file, that over the default.
 
 Exit codes: 0 stopped on request, 1 could not start or failed, 2 wrong flags or
-config, 3 the store ended for good or was replaced (start the program again).`,
+config, such as an address that is none or a data dir of something else: starting
+again does not help, 3 the store ended for good or was replaced (start the program again).`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}

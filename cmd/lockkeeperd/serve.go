@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -32,7 +33,7 @@ func newServe() *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		merged, err := mergeConfig(file, cfg, flags)
 		if err != nil {
-			return &exitError{exitUsage, err}
+			return &exitError{exitUsage, nameSources(err, flags)}
 		}
 		return serve(cmd.Context(), merged)
 	}
@@ -94,6 +95,33 @@ func mergeConfig(file string, fromFlags coordinator.Config, flags *pflag.FlagSet
 	return cfg, cfg.Validate()
 }
 
+// settingFlags are the flags whose name is not that of their field.
+var settingFlags = map[string]string{"hosts": "host"}
+
+// nameSources names each bad field by the flag or the variable that set it. One
+// from the file keeps its path there.
+func nameSources(err error, flags *pflag.FlagSet) error {
+	var list interface{ Unwrap() []error }
+	if !errors.As(err, &list) {
+		return err
+	}
+	var named []error
+	for _, e := range list.Unwrap() {
+		var field *coordinator.FieldError
+		if errors.As(e, &field) {
+			name := settingFlags[field.Field]
+			if name == "" {
+				name = strings.NewReplacer(".", "-", "_", "-").Replace(field.Field)
+			}
+			if f := flags.Lookup(name); f != nil && f.Changed {
+				e = fmt.Errorf("%s: %s", cli.Source(f), field.Detail)
+			}
+		}
+		named = append(named, e)
+	}
+	return errors.Join(named...)
+}
+
 // serve runs a coordinator until the context ends or its store does.
 func serve(ctx context.Context, cfg coordinator.Config) error {
 	log := coordinator.NewLogger(cfg.Log, os.Stderr)
@@ -105,6 +133,9 @@ func serve(ctx context.Context, cfg coordinator.Config) error {
 	if err := c.Start(ctx); err != nil {
 		if errors.Is(err, context.Canceled) {
 			return nil
+		}
+		if coordinator.IsMistake(err) {
+			return &exitError{exitUsage, err}
 		}
 		return &exitError{exitFailed, err}
 	}

@@ -162,5 +162,8 @@ type Token struct {
 // TokenCreated shows the secret, once.
 type TokenCreated struct {
 	Token
-	Secret string `json:"secret"`
+	Secret string `json:"secret,omitempty"`
+	// Note says why there is no secret: the token was made by the same request
+	// before, and the secret was shown then.
+	Note string `json:"note,omitempty"`
 }

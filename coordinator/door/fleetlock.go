@@ -94,8 +94,11 @@ func NewFleetLockGate(cfg FleetLockConfig) (*FleetLockGate, error) {
 // return it. A nil *api.Error means that it may.
 func (g *FleetLockGate) Admit(r *http.Request, group, id string, acquire bool) *api.Error {
 	network, ok := g.network(r, group)
-	if !ok {
-		return api.Errorf(api.Forbidden, "this address may not use the group %q: its network is not among those of the FleetLock listener", group)
+	switch {
+	case !ok && network != "":
+		return api.Errorf(api.Forbidden, "this address may not use the group %q: the FleetLock listener's network %s, to which it belongs, does not name that group", group, network)
+	case !ok:
+		return api.Errorf(api.Forbidden, "this address may not use the group %q: it belongs to none of the FleetLock listener's networks", group)
 	}
 	if !acquire {
 		return nil // to return what is not held changes nothing
@@ -110,7 +113,8 @@ func (g *FleetLockGate) Admit(r *http.Request, group, id string, acquire bool) *
 	return g.bound(network+" "+group, id, unknownSlots*state.SlotCount())
 }
 
-// network is the one that the request comes from and that may use the group.
+// network is the one that the request comes from and that may use the group;
+// when none may, with false, one that the request comes from.
 func (g *FleetLockGate) network(r *http.Request, group string) (string, bool) {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
@@ -121,9 +125,13 @@ func (g *FleetLockGate) network(r *http.Request, group string) (string, bool) {
 		return "", false
 	}
 	ip = ip.Unmap().WithZone("")
+	home := ""
 	for _, n := range g.cfg.Networks {
 		if !n.Prefix.Contains(ip) {
 			continue
+		}
+		if home == "" {
+			home = n.Prefix.String()
 		}
 		for _, name := range n.Groups {
 			if name == group {
@@ -131,7 +139,7 @@ func (g *FleetLockGate) network(r *http.Request, group string) (string, bool) {
 			}
 		}
 	}
-	return "", false
+	return home, false
 }
 
 // bound counts an unknown id once an hour.

@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"net/http/httptest"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -29,6 +30,26 @@ func twoSlots(group string) (semaphore.State, bool) {
 		Group: group, HeadRev: 1, Spec: semaphore.Spec{Slots: semaphore.Slots{N: 2}},
 		Members: map[string]semaphore.Member{"known": {Node: "known"}},
 	}, true
+}
+
+func TestFleetLockGate_ARefusalNamesTheNetworkThatLacksTheGroup(t *testing.T) {
+	g, err := NewFleetLockGate(FleetLockConfig{View: twoSlots, Networks: []FleetLockNetwork{
+		{netip.MustParsePrefix("10.1.0.0/16"), []string{"workers"}},
+		{netip.MustParsePrefix("10.2.0.0/16"), []string{"edge"}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for peer, want := range map[string]string{
+		"10.1.2.3:4": "10.1.0.0/16", "10.3.2.3:4": "none of the FleetLock listener's networks",
+	} {
+		r := httptest.NewRequest("POST", "/v1/pre-reboot", nil)
+		r.RemoteAddr = peer
+		e := g.Admit(r, "edge", "known", true)
+		if e == nil || e.Kind != api.Forbidden || !strings.Contains(e.Detail, want) || strings.Contains(e.Detail, "10.2.0.0") {
+			t.Errorf("%s: %v, want %s", peer, e, want)
+		}
+	}
 }
 
 func TestFleetLockGate_OnlyTheNetworksOfAGroupAndFewUnknownIDs(t *testing.T) {

@@ -39,7 +39,16 @@ type Listener struct {
 	Pin      string // of a self-signed certificate: what clients give as their pin
 }
 
-// Listen opens the listener. Off loopback it refuses to do without TLS.
+// Mistake is an address that no coordinator could listen on: what was configured
+// must be changed, and trying again does not help.
+type Mistake struct{ text string }
+
+func (m *Mistake) Error() string { return m.text }
+
+func mistake(format string, args ...any) error { return &Mistake{fmt.Sprintf(format, args...)} }
+
+// Listen opens the listener. Off loopback it refuses to do without TLS. Its error
+// is a *Mistake when the address itself is wrong.
 func Listen(cfg Config) (*Listener, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -49,12 +58,12 @@ func Listen(cfg Config) (*Listener, error) {
 	}
 	host, _, err := net.SplitHostPort(cfg.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("listen address %q: want HOST:PORT, such as 127.0.0.1:8080, or unix:/PATH", cfg.Listen)
+		return nil, mistake("listen address %q: want HOST:PORT, such as 127.0.0.1:8080, or unix:/PATH", cfg.Listen)
 	}
 	secure := cfg.CertFile != "" || cfg.KeyFile != "" || cfg.SelfSigned
 	loopback := loopbackName(host)
 	if !loopback && !secure && !cfg.Plain {
-		return nil, fmt.Errorf("listen address %s can be reached from other hosts, and that needs TLS: give --tls-cert and --tls-key, or --tls-self-signed, or listen on 127.0.0.1 or unix:/PATH", cfg.Listen)
+		return nil, mistake("listen address %s can be reached from other hosts, and that needs TLS: give --tls-cert and --tls-key, or --tls-self-signed, or listen on 127.0.0.1 or unix:/PATH", cfg.Listen)
 	}
 	var config *tls.Config
 	var pin string
@@ -87,8 +96,13 @@ func explain(address string, err error) error {
 		return fmt.Errorf("listen address %s is in use: stop the program that has it, or choose another with --listen: %w", address, err)
 	case errors.Is(err, syscall.EACCES):
 		return fmt.Errorf("listen address %s: this user may not open it (ports below 1024 need CAP_NET_BIND_SERVICE): %w", address, err)
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
+	case errors.Is(err, syscall.EADDRNOTAVAIL): // or not yet, while the host boots
 		return fmt.Errorf("listen address %s does not belong to this host: %w", address, err)
+	}
+	var addr *net.AddrError
+	var lookup *net.DNSError
+	if errors.As(err, &addr) || errors.As(err, &lookup) && lookup.Err == "unknown port" {
+		return mistake("listen address %s: want HOST:PORT with a port from 0 to 65535: %v", address, err)
 	}
 	return fmt.Errorf("listen address %s: %w", address, err)
 }
@@ -99,10 +113,10 @@ const socketMode = 0o660
 func listenUnix(path string, cfg Config) (*Listener, error) {
 	path = strings.TrimPrefix(path, "//")
 	if !strings.HasPrefix(path, "/") {
-		return nil, fmt.Errorf("listen address %q: want an absolute path, as in unix:/run/lockkeeper/lockkeeperd.sock", cfg.Listen)
+		return nil, mistake("listen address %q: want an absolute path, as in unix:/run/lockkeeper/lockkeeperd.sock", cfg.Listen)
 	}
 	if cfg.CertFile != "" || cfg.KeyFile != "" || cfg.SelfSigned {
-		return nil, fmt.Errorf("listen address %s needs no TLS: leave out the certificate", cfg.Listen)
+		return nil, mistake("listen address %s needs no TLS: leave out the certificate", cfg.Listen)
 	}
 	if err := removeStale(path); err != nil {
 		return nil, err

@@ -186,7 +186,7 @@ func (d *Decisions) conclude(spec api.RolloutSpec, st State, todo []NodeView, no
 func (d *Decisions) budget(spec api.RolloutSpec, counted int, last Result, now time.Time) bool {
 	over := counted > spec.MaxFailures
 	if over && d.Head.State != api.RolloutHalted {
-		d.enter(api.RolloutHalted, EventHalted, now, "%s failed: %s (%d failed, at most %d may)",
+		d.enter(api.RolloutHalted, EventHalted, now, "node %s failed: %s (%d failed, at most %d may)",
 			last.Node, last.Detail, counted, spec.MaxFailures)
 	}
 	return over

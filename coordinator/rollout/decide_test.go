@@ -180,7 +180,7 @@ func TestDecide_OneFailureTooManyHaltsAndNamesIt(t *testing.T) {
 	if st.Head.State != api.RolloutHalted {
 		t.Fatalf("past the budget it is %s", st.Head.State)
 	}
-	want := "n2 failed: unhealthy: no answer on port 80 (2 failed, at most 1 may)"
+	want := "node n2 failed: unhealthy: no answer on port 80 (2 failed, at most 1 may)"
 	if st.Head.Why != want {
 		t.Errorf("why: %q, want %q", st.Head.Why, want)
 	}
@@ -201,7 +201,7 @@ func TestDecide_ResumeAcknowledgesTheFailuresSoFar(t *testing.T) {
 		t.Fatalf("resumed, it is %s: %s", st.Head.State, st.Head.Why)
 	}
 	st, _ = settled(t, st, failedAt(noon, "n1"), failedAt(noon, "n2"), idle("n3"))
-	if st.Head.State != api.RolloutHalted || !strings.HasPrefix(st.Head.Why, "n2 failed") {
+	if st.Head.State != api.RolloutHalted || !strings.HasPrefix(st.Head.Why, "node n2 failed") {
 		t.Errorf("after the next failure it is %s: %s", st.Head.State, st.Head.Why)
 	}
 }

@@ -3,7 +3,9 @@ package service
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -181,8 +183,11 @@ func TestCreateToken_ShowsTheSecretOnceForAKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	again, err := b.CreateToken(b.admin(), req)
-	if err != nil || again.Secret != "" || again.ID != first.ID {
+	if err != nil || again.Secret != "" || again.ID != first.ID || first.Note != "" || !strings.Contains(again.Note, "Idempotency-Key") {
 		t.Errorf("%+v %v", again, err)
+	}
+	if text, err := json.Marshal(again); err != nil || strings.Contains(string(text), `"secret"`) {
+		t.Errorf("%s %v", text, err)
 	}
 	req.Role = api.RoleAdmin
 	_, err = b.CreateToken(b.admin(), req)

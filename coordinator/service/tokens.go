@@ -45,6 +45,8 @@ func (s *Service) CreateToken(ctx context.Context, req api.TokenRequest) (api.To
 	out := api.TokenCreated{Token: stored.Token}
 	if created {
 		out.Secret = secret
+	} else {
+		out.Note = "this token was made before, by a request with the same Idempotency-Key: its secret was shown then, and is not kept. If it was lost, delete this token and make another"
 	}
 	return out, nil
 }

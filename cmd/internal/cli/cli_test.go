@@ -72,6 +72,33 @@ func TestBindEnv_BadValueNamesTheVariable(t *testing.T) {
 	}
 }
 
+func TestBindEnv_AnErrorOfTheCommandNamesWhatWasWritten(t *testing.T) {
+	cause := errors.New("--server \"x\": want a URL")
+	for _, c := range []struct{ variable, text, want string }{
+		{"LOCKKEEPER_SERVER", cause.Error(), `LOCKKEEPER_SERVER "x": want a URL`},
+		{"", cause.Error(), `--server "x": want a URL`},
+		{"LOCKKEEPER_SERVER", "--nothing: is no flag", "--nothing: is no flag"},
+		{"LOCKKEEPER_SERVER", "--serverless: is another", "--serverless: is another"},
+		{"LOCKKEEPER_SERVER", "--", "--"},
+		{"LOCKKEEPER_SERVER", "something else", "something else"},
+	} {
+		root := &cobra.Command{Use: "program", SilenceErrors: true, SilenceUsage: true}
+		root.PersistentFlags().String("server", "", "")
+		cause := errors.New(c.text)
+		root.AddCommand(&cobra.Command{Use: "sub", RunE: func(*cobra.Command, []string) error { return cause }})
+		BindEnv(root)
+		if c.variable != "" {
+			t.Setenv(c.variable, "x")
+		} else {
+			t.Setenv("LOCKKEEPER_SERVER", "")
+		}
+		root.SetArgs([]string{"sub"})
+		if err := root.Execute(); err == nil || err.Error() != c.want || !errors.Is(err, cause) {
+			t.Errorf("%v, want %s", err, c.want)
+		}
+	}
+}
+
 func TestBindEnv_AConfirmationCannotComeFromTheEnvironment(t *testing.T) {
 	t.Setenv("LOCKKEEPER_SURE", "true")
 	root := tree(func(_ string, _ time.Duration, sure bool) {

@@ -13,8 +13,44 @@ import (
 // EnvPrefix begins the name of every variable that the programs read.
 const EnvPrefix = "LOCKKEEPER_"
 
-// noEnv marks a flag that must be given on the command line.
-const noEnv = "lockkeeper_no_env"
+// noEnv marks a flag that must be given on the command line, fromVariable one
+// whose value came from its variable.
+const (
+	noEnv        = "lockkeeper_no_env"
+	fromVariable = "lockkeeper_from_variable"
+)
+
+// Source is what a user wrote to set a flag: "--log-level", or the variable.
+func Source(f *pflag.Flag) string {
+	if f.Annotations[fromVariable] != nil {
+		return EnvName(f.Name)
+	}
+	return "--" + f.Name
+}
+
+// nameSource makes an error that begins with a flag's name begin with the
+// variable that its value came from, if it did.
+func nameSource(flags *pflag.FlagSet, err error) error {
+	if err == nil {
+		return nil
+	}
+	name, found := strings.CutPrefix(err.Error(), "--")
+	name = name[:max(0, strings.IndexAny(name+" ", " :"))]
+	f := flags.Lookup(name)
+	if !found || f == nil || Source(f) == "--"+name {
+		return err
+	}
+	return &renamed{Source(f) + strings.TrimPrefix(err.Error(), "--"+name), err}
+}
+
+// renamed is an error with another text.
+type renamed struct {
+	text string
+	err  error
+}
+
+func (e *renamed) Error() string { return e.text }
+func (e *renamed) Unwrap() error { return e.err }
 
 // EnvName is the variable of a flag: "data-dir" is LOCKKEEPER_DATA_DIR.
 func EnvName(flag string) string {
@@ -42,7 +78,8 @@ func NoEnv(cmd *cobra.Command, flags ...string) {
 // A flag that was given wins over its variable, which wins over the default. A
 // flag set by its variable reads as changed, so a config file that fills only
 // unchanged flags comes between the two. An empty variable counts as unset. A
-// value that the flag does not accept is an error that names the variable.
+// value that the flag does not accept is an error that names the variable, and
+// so does an error of a command that begins with the flag's name.
 func BindEnv(cmd *cobra.Command) {
 	describe := func(f *pflag.Flag) {
 		if hasEnv(f) && !strings.Contains(f.Usage, "(env ") {
@@ -52,6 +89,9 @@ func BindEnv(cmd *cobra.Command) {
 	var walk func(*cobra.Command)
 	walk = func(c *cobra.Command) {
 		c.LocalFlags().VisitAll(describe)
+		if run := c.RunE; run != nil {
+			c.RunE = func(cmd *cobra.Command, args []string) error { return nameSource(cmd.Flags(), run(cmd, args)) }
+		}
 		if c == cmd || c.PersistentPreRunE != nil || c.PersistentPreRun != nil {
 			bindBefore(c)
 		}
@@ -104,7 +144,9 @@ func fromEnv(flags *pflag.FlagSet, lookup func(string) (string, bool)) error {
 		}
 		if err := flags.Set(f.Name, value); err != nil {
 			errs = append(errs, &EnvError{Variable: EnvName(f.Name), Value: value, Err: cause(err)})
+			return
 		}
+		_ = flags.SetAnnotation(f.Name, fromVariable, []string{"true"}) // the flag is one of them
 	})
 	return errors.Join(errs...)
 }

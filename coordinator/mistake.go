@@ -1,0 +1,16 @@
+package coordinator
+
+import (
+	"errors"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/door"
+	"github.com/lockkeeper/lockkeeper/coordinator/etcdnode"
+)
+
+// IsMistake reports whether Start failed by what was configured, so that trying
+// again cannot help: an address that is none, or a data folder of somebody else.
+func IsMistake(err error) bool {
+	var address *door.Mistake
+	return errors.As(err, &address) ||
+		errors.Is(err, etcdnode.ErrForeignFolder) || errors.Is(err, etcdnode.ErrEmbeddedHere)
+}
