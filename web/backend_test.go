@@ -145,7 +145,8 @@ func (b *stage) Node(_ context.Context, id string) (api.Node, error) {
 
 func (b *stage) ExplainNode(_ context.Context, id string) (api.Verdict, error) {
 	return api.Verdict{Node: id, Summary: "It waits for a free slot.", Place: 3, Waiting: 30,
-		Blockers: []api.Blocker{{Kind: api.Full, Detail: "all 6 slots of web are held"}, {Kind: api.Queue, Detail: "2 nodes are ahead"}}}, nil
+		Blockers: []api.Blocker{{Kind: api.Full, Detail: "all 6 slots of web are held"}, {Kind: api.Queue, Detail: "2 nodes are ahead"}},
+		Estimate: time.Date(2026, 11, 24, 18, 30, 0, 0, time.UTC), EstimateBasis: "each hold lasts as long as the last 20 did"}, nil
 }
 
 func (b *stage) hold(group, node string, change func(g *api.Group, i int)) {

@@ -67,7 +67,7 @@ func newLock(g api.Group, stale bool, now time.Time) lock {
 	}
 	l.Over = max(0, len(g.Holds)-g.Status.Slots)
 	l.Hulls = make([]struct{}, min(3, g.Status.Waiting))
-	l.Open = g.Status.Free > 0 && g.Status.Frozen == nil && !stale
+	l.Open = g.Status.Free > 0 && g.Status.Frozen == nil && g.Status.Shut == "" && !stale
 	l.Note = lockNote(l)
 	return l
 }
@@ -90,6 +90,8 @@ func lockNote(l lock) look {
 		n.Class, n.Icon, n.Word = "is-warn", "frozen", "Frozen"
 	case s.Slots == 0:
 		n.Word = "No slots"
+	case s.Shut != "":
+		n.Icon, n.Word = "scheduled", shutWord(s)
 	case l.Open:
 		n.Icon, n.Word = "open", fmt.Sprintf("%d free", s.Free)
 	case l.Over > 0:
@@ -104,6 +106,19 @@ func lockNote(l lock) look {
 		n.Word += fmt.Sprintf(", %d stuck", s.Stuck)
 	}
 	return n
+}
+
+// shutWord says in a word what a clock keeps the gate shut by.
+func shutWord(s api.GroupStatus) string {
+	switch {
+	case s.Blackout != nil:
+		return "Blackout"
+	case s.Window != nil && !s.Window.Open:
+		return "No window"
+	case !s.NextGrant.IsZero():
+		return "Interval"
+	}
+	return "Shut"
 }
 
 // eachLock are the locks of the overview. The list as a whole goes out when

@@ -29,6 +29,22 @@ func open(t *testing.T, b web.Backend) string {
 	return srv.URL
 }
 
+// scheduledGroup is a group that a blackout keeps, outside of its windows.
+func scheduledGroup(now time.Time) api.Group {
+	night := api.WindowSpec{Name: "night", Weekdays: []string{"mon-fri"}, Start: "22:00", Duration: "4h0m0s", Cutoff: "30m0s", TimeZone: "Europe/Berlin"}
+	in := api.BlackoutSpec{Name: "release 7.2", Start: now.Add(-time.Hour), End: now.Add(time.Hour), Reason: "the shop is being released"}
+	return api.Group{Name: "night", Spec: api.GroupSpec{
+		Slots: "2", Windows: []api.WindowSpec{night, {Cron: "0 3 1-7 * sun", Duration: "2h0m0s"}}, GrantInterval: "10m0s",
+		Blackouts: []api.BlackoutSpec{
+			{Name: "last month", Start: now.Add(-600 * time.Hour), End: now.Add(-500 * time.Hour)}, in,
+			{Name: "year-end", Start: now.Add(600 * time.Hour), End: now.Add(900 * time.Hour)},
+		},
+	}, Status: api.GroupStatus{
+		Members: 24, Slots: 2, Waiting: 1, Window: &api.WindowStatus{Name: "night", TimeZone: "Europe/Berlin", Next: now.Add(8 * time.Hour)},
+		Blackout: &in, NextGrant: now.Add(4 * time.Minute), Shut: "blackout \"release 7.2\" lasts",
+	}, Queue: []api.Waiter{{Node: "night-1", Place: 1}}}
+}
+
 // busyFleet is a stage on which everything happens at once.
 func busyFleet() *stage {
 	b := newStage()
@@ -53,6 +69,7 @@ func busyFleet() *stage {
 			Frozen: &api.Freeze{ID: "f2", Group: "edge", By: "ann", At: ago(time.Hour), Reason: "ceph backfill"}},
 			Queue: []api.Waiter{{Node: "edge-1", Place: 1}, {Node: "edge-2", Place: 2}}},
 		{Name: "big", Spec: api.GroupSpec{Slots: "200"}, Status: api.GroupStatus{Members: 4000, Slots: 200, Held: 40, Free: 160}},
+		scheduledGroup(now),
 		{Name: "default", Spec: api.GroupSpec{Slots: "1"}, Status: api.GroupStatus{Slots: 1, Free: 1}},
 	}
 	b.status.Figures = api.Figures{Nodes: 5204, Slots: 259, Held: 49, Waiting: 32, Stuck: 2, AtWanted: 1135, Wanted: 1317, OldestNode: "web-094", OldestWait: ago(time.Hour),
@@ -87,7 +104,7 @@ const digest = "9c41d2a6b1f04c55b0f1e07a9c41d2a6b1f04c55b0f1e07a9c41d2a6b1f0e07a
 
 // pagesOfBusyFleet are the pages that a person looks at, by the picture's name.
 var pagesOfBusyFleet = []struct{ name, path string }{
-	{"overview", "/"}, {"group", "/groups/web"}, {"nodes", "/nodes"}, {"node", "/nodes/web-077"}, {"rollouts", "/rollouts"}, {"rollout", "/rollouts/ro-7k2f"},
+	{"overview", "/"}, {"group", "/groups/web"}, {"schedule", "/groups/night"}, {"nodes", "/nodes"}, {"node", "/nodes/web-077"}, {"rollouts", "/rollouts"}, {"rollout", "/rollouts/ro-7k2f"},
 	{"rollout-new", "/rollouts/new"}, {"bundles", "/bundles"}, {"events", "/events"}, {"cluster", "/cluster"}, {"freeze", "/freeze"},
 	{"free", "/groups/web/holds/web-014/free?fence=41"}, {"abort", "/rollouts/ro-7k2f/abort"}, {"login", "/login"},
 }

@@ -39,7 +39,7 @@ func livePages() map[string]*page {
 	return map[string]*page{
 		"overview": {nav: "overview", title: fixed("Overview"), load: loadOverview,
 			fragments: []string{"headline", "figures", "attention", "rollouts", "coordinators", "latest"}, each: eachLock},
-		"group":    {nav: "overview", title: same, load: loadGroup, fragments: []string{"group-head", "group-lock", "holds", "queue", "verdict", "latest"}},
+		"group":    {nav: "overview", title: same, load: loadGroup, fragments: []string{"group-head", "group-lock", "holds", "queue", "verdict", "schedule", "latest"}},
 		"node":     {nav: "nodes", title: same, load: loadNode, fragments: []string{"node-head", "phases", "verdict", "report", "hold", "latest"}},
 		"rollouts": {nav: "rollouts", title: fixed("Rollouts"), load: loadRollouts, fragments: []string{"rollout-list"}},
 		"rollout":  {nav: "rollouts", title: same, load: loadRollout, fragments: []string{"rollout-head", "progress", "rollout-nodes"}},

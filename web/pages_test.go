@@ -121,3 +121,40 @@ func TestNode_AnyIDHasAPage(t *testing.T) {
 		}
 	}
 }
+
+func TestGroup_ShowsWhenHostsMayStart(t *testing.T) {
+	b := busyFleet()
+	now := time.Now()
+	page := show(t, b, "/groups/night")
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"When hosts may start", "<b>No window is open</b>; the next (night) opens ", now.Add(8 * time.Hour).In(berlin).Format("Mon 2 Jan 15:04 MST"),
+		"mon-fri 22:00 for 4 h, Europe/Berlin; nothing starts in its last 30 m", "0 3 1-7 * sun</span> for 2 h, UTC",
+		"<b>release 7.2</b></span>, in force", "the shop is being released", "<b>year-end</b>", "10 m between two starts; the next not before ",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	if strings.Contains(page, "last month") {
+		t.Error("a blackout that is over is shown")
+	}
+	if page := show(t, b, "/groups/web"); strings.Contains(page, "When hosts may start") {
+		t.Error("a group that may start at any time has the panel")
+	}
+	if page := show(t, b, "/"); !strings.Contains(page, "Blackout</b><span>release 7.2, until ") {
+		t.Error("the lock does not say why it is shut")
+	}
+}
+
+func TestNode_ShowsWhenItProbablyGoes(t *testing.T) {
+	page := show(t, busyFleet(), "/nodes/web-077")
+	for _, want := range []string{"Probably ", "Tue 24 Nov 18:30 UTC", "if each hold lasts as long as the last 20 did"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 )
@@ -12,7 +13,10 @@ type why struct {
 	Summary  string
 	MayGo    bool
 	Blockers []api.Blocker
-	CLI      string // the command that says the same
+	Earliest time.Time // as far as a clock decides
+	Estimate time.Time // of a node that wants to go
+	Basis    string    // that the estimate rests on
+	CLI      string    // the command that says the same
 }
 
 // groupData is the page of one group.
@@ -34,7 +38,7 @@ func loadGroup(ctx context.Context, s *server, f *Frame, name string) error {
 	d := groupData{Group: g, Why: why{Heading: "Why nothing moves", Summary: ex.Summary, CLI: "lockkeeper explain --group " + name}}
 	for _, e := range ex.Groups {
 		if e.Group == name {
-			d.Why.Summary, d.Why.Blockers = e.Summary, e.Blockers
+			d.Why.Summary, d.Why.Blockers, d.Why.Earliest = e.Summary, e.Blockers, e.Earliest
 		}
 	}
 	d.Why.MayGo = len(d.Why.Blockers) == 0
@@ -75,7 +79,8 @@ func loadNode(ctx context.Context, s *server, f *Frame, id string) error {
 		return err
 	}
 	d := nodeData{Node: n, Place: v.Place, Of: v.Waiting,
-		Why: why{Heading: "Why not now", Summary: v.Summary, MayGo: v.MayGo, Blockers: v.Blockers, CLI: "lockkeeper explain " + id}}
+		Why: why{Heading: "Why not now", Summary: v.Summary, MayGo: v.MayGo, Blockers: v.Blockers,
+			Earliest: v.Earliest, Estimate: v.Estimate, Basis: v.EstimateBasis, CLI: "lockkeeper explain " + id}}
 	if v.MayGo {
 		d.Why.Heading = "As it stands"
 	}

@@ -142,7 +142,7 @@ func eventCounts(e api.Event) bool { return e.Slots > 0 && strings.HasPrefix(e.K
 
 var funcs = template.FuncMap{
 	"num": func(n int) string { return number(int64(n)) }, "bytes": byteSize, "short": shortDigest, "asset": assetURL,
-	"age": ageTag, "clock": clockTag, "when": whenTag, "late": lateTag,
+	"age": ageTag, "clock": clockTag, "when": whenTag, "late": lateTag, "zoned": zonedTag, "span": spanText,
 	"pct": percent, "minutes": minutes, "plural": plural,
 	"nodeURL":  func(id string) string { return "/nodes/" + semaphore.EscapeID(id) },
 	"groupURL": func(name string) string { return "/groups/" + semaphore.EscapeID(name) },
@@ -280,4 +280,36 @@ func whenTag(t time.Time) template.HTML {
 		return "–"
 	}
 	return template.HTML(fmt.Sprintf(`<time datetime="%s">%s</time>`, t.UTC().Format(time.RFC3339), t.UTC().Format("2 Jan 2006 15:04:05 UTC")))
+}
+
+// zonedTag is a date and time of day by the clock of a zone, UTC if empty.
+func zonedTag(t time.Time, zone string) template.HTML {
+	if t.IsZero() {
+		return "–"
+	}
+	place, err := time.LoadLocation(zone)
+	if err != nil {
+		place = time.UTC
+	}
+	return template.HTML(fmt.Sprintf(`<time datetime="%s" title="%s">%s</time>`, t.UTC().Format(time.RFC3339),
+		t.UTC().Format("2006-01-02 15:04:05 UTC"), template.HTMLEscapeString(t.In(place).Format("Mon 2 Jan 15:04 MST"))))
+}
+
+// spanText writes "4 h" or "1 h 30 m" for a spec's "4h0m0s".
+func spanText(text string) string {
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return text
+	}
+	var parts []string
+	for _, unit := range []struct {
+		is   time.Duration
+		name string
+	}{{time.Hour, "h"}, {time.Minute, "m"}, {time.Second, "s"}} {
+		if n := d / unit.is; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, unit.name))
+			d %= unit.is
+		}
+	}
+	return strings.Join(parts, " ")
 }
