@@ -62,13 +62,19 @@ var everyMethod = []roundTrip{
 	{"Explain[]", func(ctx context.Context, c *client.Client) (any, error) { return one(c.Explain(ctx, "")) }, nil},
 	{"Groups[]", func(ctx context.Context, c *client.Client) (any, error) { return one(c.Groups(ctx)) }, []api.Group{{Name: "default"}}},
 	{"Group[web]", func(ctx context.Context, c *client.Client) (any, error) { return one(c.Group(ctx, "web")) }, api.Group{Name: "web", Revision: 17}},
-	{"PutGroup[web {Slots:5% Limits:[{By:zone Max:1}] CountUnreachable:false Timeouts:{Hold:30m FleetLockHold:}} 17]",
+	{"PutGroup[web {Slots:5% Limits:[{By:zone Max:1}] CountUnreachable:false " +
+		"Windows:[{Name:night Weekdays:[mon-fri sat] Start:22:00 Cron: Duration:4h Cutoff:30m TimeZone:Europe/Berlin}] " +
+		"Blackouts:[{Name:b Start:2026-12-20 00:00:00 +0000 UTC End:2026-12-21 00:00:00 +0000 UTC Reason:shop}] " +
+		"GrantInterval:10m Timeouts:{Hold:30m FleetLockHold:}} 17]",
 		func(ctx context.Context, c *client.Client) (any, error) {
+			day := time.Date(2026, 12, 20, 0, 0, 0, 0, time.UTC)
 			return one(c.PutGroup(ctx, "web", api.GroupSpec{
 				Slots: "5%", Limits: []api.Limit{{By: "zone", Max: "1"}}, Timeouts: api.GroupTimeouts{Hold: "30m"},
+				Windows:   []api.WindowSpec{{Name: "night", Weekdays: []string{"mon-fri", "sat"}, Start: "22:00", Duration: "4h", Cutoff: "30m", TimeZone: "Europe/Berlin"}},
+				Blackouts: []api.BlackoutSpec{{Name: "b", Start: day, End: day.Add(24 * time.Hour), Reason: "shop"}}, GrantInterval: "10m",
 			}, "17"))
 		}, nil},
-	{"PutGroup[web {Slots:2 Limits:[] CountUnreachable:false Timeouts:{Hold: FleetLockHold:}} *]",
+	{"PutGroup[web {Slots:2 Limits:[] CountUnreachable:false Windows:[] Blackouts:[] GrantInterval: Timeouts:{Hold: FleetLockHold:}} *]",
 		func(ctx context.Context, c *client.Client) (any, error) {
 			return one(c.PutGroup(ctx, "web", api.GroupSpec{Slots: "2"}, "*"))
 		}, api.Group{Name: "web", Revision: 18, Spec: api.GroupSpec{Slots: "2"}}},
@@ -200,7 +206,7 @@ func TestClient_EveryMethodArrivesWholeAndComesBack(t *testing.T) {
 var everyKind = []api.Kind{
 	api.Invalid, api.Unauthenticated, api.Forbidden, api.UnknownGroup, api.NotFound, api.HeldByOther, api.DuplicateID,
 	api.StaleFence, api.WrongCluster, api.Conflict, api.InUse, api.Changed, api.TooLarge, api.Full, api.LimitReached,
-	api.Window, api.Blackout, api.Frozen, api.DownMembers, api.Queue, api.Rate, api.NoQuorum, api.NewerSchema, api.DiskLow, api.Internal,
+	api.Window, api.Blackout, api.Interval, api.Frozen, api.DownMembers, api.Queue, api.Rate, api.NoQuorum, api.NewerSchema, api.DiskLow, api.Internal,
 }
 
 func TestClient_EveryRefusalComesBackAsItWasGiven(t *testing.T) {
@@ -211,7 +217,7 @@ func TestClient_EveryRefusalComesBackAsItWasGiven(t *testing.T) {
 		given := &api.Error{
 			Kind: kind, Detail: "because " + string(kind), Place: 3, RetryAfter: 7 * time.Second,
 			Fields:   []api.FieldError{{Path: "body.slots", Detail: "want 2"}},
-			Blockers: []api.Blocker{{Kind: api.Full, Detail: "2 of 2 slots", Until: until}},
+			Blockers: []api.Blocker{{Kind: api.Full, Detail: "2 of 2 slots", Until: until}}, Earliest: until,
 		}
 		f.err = given
 		for _, m := range everyMethod {
