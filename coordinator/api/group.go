@@ -10,6 +10,8 @@ type Group struct {
 	Status   GroupStatus `json:"status"`
 	Holds    []Hold      `json:"holds"` // oldest first
 	Queue    []Waiter    `json:"queue"` // in order
+	// Created: the request that this answers made the group. It travels as 201.
+	Created bool `json:"-"`
 }
 
 // GroupSpec is what an operator declares.

@@ -19,10 +19,11 @@ func (c *Client) Group(ctx context.Context, name string) (api.Group, error) {
 }
 
 // PutGroup declares a group. ifMatch "*" only creates it, a revision only
-// changes that one, and "" does either.
+// changes that one, and "" does either. Created in the answer says which it was.
 func (c *Client) PutGroup(ctx context.Context, name string, spec api.GroupSpec, ifMatch string) (api.Group, error) {
 	var out api.Group
-	_, err := c.do(ctx, call{method: http.MethodPut, path: []string{"groups", name}, header: matching(ifMatch), in: spec, out: &out})
+	status, err := c.do(ctx, call{method: http.MethodPut, path: []string{"groups", name}, header: matching(ifMatch), in: spec, out: &out})
+	out.Created = status == http.StatusCreated
 	return out, err
 }
 

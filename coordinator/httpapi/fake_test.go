@@ -60,7 +60,7 @@ func (f *fake) Group(_ context.Context, name string) (api.Group, error) {
 	return api.Group{Name: name, Revision: 17}, f.saw("Group", name)
 }
 func (f *fake) PutGroup(_ context.Context, name string, spec api.GroupSpec, match string) (api.Group, error) {
-	return api.Group{Name: name, Spec: spec, Revision: 18}, f.saw("PutGroup", name, spec, match)
+	return api.Group{Name: name, Spec: spec, Revision: 18, Created: match == "*" || name == "new"}, f.saw("PutGroup", name, spec, match)
 }
 func (f *fake) DeleteGroup(_ context.Context, name, match string) error {
 	return f.saw("DeleteGroup", name, match)

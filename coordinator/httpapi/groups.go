@@ -13,11 +13,10 @@ type GroupPath struct {
 	Group string `path:"group" doc:"The group's name"`
 }
 
-// tagGroup gives a group its entity tag. Only a PUT that may create alone
-// knows that it created.
-func tagGroup(g api.Group, err error, created bool) (*tagged[api.Group], error) {
+// tagGroup gives a group its entity tag.
+func tagGroup(g api.Group, err error) (*tagged[api.Group], error) {
 	out := &tagged[api.Group]{Status: http.StatusOK, ETag: etag(g.Revision), Body: g}
-	if created {
+	if g.Created {
 		out.Status = http.StatusCreated
 	}
 	return out, err
@@ -30,7 +29,7 @@ func (s *service) groups() {
 	})
 	on(s, get("/groups/{group}", "Get a group"), func(ctx context.Context, in *GroupPath) (*tagged[api.Group], error) {
 		g, err := s.Group(ctx, in.Group)
-		return tagGroup(g, err, false)
+		return tagGroup(g, err)
 	})
 	type putGroup struct {
 		GroupPath
@@ -43,7 +42,7 @@ func (s *service) groups() {
 			return nil, err
 		}
 		g, err := s.PutGroup(ctx, in.Group, in.Body, match)
-		return tagGroup(g, err, match == "*")
+		return tagGroup(g, err)
 	})
 	type deleteGroup struct {
 		GroupPath

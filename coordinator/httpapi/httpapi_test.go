@@ -138,6 +138,9 @@ func TestRevision_IsTheEntityTagAndWhatIfMatchTakes(t *testing.T) {
 			t.Errorf("If-Match %s: status %d, the service saw %s", header, resp.StatusCode, f.last())
 		}
 	}
+	if resp := ask(t, f, "PUT", "/api/v1/groups/new", `{"slots":1}`); resp.StatusCode != 201 {
+		t.Errorf("created without If-Match: status %d", resp.StatusCode)
+	}
 	for _, header := range []string{`W/"17"`, `"17", "18"`, `"x"`, "-1"} {
 		if p := refusal(t, ask(t, f, "DELETE", "/api/v1/groups/web", "", "If-Match", header)); p.Status != 400 || p.Errors[0].Path != "header.If-Match" {
 			t.Errorf("If-Match %s: %+v", header, p)

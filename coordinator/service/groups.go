@@ -54,14 +54,35 @@ func (s *Service) PutGroup(ctx context.Context, name string, spec api.GroupSpec,
 		return api.Group{}, err
 	}
 	defer s.wrote()
-	if _, err := s.do(ctx, name, semaphore.PutSpec{Spec: declared, IfMatch: revision, By: p.Name}); err != nil {
+	created, err := s.putSpec(ctx, name, semaphore.PutSpec{Spec: declared, IfMatch: revision, By: p.Name})
+	if err != nil {
 		return api.Group{}, withField(err)
 	}
 	st, err := s.store.Read(ctx, name)
 	if err != nil {
 		return api.Group{}, s.problem(ctx, err)
 	}
-	return s.group(&st, len(st.Queue)), nil
+	g := s.group(&st, len(st.Queue))
+	g.Created = created
+	return g, nil
+}
+
+// putSpec declares a group, and says whether that made it: what goes for any
+// revision is tried for none first.
+func (s *Service) putSpec(ctx context.Context, name string, put semaphore.PutSpec) (created bool, err error) {
+	first := put
+	if put.IfMatch == -1 {
+		first.IfMatch = 0
+	}
+	_, err = s.do(ctx, name, first)
+	if err == nil {
+		return first.IfMatch == 0, nil
+	}
+	var refused *api.Error
+	if put.IfMatch == -1 && errors.As(err, &refused) && refused.Kind == api.Changed {
+		_, err = s.do(ctx, name, put)
+	}
+	return false, err
 }
 
 // fieldOf finds the field at the head of what the rules found wrong with a spec

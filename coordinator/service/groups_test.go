@@ -7,6 +7,26 @@ import (
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 )
 
+func TestPutGroup_SaysWhetherItCreatedAlsoWithoutARevision(t *testing.T) {
+	b := start(t)
+	put := func(slots api.Slots) (api.Group, error) {
+		return b.PutGroup(b.admin(), "web", api.GroupSpec{Slots: slots}, "")
+	}
+	for i, want := range []bool{true, false, false} {
+		if g, err := put("2"); err != nil || g.Created != want || g.Spec.Slots != "2" {
+			t.Errorf("put %d: %+v %v, want created %v", i+1, g, err, want)
+		}
+	}
+	if err := b.DeleteGroup(b.admin(), "web", ""); err != nil {
+		t.Fatal(err)
+	}
+	if g, err := put("3"); err != nil || !g.Created || g.Spec.Slots != "3" {
+		t.Errorf("put after the deletion: %+v %v", g, err)
+	}
+	_, err := put("101%")
+	field(t, err, "slots")
+}
+
 func TestBootstrap_MakesTheGroupDefaultOnceAndNeverBringsItBack(t *testing.T) {
 	b := start(t)
 	g, err := b.Group(b.admin(), "default")
@@ -34,7 +54,7 @@ func TestPutGroup_IsGuardedByTheRevisionAndReadAtOnce(t *testing.T) {
 		Timeouts: api.GroupTimeouts{Hold: "45m", FleetLockHold: "2h"},
 	}
 	g, err := b.PutGroup(b.admin(), "web", spec, "*")
-	if err != nil || g.Revision == 0 || g.Spec.Slots != "10%" || g.Spec.Timeouts.Hold != "45m0s" || len(g.Spec.Limits) != 1 || !g.Spec.CountUnreachable {
+	if err != nil || !g.Created || g.Revision == 0 || g.Spec.Slots != "10%" || g.Spec.Timeouts.Hold != "45m0s" || len(g.Spec.Limits) != 1 || !g.Spec.CountUnreachable {
 		t.Fatalf("%+v %v", g, err)
 	}
 	if read, err := b.Group(b.admin(), "web"); err != nil || read.Revision != g.Revision {
@@ -46,7 +66,7 @@ func TestPutGroup_IsGuardedByTheRevisionAndReadAtOnce(t *testing.T) {
 	_, err = b.PutGroup(b.admin(), "web", spec, strconv.FormatInt(g.Revision+1, 10))
 	mustRefuse(t, err, api.Changed)
 	now, err := b.PutGroup(b.admin(), "web", spec, strconv.Quote(strconv.FormatInt(g.Revision, 10)))
-	if err != nil || now.Spec.Slots != "3" {
+	if err != nil || now.Created || now.Spec.Slots != "3" {
 		t.Errorf("%+v %v", now, err)
 	}
 	mustRefuse(t, b.DeleteGroup(b.admin(), "web", strconv.FormatInt(g.Revision, 10)), api.Changed)
