@@ -77,7 +77,7 @@ var everyMethod = []roundTrip{
 	{"PutGroup[web {Slots:2 Limits:[] CountUnreachable:false Windows:[] Blackouts:[] GrantInterval: Timeouts:{Hold: FleetLockHold:}} *]",
 		func(ctx context.Context, c *client.Client) (any, error) {
 			return one(c.PutGroup(ctx, "web", api.GroupSpec{Slots: "2"}, "*"))
-		}, api.Group{Name: "web", Revision: 18, Spec: api.GroupSpec{Slots: "2"}}},
+		}, api.Group{Name: "web", Revision: 18, Spec: api.GroupSpec{Slots: "2"}, Created: true}},
 	{"DeleteGroup[web 17]", func(ctx context.Context, c *client.Client) (any, error) { return nil, c.DeleteGroup(ctx, "web", "17") }, nil},
 	{"DeleteGroup[web ]", func(ctx context.Context, c *client.Client) (any, error) { return nil, c.DeleteGroup(ctx, "web", "") }, nil},
 	{"Freeze[ {Reason:fire Stop:true}]", func(ctx context.Context, c *client.Client) (any, error) {
