@@ -108,6 +108,8 @@ func (b *draft) decide(op Op) {
 		b.setDuplicate(op)
 	case RemoveMember:
 		b.removeMember(op)
+	case Adopt:
+		b.adopt(op)
 	default:
 		panic(fmt.Sprintf("semaphore: %T is no op", op))
 	}

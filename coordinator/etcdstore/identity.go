@@ -22,6 +22,16 @@ type Identity struct {
 	ID          string    `json:"id"`
 	Incarnation int64     `json:"incarnation"`
 	CreatedAt   time.Time `json:"created_at"`
+	// FenceFloor is below every fence to be given, 0 in a cluster that was never
+	// restored.
+	FenceFloor int64 `json:"fence_floor,omitempty"`
+	// RestoredAt and RestoredFreeze, the id of the freeze that was set then, are
+	// of the last restore.
+	RestoredAt     time.Time `json:"restored_at,omitzero"`
+	RestoredFreeze string    `json:"restored_freeze,omitempty"`
+
+	// Revision at which it was written: what is older was before the restore.
+	Revision int64 `json:"-"`
 }
 
 // Foreign is another cluster whose agent called here.
@@ -63,23 +73,26 @@ func (d *DB) Bootstrap(ctx context.Context) (Identity, bool, error) {
 	if err != nil {
 		return Identity{}, false, err
 	}
+	made := txn.Header.Revision
 	if !txn.Succeeded {
 		found := txn.Responses[0].GetResponseRange().Kvs
 		if len(found) == 0 {
 			rest := txn.Responses[1].GetResponseRange()
 			return Identity{}, false, fmt.Errorf("%w: %d keys under %s, such as %s; use another prefix or an empty etcd", ErrNotEmpty, rest.Count, d.prefix, rest.Kvs[0].Key)
 		}
-		value = found[0].Value
+		value, made = found[0].Value, found[0].ModRevision
 	}
-	id, err := d.adoptIdentity(value)
+	id, err := d.adoptIdentity(value, made)
 	if err == nil && id.ID == "" {
 		err = fmt.Errorf("%w: %s is no identity of a cluster", ErrNotEmpty, key)
 	}
 	return id, txn.Succeeded, err
 }
 
-func (d *DB) adoptIdentity(value []byte) (Identity, error) {
-	var id Identity
+// adoptIdentity takes over an identity as it was written at a revision. One of
+// an earlier incarnation is old news.
+func (d *DB) adoptIdentity(value []byte, revision int64) (Identity, error) {
+	id := Identity{Revision: revision}
 	if err := json.Unmarshal(value, &id); err != nil {
 		return id, fmt.Errorf("the cluster's identity: %w", err)
 	}
@@ -135,7 +148,7 @@ func (d *DB) clusterTable() table {
 			rest, foreign := strings.CutPrefix(k.key, "foreign/")
 			switch {
 			case k.key == "identity" && !k.deleted:
-				if _, err := d.adoptIdentity(k.value); err != nil {
+				if _, err := d.adoptIdentity(k.value, k.revision); err != nil {
 					d.cfg.Logger.Error("unreadable value", "key", k.key, "error", err)
 				}
 			case foreign:

@@ -118,7 +118,7 @@ func (s *Store) peek(g *group) semaphore.State {
 		Group:    g.name, Revision: max(g.rev, s.rev),
 		HeadRev: g.headRev, SpecRev: g.specRev, FreezeRev: s.freezeRev,
 		Head: g.head, Spec: g.spec, Holds: g.holds, Members: g.members,
-		Queue: slices.Clip(g.queue), Freeze: s.freezeCopy(),
+		Queue: slices.Clip(g.queue), Freeze: s.freezeCopy(), FenceFloor: s.cfg.FenceFloor(),
 	}
 	if s.freezeNew {
 		st.NewerSchema = s.keys.freeze()

@@ -51,6 +51,9 @@ type Config struct {
 	// then granted where a clock decides. nil: it always can. It is asked for
 	// every decision and must be quick.
 	ClockOff func() error
+	// FenceFloor is below every fence to be given: a restored cluster has one. It
+	// must be known before the first grant. nil: 0.
+	FenceFloor func() int64
 	// MaxWaiters is how many nodes wait in one group at most. Default 10,000.
 	MaxWaiters int
 	// PlaceTime is how long the place of a waiter whose client is gone is kept
@@ -111,6 +114,9 @@ func New(cfg Config) *Store {
 	}
 	if cfg.ClockOff == nil {
 		cfg.ClockOff = none
+	}
+	if cfg.FenceFloor == nil {
+		cfg.FenceFloor = func() int64 { return 0 }
 	}
 	if cfg.MaxWaiters <= 0 {
 		cfg.MaxWaiters = defaultMaxWaiters
