@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -98,6 +99,16 @@ func (d *DB) Revision(ctx context.Context) (int64, error) {
 		return 0, err
 	}
 	return resp.Header.Revision, nil
+}
+
+// NewestEvent is when the newest event happened that the watch has brought, zero
+// when there is none.
+func (d *DB) NewestEvent() time.Time {
+	events, _ := d.feed.all()
+	if len(events) == 0 {
+		return time.Time{}
+	}
+	return events[len(events)-1].At.UTC()
 }
 
 func (d *DB) newest(ctx context.Context, q api.EventQuery, limit int) (api.EventList, error) {

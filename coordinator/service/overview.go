@@ -25,6 +25,7 @@ const (
 // overview is the whole fleet from one pass. Nothing in it may be changed.
 type overview struct {
 	at        time.Time
+	asOf      time.Time  // at, or without quorum the last moment with it
 	nodes     []api.Node // by id
 	groups    []api.Group
 	figures   api.Figures
@@ -38,12 +39,14 @@ type overview struct {
 
 // viewCache makes one pass serve every request between two changes.
 type viewCache struct {
-	mu    sync.Mutex
-	last  *overview
-	made  time.Time     // monotonic
-	took  time.Duration // the last pass
-	signs [3]<-chan struct{}
-	stale bool
+	mu   sync.Mutex
+	last *overview
+	made time.Time     // monotonic
+	took time.Duration // the last pass
+	// current is when quorum was seen last, zero for not since the start.
+	current time.Time
+	signs   [3]<-chan struct{}
+	stale   bool
 }
 
 // overview is the fleet as it was at most overviewPause ago, with all that was
@@ -53,6 +56,9 @@ func (s *Service) overview() *overview {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	stale := s.Stale()
+	if !stale {
+		c.current = s.now().UTC()
+	}
 	if c.last != nil && stale == c.stale {
 		age := time.Since(c.made)
 		pause := min(overviewPause, 20*c.took)
@@ -64,7 +70,7 @@ func (s *Service) overview() *overview {
 	// The signs first: a change during the pass is seen by the next.
 	c.signs = [3]<-chan struct{}{s.store.Changed(), s.fleet.Changed(), s.roll.Changed()}
 	c.stale = stale
-	c.last = s.lookOver(stale)
+	c.last = s.lookOver(stale, c.current)
 	c.made = time.Now()
 	c.took = c.made.Sub(began)
 	return c.last
@@ -80,11 +86,19 @@ func (s *Service) wrote() {
 
 func (c *viewCache) changed() bool { return slices.ContainsFunc(c.signs[:], closed) }
 
-// lookOver makes one pass over everything.
-func (s *Service) lookOver(stale bool) *overview {
+// lookOver makes one pass over everything. Without quorum that is the fleet as it
+// was when there was one last; in a coordinator that has not seen one yet, when the
+// newest event happened that it knows.
+func (s *Service) lookOver(stale bool, current time.Time) *overview {
 	o := &overview{
 		at: s.now().UTC(), nodes: s.fleet.Nodes(), stale: stale, rollouts: s.roll.List(),
 		frozen: freezeOf(s.store.FleetFreeze(), ""), groups: []api.Group{},
+	}
+	o.asOf = o.at
+	if stale {
+		if o.asOf = current; current.IsZero() {
+			o.asOf = s.db.NewestEvent()
+		}
 	}
 	known := make(map[string]bool, len(o.nodes))
 	for i := range o.nodes {

@@ -21,7 +21,7 @@ func (s *Service) Status(ctx context.Context) (api.Status, error) {
 	o := s.overview()
 	cluster := s.cluster()
 	return api.Status{
-		OK: o.ok, Sentence: o.sentence, Stale: o.stale, AsOf: o.at, Revision: cluster.Store.Revision,
+		OK: o.ok, Sentence: o.sentence, Stale: o.stale, AsOf: o.asOf, Revision: cluster.Store.Revision,
 		Version: s.cfg.Version, Frozen: o.frozen, Figures: o.figures, Groups: o.groups,
 		Rollouts: recent(o.rollouts), Attention: o.attention, Cluster: cluster,
 	}, nil
@@ -86,7 +86,11 @@ func recent(all []api.Rollout) []api.Rollout {
 // sentence is the answer to "is all well".
 func sentence(o *overview) string {
 	if o.stale {
-		return fmt.Sprintf("There is no quorum: nothing may start, and this is the fleet as last known at %s", o.at.Format("15:04 UTC"))
+		text := "There is no quorum: nothing may start, and this is the fleet as last known"
+		if !o.asOf.IsZero() {
+			text += " at " + o.asOf.Format("2006-01-02 15:04 UTC")
+		}
+		return text
 	}
 	var wrong []string
 	counts := map[string]int{}

@@ -251,3 +251,45 @@ func TestExplain_NamesTheRolloutThatStandsStill(t *testing.T) {
 		t.Errorf("%+v %v", e, err)
 	}
 }
+
+func TestStatus_WithoutQuorumSaysOfWhenItIs(t *testing.T) {
+	b := start(t)
+	b.hello("a", "default")
+	with, err := b.Status(b.admin())
+	if err != nil || with.Stale || with.AsOf.IsZero() {
+		t.Fatalf("%+v %v", with, err)
+	}
+	b.member.lose(true)
+	b.clock.pass(time.Hour)
+	st, err := b.Status(b.admin())
+	if err != nil || !st.Stale || st.AsOf.Sub(with.AsOf).Abs() > 10*time.Second {
+		t.Errorf("an hour later it is of %s, want that of before, %s: %v", st.AsOf, with.AsOf, err)
+	}
+	if want := st.AsOf.Format("2006-01-02 15:04 UTC"); !strings.Contains(st.Sentence, want) {
+		t.Errorf("the sentence is %q, want it to say %s", st.Sentence, want)
+	}
+
+	// One that has had no quorum since its start knows what the newest event says.
+	later := startAt(t, b.prefix)
+	later.member.lose(true)
+	later.clock.pass(time.Hour)
+	later.view.current = time.Time{}
+	st, err = later.Status(later.admin())
+	if newest := later.db.NewestEvent(); err != nil || !st.Stale || newest.IsZero() || !st.AsOf.Equal(newest) {
+		t.Errorf("of %s, want %s: %v", st.AsOf, newest, err)
+	}
+}
+
+func TestAttention_DoesNotChangeTheIDOfANode(t *testing.T) {
+	b := start(t)
+	b.rollouts.set(func() {
+		b.rollouts.list = []api.Rollout{{ID: "r1", State: api.RolloutHalted, Why: "node n2 failed: unhealthy: no answer (1 failed, at most 0 may)"}}
+	})
+	st, err := b.Status(b.admin())
+	if err != nil || len(st.Attention) != 1 {
+		t.Fatalf("%+v %v", st.Attention, err)
+	}
+	if got := st.Attention[0].Detail; !strings.HasPrefix(got, "Node n2 failed: unhealthy: no answer") {
+		t.Errorf("%q", got)
+	}
+}
