@@ -275,6 +275,7 @@ func TestFleetLock_ACoordinatorThatJustStartedCannotKnowThatAHostIsSilent(t *tes
 	if _, err := a.Revoke(a.admin(), "default", "c1", api.RevokeRequest{Fence: got.Hold.Fence, Name: "c1", Reason: "x"}); err != nil {
 		t.Fatal(err)
 	}
+	a.end() // and nobody is left to say
 	b := startAt(t, a.prefix)
 	b.clock.pass(30 * time.Second)
 	free := api.ReleaseRequest{Fence: got.Hold.Fence, Name: "c1", Reason: "x", HostIsDown: true}

@@ -198,7 +198,8 @@ func TestForceRelease_ACoordinatorThatJustStartedCannotKnowThatAHostIsSilent(t *
 	if _, err := a.Revoke(op, "default", "n", api.RevokeRequest{Fence: h.Fence, Name: "n", Reason: "dead"}); err != nil {
 		t.Fatal(err)
 	}
-	// The other one has heard nobody itself.
+	// The other one has heard nobody itself, and nobody is left to say.
+	a.end()
 	b := startAt(t, a.prefix)
 	free := api.ReleaseRequest{Fence: h.Fence, Name: "n", Reason: "dead", HostIsDown: true}
 	mustRefuse(t, b.ForceRelease(op, "default", "n", free), api.Conflict)

@@ -191,6 +191,7 @@ type bench struct {
 	sem      *semaphorestore.Store
 	registry *fleet.Registry
 	prefix   string
+	end      func() // of this coordinator
 }
 
 func start(t *testing.T, options ...func(*Config)) *bench {
@@ -206,9 +207,15 @@ func startAt(t *testing.T, prefix string, options ...func(*Config)) *bench {
 	client := shared.node.Client()
 	b.sem = semaphorestore.New(semaphorestore.Config{Client: client, Prefix: prefix, HasLeader: b.member.HasLeader, Now: b.clock.now})
 	db := etcdstore.New(etcdstore.Config{Client: client, Prefix: prefix, HasLeader: b.member.HasLeader, Now: b.clock.now})
-	b.registry = fleet.New(fleet.Config{Store: db, Semaphores: b.sem, Now: b.clock.now})
+	heard := func(kind fleet.Kind) *fleet.Presence {
+		p := fleet.NewPresence(fleet.PresenceConfig{Store: db, Kind: kind, Now: b.clock.now})
+		p.Start()
+		return p
+	}
+	agents, guests := heard(fleet.Agents), heard(fleet.FleetLock)
+	b.registry = fleet.New(fleet.Config{Store: db, Semaphores: b.sem, Presence: agents, Now: b.clock.now})
 	cfg := Config{
-		Store: b.sem, Fleet: b.registry, Rollouts: b.rollouts, DB: db, Node: b.member, Version: "test", Now: b.clock.now,
+		Store: b.sem, Fleet: b.registry, Guests: guests, Rollouts: b.rollouts, DB: db, Node: b.member, Version: "test", Now: b.clock.now,
 	}
 	for _, o := range options {
 		o(&cfg)
@@ -220,12 +227,15 @@ func startAt(t *testing.T, prefix string, options ...func(*Config)) *bench {
 		}
 	}
 	b.Start()
-	t.Cleanup(func() {
+	b.end = sync.OnceFunc(func() {
 		b.Service.Stop()
 		b.registry.Stop()
+		agents.Stop()
+		guests.Stop()
 		db.Stop()
 		b.sem.Stop()
 	})
+	t.Cleanup(b.end)
 	if err := b.Bootstrap(t.Context()); err != nil {
 		t.Fatal(err)
 	}
