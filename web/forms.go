@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
-	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
 // Each form is a page that reads and works without script; with script the
@@ -53,7 +52,7 @@ func (f freezeForm) Back() string {
 	if f.Group == "" {
 		return "/"
 	}
-	return "/groups/" + semaphore.EscapeID(f.Group)
+	return "/groups/" + segment(f.Group)
 }
 
 func (f freezeForm) title() string {
@@ -130,7 +129,7 @@ func (f freeForm) From() time.Time {
 
 // freeFormOf reads the form and what is true of its hold now.
 func (s *server) freeFormOf(r *http.Request) (freeForm, error) {
-	f := freeForm{Group: r.PathValue("group"), Node: r.PathValue("node"),
+	f := freeForm{Group: pathID(r, "group"), Node: pathID(r, "node"),
 		Name: r.PostFormValue("name"), Reason: r.PostFormValue("reason"), HostIsDown: r.PostFormValue("host_is_down") != ""}
 	g, err := s.backend.Group(r.Context(), f.Group)
 	if err != nil {
@@ -160,14 +159,14 @@ func (s *server) showFree(w http.ResponseWriter, r *http.Request) {
 func (s *server) revoke(w http.ResponseWriter, r *http.Request) {
 	s.free(w, r, func(f freeForm) (string, error) {
 		_, err := s.backend.Revoke(r.Context(), f.Group, f.Node, api.RevokeRequest{Fence: f.Fence, Name: f.Name, Reason: f.Reason})
-		return "/groups/" + semaphore.EscapeID(f.Group) + "/holds/" + semaphore.EscapeID(f.Node) + "/free?fence=" + strconv.FormatInt(f.Fence, 10), err
+		return "/groups/" + segment(f.Group) + "/holds/" + segment(f.Node) + "/free?fence=" + strconv.FormatInt(f.Fence, 10), err
 	})
 }
 
 func (s *server) release(w http.ResponseWriter, r *http.Request) {
 	s.free(w, r, func(f freeForm) (string, error) {
 		err := s.backend.ForceRelease(r.Context(), f.Group, f.Node, api.ReleaseRequest{Fence: f.Fence, Name: f.Name, Reason: f.Reason, HostIsDown: f.HostIsDown})
-		return "/groups/" + semaphore.EscapeID(f.Group), err
+		return "/groups/" + segment(f.Group), err
 	})
 }
 
@@ -240,7 +239,7 @@ func (s *server) newRollout(w http.ResponseWriter, r *http.Request) {
 		s.showRolloutForm(w, r, f, newProblem(w, "Rollout not started", err))
 		return
 	}
-	http.Redirect(w, r, "/rollouts/"+semaphore.EscapeID(ro.ID), http.StatusSeeOther)
+	http.Redirect(w, r, "/rollouts/"+segment(ro.ID), http.StatusSeeOther)
 }
 
 // abortForm is the input of an abort.
@@ -250,7 +249,7 @@ type abortForm struct {
 }
 
 func (s *server) showAbort(w http.ResponseWriter, r *http.Request) {
-	ro, err := s.backend.Rollout(r.Context(), r.PathValue("id"))
+	ro, err := s.backend.Rollout(r.Context(), pathID(r, "id"))
 	if err != nil {
 		s.refuse(w, r, err)
 		return
@@ -260,14 +259,14 @@ func (s *server) showAbort(w http.ResponseWriter, r *http.Request) {
 
 // rolloutAction pauses, resumes or aborts, and goes back to where the button was.
 func (s *server) rolloutAction(w http.ResponseWriter, r *http.Request) {
-	id, action, reason := r.PathValue("id"), r.PathValue("action"), r.PostFormValue("reason")
+	id, action, reason := pathID(r, "id"), r.PathValue("action"), r.PostFormValue("reason")
 	if action != "pause" && action != "resume" && action != "abort" {
 		s.notFound(w, r)
 		return
 	}
 	_, err := s.backend.RolloutAction(r.Context(), id, action, api.RolloutActionRequest{Reason: reason})
 	if err == nil {
-		http.Redirect(w, r, cameFrom(r, "/rollouts/"+semaphore.EscapeID(id)), http.StatusSeeOther)
+		http.Redirect(w, r, cameFrom(r, "/rollouts/"+segment(id)), http.StatusSeeOther)
 		return
 	}
 	p := newProblem(w, "Rollout not changed", err)

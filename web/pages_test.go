@@ -120,6 +120,16 @@ func TestNode_AnyIDHasAPage(t *testing.T) {
 			t.Errorf("node %q: no page", id)
 		}
 	}
+	for id, address := range map[string]string{".": "/nodes/~.", "..": "/nodes/~.."} {
+		b := newStage()
+		b.nodes = []api.Node{{ID: id, State: api.NodeIdle}}
+		if list := show(t, b, "/nodes"); !strings.Contains(list, `href="`+address+`"`) {
+			t.Errorf("the list of nodes does not lead to %s", address)
+		}
+		if body := show(t, b, address); !strings.Contains(body, "<title>"+id+" ") {
+			t.Errorf("%s is not the page of %q", address, id)
+		}
+	}
 }
 
 func TestGroup_ShowsWhenHostsMayStart(t *testing.T) {

@@ -89,7 +89,7 @@ func New(backend Backend, opts Options) http.Handler {
 		"/rollouts/{arg}": "rollout", "/bundles": "bundles", "/cluster": "cluster",
 	} {
 		inside.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
-			s.showPage(w, r, name, r.PathValue("arg"))
+			s.showPage(w, r, name, pathID(r, "arg"))
 		})
 	}
 	inside.HandleFunc("GET /nodes", s.showNodes)

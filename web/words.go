@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
-	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
 // look is how a state is shown: hue, shape and word together.
@@ -144,11 +143,11 @@ var funcs = template.FuncMap{
 	"num": func(n int) string { return number(int64(n)) }, "bytes": byteSize, "short": shortDigest, "asset": assetURL,
 	"age": ageTag, "clock": clockTag, "when": whenTag, "late": lateTag, "zoned": zonedTag, "span": spanText,
 	"pct": percent, "minutes": minutes, "plural": plural,
-	"nodeURL":  func(id string) string { return "/nodes/" + semaphore.EscapeID(id) },
-	"groupURL": func(name string) string { return "/groups/" + semaphore.EscapeID(name) },
-	"rollURL":  func(id string) string { return "/rollouts/" + semaphore.EscapeID(id) },
+	"nodeURL":  func(id string) string { return "/nodes/" + segment(id) },
+	"groupURL": func(name string) string { return "/groups/" + segment(name) },
+	"rollURL":  func(id string) string { return "/rollouts/" + segment(id) },
 	"holdURL": func(group, node, act string) string {
-		return "/groups/" + semaphore.EscapeID(group) + "/holds/" + semaphore.EscapeID(node) + "/" + act
+		return "/groups/" + segment(group) + "/holds/" + segment(node) + "/" + act
 	},
 	"topic":     topicQuery,
 	"phase":     func(p api.Phase) look { return known(phaseLooks, p) },
