@@ -119,7 +119,7 @@ func (b *draft) missingToFree(op ForceRelease, h Hold) []string {
 func ago(now, t time.Time) time.Duration { return now.Sub(t).Round(time.Second) }
 
 // expire takes a grant back that nobody confirmed. Its 30 s stand still while
-// the group is frozen, because then it cannot be confirmed.
+// the group is frozen, because then it cannot be confirmed: that is compared.
 func (b *draft) expire(op Expire) {
 	h, ok := b.s.Holds[op.Node]
 	if !ok || h.Fence != op.Fence || h.State != Granted {
@@ -131,6 +131,7 @@ func (b *draft) expire(op Expire) {
 		b.refuseFor(frozen(b.s, f))
 		return
 	}
+	b.d.GuardFreeze = true
 	b.deleteHold(h, "hold.expired", "", fmt.Sprintf("not confirmed within %s", ConfirmWithin))
 	if m, ok := b.s.Members[op.Node]; ok {
 		m.Unconfirmed++

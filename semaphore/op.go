@@ -194,7 +194,7 @@ type Decision struct {
 	Changes []Change
 	Events  []Event
 	// GuardFreeze: the fleet-wide freeze key's ModRevision is compared too
-	// (every grant and every first confirm).
+	// (every grant, first confirm and expiry).
 	GuardFreeze bool
 	// Granted lists holds given to waiters in the same transaction.
 	Granted []Hold
