@@ -1,0 +1,161 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/coordinator/client"
+	"github.com/lockkeeper/lockkeeper/coordinator/fleetlock"
+)
+
+// span is a group in which a clock keeps everybody until it opens.
+type span struct {
+	group string
+	kind  api.Kind
+	opens time.Time
+	gap   time.Duration // that lies between the two grants
+}
+
+// pushedWithin is how long after the opening a grant may come. It comes within
+// milliseconds; the rest is for a busy machine.
+const pushedWithin = time.Second
+
+// asked is what one refused request was told.
+type asked struct {
+	at         time.Time
+	status     int
+	kind       api.Kind
+	value      string
+	retryAfter time.Duration
+}
+
+// askFleetLock asks as a host does that speaks the protocol, until it has its
+// slot, and returns when it had it and what it was told before.
+func askFleetLock(ctx context.Context, url, id, group string) (time.Time, []asked, error) {
+	var refusals []asked
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+fleetlock.PreReboot, strings.NewReader(params(id, group)))
+		if err != nil {
+			return time.Time{}, refusals, err
+		}
+		req.Header.Set("fleet-lock-protocol", "true")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return time.Time{}, refusals, err
+		}
+		var body struct {
+			Kind  api.Kind
+			Value string
+		}
+		err = json.NewDecoder(resp.Body).Decode(&body)
+		resp.Body.Close()
+		if err != nil || resp.StatusCode == http.StatusOK {
+			return time.Now(), refusals, err
+		}
+		seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
+		refusals = append(refusals, asked{time.Now(), resp.StatusCode, body.Kind, body.Value, time.Duration(seconds) * time.Second})
+	}
+}
+
+func TestSchedule_RefusesBothDoorsAndGrantsBothByPushWhenItOpens(t *testing.T) {
+	const lasts = 8 * time.Second
+	c := startCoordinator(t, "--fleetlock-wait", "3s")
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	agent, err := client.New(client.Config{Servers: []string{c.url}})
+	must0(t, err)
+	join := func(node, group string) {
+		_, err := agent.Poll(ctx, node, api.PollRequest{Instance: node + "-i", BootID: "b", Report: api.Report{Seq: 1, Group: group, Phase: api.PhaseIdle, Healthy: true}})
+		must0(t, err)
+	}
+	acquire := func(node, group string, wait time.Duration) error {
+		_, err := agent.Acquire(ctx, group, node, api.AcquireRequest{Instance: node + "-i", Request: "r", BootID: "b"}, wait)
+		return err
+	}
+
+	for _, group := range []string{"blackout", "interval", "window"} {
+		must(t, c.url, "group", "set", group, "--slots", "3")
+		join(group+"-agent", group)
+	}
+	var spans []span
+	// A window opens at a full minute: the next that leaves time to be refused.
+	opens := time.Now().Add(lasts).Truncate(time.Minute).Add(time.Minute)
+	must(t, c.url, "group", "set", "window", "--window", opens.UTC().Format("15:04")+" 1h UTC")
+	spans = append(spans, span{"window", api.Window, opens, 0})
+	must(t, c.url, "group", "set", "interval", "--grant-interval", lasts.String())
+	join("interval-first", "interval")
+	before := time.Now()
+	must0(t, acquire("interval-first", "interval", 0))
+	spans = append(spans, span{"interval", api.Interval, before.Add(lasts), lasts})
+	ends := time.Now().Add(lasts).Truncate(time.Second)
+	must(t, c.url, "group", "blackout", "add", "release", "--group", "blackout", "--end", ends.UTC().Format(time.RFC3339), "--reason", "release 7.2")
+	spans = append(spans, span{"blackout", api.Blackout, ends, 0})
+
+	type granted struct {
+		span
+		agent, core time.Time
+		refusals    []asked
+		err         error
+	}
+	results := make(chan granted, len(spans))
+	for _, s := range spans {
+		err := acquire(s.group+"-agent", s.group, 0)
+		var refused *api.Error
+		if !errors.As(err, &refused) || refused.Kind != s.kind || refused.Kind.Status() != http.StatusLocked || len(refused.Blockers) == 0 {
+			t.Fatalf("%s: the agent was told %v", s.group, err)
+		}
+		if off := refused.Earliest.Sub(s.opens); off < 0 || off > pushedWithin {
+			t.Errorf("%s: earliest %s, want %s", s.group, refused.Earliest, s.opens)
+		}
+		if left := time.Until(s.opens); refused.RetryAfter < left-pushedWithin || refused.RetryAfter > left+2*time.Second {
+			t.Errorf("%s: Retry-After %s, but it opens in %s", s.group, refused.RetryAfter, left)
+		}
+		go func() {
+			g := granted{span: s}
+			agentDone := make(chan error, 1)
+			go func() {
+				err := acquire(s.group+"-agent", s.group, 2*time.Minute)
+				g.agent = time.Now()
+				agentDone <- err
+			}()
+			g.core, g.refusals, g.err = askFleetLock(ctx, c.url, s.group+"-core", s.group)
+			g.err = errors.Join(g.err, <-agentDone)
+			results <- g
+		}()
+	}
+	for range spans {
+		g := <-results
+		if g.err != nil {
+			t.Fatalf("%s: %v", g.group, g.err)
+		}
+		first, second := g.agent, g.core
+		if second.Before(first) {
+			first, second = second, first
+		}
+		for i, at := range []time.Time{first, second} {
+			after := at.Sub(g.opens.Add(time.Duration(i) * g.gap))
+			t.Logf("%s: grant %d came %s after the opening", g.group, i+1, after.Round(time.Millisecond))
+			if after < 0 || after > pushedWithin+time.Duration(i)*pushedWithin {
+				t.Errorf("%s: grant %d came %s after the opening", g.group, i+1, after)
+			}
+		}
+		if len(g.refusals) == 0 {
+			t.Errorf("%s: the FleetLock host was never refused", g.group)
+		}
+		for _, r := range g.refusals {
+			if r.status != http.StatusLocked || r.kind != g.kind || r.value == "" || r.retryAfter < time.Second || r.retryAfter > 5*time.Minute {
+				t.Errorf("%s: FleetLock was told %+v", g.group, r)
+			}
+			if left := g.opens.Sub(r.at); left > 0 && (r.retryAfter < left || r.retryAfter > left+2*time.Second) {
+				t.Errorf("%s: Retry-After %s, but it opens in %s", g.group, r.retryAfter, left)
+			}
+		}
+	}
+}
