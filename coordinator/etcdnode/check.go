@@ -26,12 +26,21 @@ func checkDatabase(dir string) (err error) {
 	if err != nil {
 		return fmt.Errorf("data folder %s cannot be read: %w", dir, err)
 	}
-	db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, Timeout: 5 * time.Second})
-	if err != nil {
+	if err := walk(path, file.Size()); err != nil {
 		if os.IsPermission(err) {
 			return fmt.Errorf("data folder %s cannot be read: %w", dir, err)
 		}
 		return fmt.Errorf("%w: %s: %w; put a copy of the data folder in its place", ErrCorrupt, path, err)
+	}
+	return nil
+}
+
+// walk reads every page of a database that is in use, of a file of so many
+// bytes. It panics on a damaged one.
+func walk(path string, size int64) (err error) {
+	db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, Timeout: 5 * time.Second})
+	if err != nil {
+		return err
 	}
 	defer func() {
 		if e := db.Close(); err == nil {
@@ -39,8 +48,8 @@ func checkDatabase(dir string) (err error) {
 		}
 	}()
 	return db.View(func(tx *bolt.Tx) error {
-		if want := tx.Size(); file.Size() < want {
-			return fmt.Errorf("%w: %s has %d bytes of %d; put a copy of the data folder in its place", ErrCorrupt, path, file.Size(), want)
+		if want := tx.Size(); size < want {
+			return fmt.Errorf("it has %d bytes of %d", size, want)
 		}
 		return tx.ForEach(func(_ []byte, b *bolt.Bucket) error {
 			return b.ForEach(func(_, _ []byte) error { return nil })

@@ -42,6 +42,9 @@ type marker struct {
 	// Complete is set once etcd was ready for the first time. Before that
 	// nobody was answered, and the bootstrap may be done again.
 	Complete bool `json:"complete"`
+	// Restoring names the snapshot that is being put back into the folder. Before
+	// Complete its data are of the past: slots in them may be taken since.
+	Restoring string `json:"restoring,omitempty"`
 }
 
 // openFolder makes the folder if it is missing and locks it against other
@@ -161,6 +164,10 @@ func inspect(dir string) (*marker, error) {
 		return nil, err
 	}
 	if !m.Complete {
+		if m.Restoring != "" {
+			return nil, fmt.Errorf("data folder %s: %w, from %s: run `lockkeeperd restore` again with this folder, nothing in it was ever served",
+				dir, ErrRestoring, m.Restoring)
+		}
 		return m, nil
 	}
 	for _, need := range []string{"member/wal", "member/snap/db"} {

@@ -28,6 +28,10 @@ var (
 	ErrCorrupt = errors.New("the data are damaged")
 	// ErrEmbeddedHere: an existing etcd is to be used, and here is a store.
 	ErrEmbeddedHere = errors.New("it holds an embedded store")
+	// ErrRestoring: a restore into the folder was cut off.
+	ErrRestoring = errors.New("a restore into it was not finished")
+	// ErrNotEmpty: a restore wants a folder that holds nothing.
+	ErrNotEmpty = errors.New("it is not empty")
 	// ErrStopped: the node was used after its end.
 	ErrStopped = errors.New("the embedded etcd has stopped")
 )
