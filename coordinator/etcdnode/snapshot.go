@@ -123,7 +123,11 @@ func holds(path, key string) (found bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	defer db.Close()
+	defer func() {
+		if e := db.Close(); err == nil {
+			err = e
+		}
+	}()
 	err = db.View(func(tx *bolt.Tx) error {
 		b := tx.Bucket([]byte("key"))
 		if b == nil {
