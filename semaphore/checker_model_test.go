@@ -2,36 +2,42 @@ package semaphore_test
 
 import (
 	"fmt"
-	"hash/maphash"
-	"slices"
-	"strings"
-	"time"
 
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
-// The model: two coordinators whose views of the store may be stale, two
-// hosts, and the requests, transactions and answers between them. What is
-// decided comes from semaphore.Decide; what this file adds is everything that
-// can happen around it: a transaction may lose its comparison, be given up and
-// commit afterwards; an answer may get lost; a client may leave and ask
-// elsewhere; a grant may expire; an operator may freeze, revoke and free.
-
-// rule names a rule of the surroundings that the checker can break.
-type rule int
-
-const (
-	allKept           rule = iota
-	confirmFromMemory      // 1: a confirm is answered from a stale view
-	answersLate            // 1: a 200 is sent any time after its commit
-	releaseUnbound         // 2: a release takes whatever hold it finds
-	acquireKeepsFence      // 2: a FleetLock holder that asks again keeps its fence
-	givesBackRenewed       // 3: a hold only re-fenced is given back as well
-	ignoresInstance        // 5: another instance counts as the holder
-	ignoresVia             // 5: another door counts as the holder
-	noHeadCompare          // 10: a transaction does not compare the head
-	freezeNotCompared      // 10: a grant does not compare the freeze
-)
+// The model checker explores, breadth first, what two coordinators, up to four
+// hosts and an operator can do to one group. What is decided comes from
+// semaphore.Decide; the model adds everything that can happen around it.
+//
+// It covers:
+//   - views: each coordinator decides on what its watch showed last, of the
+//     group and of the queue, and each may be behind;
+//   - requests: bound on arrival, answered, answered in vain (the reply is lost,
+//     the client has left), dropped, asked again at either coordinator;
+//   - group commit: requests of one coordinator decided one after the other and
+//     committed in one transaction, together with an admission from the queue;
+//     a lost comparison replays them on fresh state;
+//   - unknown outcomes: the transaction may commit at any later moment, and
+//     what became of it is found out by reading; one that nobody waits for any
+//     more is sealed off by a new head;
+//   - the queue: places that are put, taken over and deleted outside the head's
+//     transaction, waiters that leave or are cut off while their grant is under
+//     way, overtaking, leases that end;
+//   - coordinators that die with all that they had under way;
+//   - the operator: slots, labels, members down and up, a group deleted and made
+//     again, freezes of group and fleet, expiry, revoking and freeing by name;
+//   - time, where a scenario has ticks: between two of them lie two hours.
+//
+// It does not cover: priorities and reservations, percentages, nodes that
+// join by asking or are removed, what an agent does between its gates, and
+// clocks that differ. A transaction is atomic, and so are an operator's change
+// (its comparison makes it so) and a read with what follows from it. A window
+// binds the decision: Decide is told the time, and what it decided inside a
+// window may commit after it has shut, as late as a transaction can be.
+//
+// Worlds are told apart by a hash of 64 bits: among 10 million of them, a
+// chance of 1 to 370,000 that two are taken for one.
 
 // clientKind is how a host uses the semaphore.
 type clientKind int
@@ -41,48 +47,76 @@ const (
 	fleetLockClient
 )
 
+// The most that a world has room for.
+const (
+	maxHosts    = 4
+	maxRequests = 6
+	maxLate     = 2
+	maxBatch    = 3
+)
+
 // scenario is what a run of the checker begins with.
 type scenario struct {
 	name  string
-	hosts [2]clientKind
-	same  bool // both hosts have one id
-	asks  uint8
-	rule  rule
+	hosts []clientKind
+	same  bool           // the first two hosts have one id
+	zones []string       // label "zone" by host
+	racks []string       // label "rack" by host
+	spec  semaphore.Spec // 0 slots stand for 1
+	edits []edit         // what the operator does, in this order
+	asks  uint8          // by each host
+	rule  rule           // that is broken
+
 	// How often each may happen.
-	expiries, freezes, freed uint8
-	// How many requests and given up transactions may be under way at once.
-	requests, late int
+	expiries, freezes, freed, lost, crashes, leaves, ticks uint8
+	// How often a client is cut off or an answer lost.
+	cuts uint8
+	// How many requests may be under way at once, and be committed together.
+	requests, batch int
 }
 
-// small scenarios can be explored whole, in seconds.
-func (s scenario) small() bool { return s.requests <= 2 }
+// anyNumber of cuts is not counted, so that worlds do not differ by it.
+const anyNumber uint8 = 255
 
-func (s scenario) node(host uint8) string {
-	if s.same {
-		return "x"
+// edit is a change by the operator.
+type edit struct {
+	op   semaphore.Op
+	what string
+	host int // of whom it speaks, -1 for nobody
+}
+
+func (s *scenario) node(host uint8) string { return string(rune('w' + s.nodeOf(host))) }
+
+// nodeOf numbers nodes: hosts of one id are one node.
+func (s *scenario) nodeOf(host uint8) uint8 {
+	if s.same && host == 1 {
+		return 0
 	}
-	return string(rune('x' + host))
+	return host
 }
 
-func (s scenario) instance(host uint8) string {
+func (s *scenario) instance(host uint8) string {
 	if s.hosts[host] == fleetLockClient {
 		return ""
 	}
 	return fmt.Sprintf("i%d", host)
 }
 
-func (s scenario) via(host uint8) semaphore.Via {
+func (s *scenario) via(host uint8) semaphore.Via {
 	if s.hosts[host] == fleetLockClient {
 		return semaphore.ViaFleetLock
 	}
 	return semaphore.ViaAgent
 }
 
+func requestName(host, id uint8) string { return fmt.Sprintf("r%d.%d", host, id) }
+
 // Phases of a host. A host is out of service in phase out only: from the answer
 // that lets it go until it sends its release.
 const (
 	idle uint8 = iota
 	asking
+	cutOff  // its client left before an answer came
 	holding // an agent that knows its fence
 	confirming
 	out
@@ -90,9 +124,11 @@ const (
 )
 
 type host struct {
-	phase uint8
-	fence uint8 // known to an agent
-	asked uint8 // requests made so far: names the next one
+	phase   uint8
+	fence   uint8 // known to an agent
+	asked   uint8 // requests made so far: names the next one
+	allowed uint8 // slots when its hold was granted
+	served  uint8 // a bit for each request that was answered with a hold
 }
 
 // Kinds of a request, and its stages at the coordinator.
@@ -102,12 +138,13 @@ const (
 	confirmReq
 	releaseReq
 	expireReq
-	freeReq // by name, the second step
+	freeReq  // by name, the second step
+	admitReq // of the coordinator itself, never in a world
 )
 
 const (
 	toDecide uint8 = iota
-	inFlight       // a transaction is under way
+	inFlight       // a transaction is under way, or what became of it is unknown
 	parked         // refused for now, in the queue
 	decided        // an answer is ready
 )
@@ -127,7 +164,7 @@ const (
 )
 
 var (
-	reqNames    = []string{"", "acquire", "confirm", "release", "expire", "freeing"}
+	reqNames    = []string{"", "acquire", "confirm", "release", "expiry", "freeing", "admission"}
 	answerNames = []string{"refused", "ok", "ok, created"}
 )
 
@@ -138,218 +175,57 @@ type request struct {
 	id             uint8
 	stage          uint8
 	answer, fence  uint8
-	decision       int32
 }
+
+// Owners of a place beside the coordinators 0 and 1.
+const ownerDead uint8 = 2
+
+// place is a waiter's key in the queue.
+type place struct {
+	host   uint8 // who waits, from 1 on; 0 is no place
+	owner  uint8 // the coordinator whose lease it has
+	ticket uint8
+}
+
+type queue [maxHosts]place
+
+type coordinator struct {
+	core   int32 // what it believes of the group
+	flight int32 // its transaction under way, 0 none
+	queue  queue // what it believes of the queue
+}
+
+// late is a transaction of unknown outcome.
+type late struct {
+	attempt int32 // 0 none
+	keeper  int16
+	fate    int16
+}
+
+// Who finds out about a late transaction: coordinator 0 or 1 for those who
+// asked, nobody, or a coordinator for those who are gone.
+const (
+	keptByNobody int16 = 2
+	settledBy    int16 = 4 // + coordinator
+)
+
+const (
+	pending int16 = iota
+	committed
+)
 
 // world is everything at one moment. It is compared as a whole.
 type world struct {
-	store    int32    // the committed state
-	view     [2]int32 // what each coordinator believes
-	hosts    [2]host
-	requests [5]request // sorted, so that their order does not matter
-	late     [1]int32   // transactions given up, that may still commit; 0 none
-	expiries uint8      // left to use
-	freezes  uint8
-	freed    uint8
-}
+	core     int32 // the committed head, spec, holds, members and freeze
+	coords   [2]coordinator
+	late     [maxLate]late
+	queue    queue
+	hosts    [maxHosts]host
+	requests [maxRequests]request // sorted, so that their order does not matter
+	reading  [2]uint8             // the coordinator must find out what became of its transaction
 
-// model runs a scenario and remembers what the real rules answered.
-type model struct {
-	scenario
-	states    []semaphore.State
-	stateIDs  map[string]int32
-	decisions []decisionOn
-	decided   map[decideKey]int32
-	applied   map[[2]int32]int32
-	seed      maphash.Seed
-	tracing   bool
-}
-
-// decisionOn is a decision and the state that it rests on.
-type decisionOn struct {
-	semaphore.Decision
-	base int32
-}
-
-type decideKey struct {
-	state                 int32
-	kind, host, bound, id uint8
-	here                  [2]uint8
-}
-
-var modelTime = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-
-func newModel(s scenario) (*model, world) {
-	m := &model{
-		scenario: s, stateIDs: map[string]int32{}, decided: map[decideKey]int32{},
-		applied: map[[2]int32]int32{}, seed: maphash.MakeSeed(),
-		decisions: make([]decisionOn, 1), // 0 is none
-	}
-	start := semaphore.State{
-		Group: "g", Revision: 1, HeadRev: 1, SpecRev: 1,
-		Head: semaphore.Head{V: 1, Next: 1}, Spec: semaphore.Spec{V: 1, Slots: semaphore.Slots{N: 1}},
-		Holds: map[string]semaphore.Hold{}, Members: map[string]semaphore.Member{},
-	}
-	for h := range uint8(2) {
-		start.Members[s.node(h)] = semaphore.Member{V: 1, Node: s.node(h)}
-	}
-	id := m.intern(start)
-	return m, world{store: id, view: [2]int32{id, id}, expiries: s.expiries, freezes: s.freezes, freed: s.freed}
-}
-
-func (m *model) state(id int32) *semaphore.State { return &m.states[id] }
-
-// apply is the state after a commit. Only the head counts on, so that states
-// that differ in nothing but the store's revision are one.
-func (m *model) apply(s *semaphore.State, d semaphore.Decision) int32 {
-	next := s.Apply(d)
-	next.HeadRev = s.HeadRev + 1
-	next.Revision = next.HeadRev
-	return m.intern(next)
-}
-
-// intern gives equal states one number.
-func (m *model) intern(s semaphore.State) int32 {
-	s.Head.EventSeq = 0 // of the audit trail only
-	var b strings.Builder
-	fmt.Fprintf(&b, "%d %d %d %t", s.HeadRev, s.FreezeRev, s.Head.Next, s.Freeze != nil)
-	for h := range uint8(2) {
-		if hold, ok := s.Holds[m.node(h)]; ok {
-			fmt.Fprintf(&b, "|%s %s %s %s %s %s %d", hold.Node, hold.State, hold.Via, hold.Instance, hold.Request, hold.Renewed, hold.Fence)
-		}
-		fmt.Fprintf(&b, "|%d", s.Members[m.node(h)].Unconfirmed)
-	}
-	for _, w := range s.Queue {
-		fmt.Fprintf(&b, "|%s %d %s %s", w.Node, w.CreateRevision, w.Via, w.Instance)
-	}
-	key := b.String()
-	id, ok := m.stateIDs[key]
-	if !ok {
-		id = int32(len(m.states))
-		m.states = append(m.states, s)
-		m.stateIDs[key] = id
-	}
-	return id
-}
-
-// op is the request as the rules know it; a broken rule bends it here.
-func (m *model) op(r request, view *semaphore.State) semaphore.Op {
-	node, instance, via := m.node(r.host), m.instance(r.host), m.via(r.host)
-	hold, holds := view.Holds[node]
-	if holds && m.rule == ignoresInstance && hold.Via == via || holds && m.rule == ignoresVia {
-		instance, via = hold.Instance, hold.Via
-	}
-	switch r.kind {
-	case acquireReq:
-		op := semaphore.Acquire{Node: node, Instance: instance, Via: via, Overtake: true, Request: fmt.Sprintf("r%d.%d", r.host, r.id)}
-		if via == semaphore.ViaFleetLock {
-			op.Bound = int64(r.bound)
-		}
-		return op
-	case confirmReq:
-		return semaphore.Confirm{Node: node, Instance: instance, Fence: int64(r.bound)}
-	case expireReq:
-		return semaphore.Expire{Node: node, Fence: int64(r.bound)}
-	case freeReq:
-		return semaphore.ForceRelease{Node: node, Name: node, Fence: int64(r.bound), By: "operator", HostIsDown: true}
-	default:
-		op := semaphore.Release{Node: node, Instance: instance, Via: via, Fence: int64(r.bound)}
-		if holds && m.rule == releaseUnbound {
-			op.Fence = hold.Fence
-		}
-		return op
-	}
-}
-
-// here says which waiters are at the coordinator: their request's id from 1 on,
-// or elsewhere.
-func (w *world) here(at uint8) (here [2]uint8) {
-	const elsewhere = 255
-	for _, r := range w.requests {
-		if r.kind != acquireReq || r.client == gone || r.stage != parked {
-			continue
-		}
-		if r.at == at {
-			here[r.host] = r.id + 1
-		} else if here[r.host] == 0 {
-			here[r.host] = elsewhere
-		}
-	}
-	return here
-}
-
-// decide asks the real rules, once for each different question.
-func (m *model) decide(w *world, r request) int32 {
-	key := decideKey{state: w.view[r.at], kind: r.kind, host: r.host, bound: r.bound, id: r.id, here: w.here(r.at)}
-	if id, ok := m.decided[key]; ok {
-		return id
-	}
-	view := m.states[key.state]
-	view.Queue = slices.Clone(view.Queue)
-	for i := range view.Queue {
-		waiter := &view.Queue[i]
-		for h, id := range key.here {
-			if m.node(uint8(h)) == waiter.Node && m.via(uint8(h)) == waiter.Via && m.instance(uint8(h)) == waiter.Instance && id != 0 {
-				waiter.Present, waiter.Elsewhere = id != 255, id == 255
-				waiter.Request = fmt.Sprintf("r%d.%d", h, id-1)
-			}
-		}
-	}
-	at := modelTime
-	if r.kind == freeReq {
-		at = at.Add(semaphore.FreeRevoked)
-	}
-	d := semaphore.Decide(&view, m.op(r, &view), at)
-	hold := view.Holds[m.node(r.host)]
-	if m.rule == acquireKeepsFence && r.kind == acquireReq && d.Answer.Kind == semaphore.OK && hold.Via == semaphore.ViaFleetLock {
-		d = semaphore.Decision{Answer: semaphore.Answer{Hold: &hold}}
-	}
-	id := int32(len(m.decisions))
-	m.decisions = append(m.decisions, decisionOn{d, key.state})
-	m.decided[key] = id
-	return id
-}
-
-// commit is the store: it compares, and applies. violation says what must not
-// have been committed.
-func (m *model) commit(store, decision int32) (next int32, ok bool, violation string) {
-	d, now := &m.decisions[decision], m.state(store)
-	base := m.state(d.base)
-	switch {
-	case base.HeadRev != now.HeadRev && m.rule != noHeadCompare:
-		return store, false, ""
-	case d.GuardFreeze && base.FreezeRev != now.FreezeRev && m.rule != freezeNotCompared:
-		return store, false, ""
-	}
-	for _, c := range d.Changes {
-		if c.DeleteWaiter != "" && !slices.ContainsFunc(now.Queue, func(w semaphore.Waiter) bool {
-			return w.Node == c.DeleteWaiter && w.CreateRevision == c.Ticket
-		}) {
-			return store, false, ""
-		}
-	}
-	key := [2]int32{store, decision}
-	if next, ok = m.applied[key]; !ok {
-		next = m.apply(now, d.Decision)
-		m.applied[key] = next
-	}
-	for _, e := range d.Events {
-		if (e.Kind == "hold.granted" || e.Kind == "hold.confirmed") && now.Frozen() != nil {
-			violation = "a grant or a first confirm was committed although frozen"
-		}
-		if after := m.state(next); e.Kind == "hold.granted" && len(after.Holds) > after.SlotCount() {
-			violation = fmt.Sprintf("a grant was committed with %d holds for %d slots", len(after.Holds), after.SlotCount())
-		}
-	}
-	return next, true, violation
-}
-
-func (m *model) outOfService(w *world) int {
-	n := 0
-	for _, h := range w.hosts {
-		if h.phase == out {
-			n++
-		}
-	}
-	return n
+	// Left to use.
+	expiries, freezes, freed, lost, crashes, leaves, ticks, cuts uint8
+	// Used.
+	edits, tickets, fences, clock uint8
 }
