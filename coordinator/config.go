@@ -36,6 +36,7 @@ type Config struct {
 	AutoCreateGroups bool            `yaml:"auto_create_groups"`
 	FleetLock        FleetLockConfig `yaml:"fleetlock"`
 	Etcd             EtcdConfig      `yaml:"etcd"`
+	Snapshots        SnapshotsConfig `yaml:"snapshots"`
 	Log              LogConfig       `yaml:"log"`
 }
 
@@ -101,6 +102,7 @@ func DefaultConfig() Config {
 		Listen:    "127.0.0.1:8080",
 		FleetLock: FleetLockConfig{Wait: 25 * time.Second},
 		Etcd:      EtcdConfig{Quota: 2 << 30, Heartbeat: 100 * time.Millisecond, Election: time.Second},
+		Snapshots: SnapshotsConfig{Every: time.Hour, Keep: 48},
 		Log:       LogConfig{Level: "info", Format: "text"},
 	}
 }
@@ -113,6 +115,8 @@ func (c Config) withDefaults() Config {
 	fill(&c.Etcd.Quota, def.Etcd.Quota)
 	fill(&c.Etcd.Heartbeat, def.Etcd.Heartbeat)
 	fill(&c.Etcd.Election, def.Etcd.Election)
+	fill(&c.Snapshots.Every, def.Snapshots.Every)
+	fill(&c.Snapshots.Keep, def.Snapshots.Keep)
 	fill(&c.Log.Level, def.Log.Level)
 	fill(&c.Log.Format, def.Log.Format)
 	return c
@@ -197,6 +201,7 @@ func (c *Config) Validate() error {
 		}
 	}
 	c.Etcd.validate(bad)
+	c.Snapshots.validate(c.DataDir, c.Etcd.External(), bad)
 	if _, err := logLevel(c.Log.Level); err != nil {
 		bad("log.level", "%v", err)
 	}

@@ -136,6 +136,11 @@ func (c *Coordinator) openStore(ctx context.Context, log *slog.Logger) (etcdnode
 		return nil, err
 	}
 	c.onStop(lock.Close)
+	return connect(ctx, e, log)
+}
+
+// connect to an existing etcd.
+func connect(ctx context.Context, e EtcdConfig, log *slog.Logger) (*etcdnode.External, error) {
 	return etcdnode.Connect(ctx, etcdnode.ExternalConfig{
 		Endpoints: e.Endpoints, Prefix: e.prefix(), CA: e.CA, Cert: e.Cert, Key: e.Key,
 		Username: e.Username, PasswordFile: e.PasswordFile, TxnOps: e.MaxTxnOps, Quota: e.Quota, Logger: log,
@@ -164,6 +169,7 @@ func (c *Coordinator) startServices(ctx context.Context) error {
 	store := semaphorestore.New(semaphorestore.Config{
 		Client: etcd, Prefix: prefix, HasLeader: c.node.HasLeader, MaxTxnOps: c.node.TxnOps(),
 		Logger: c.log, Registerer: c.registry, Floor: grants, WriteFloor: writes,
+		FenceFloor: func() int64 { return db.Identity().FenceFloor },
 	})
 	if err := store.Start(ctx); err != nil {
 		return fmt.Errorf("load the semaphores: %w", err)
