@@ -132,6 +132,7 @@ func (d *DB) Start(ctx context.Context) error {
 		d.wg.Go(func() { d.follow(d.life, t) })
 	}
 	d.wg.Go(func() { d.follow(d.life, d.coordinatorTable()) })
+	d.wg.Go(func() { d.monitorTrail(d.life) })
 	for range tables {
 		select {
 		case <-synced:

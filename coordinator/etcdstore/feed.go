@@ -22,15 +22,30 @@ type feed struct {
 	fresh  []kv  // behind events, not decoded yet
 	from   int64 // every event behind this revision is in events or fresh
 	more   chan struct{}
+	since  int           // events that came since many was last told
+	many   chan struct{} // of one: eventsBetween have come
 }
 
-func (f *feed) init() { f.more = make(chan struct{}) }
+func (f *feed) init() { f.more, f.many = make(chan struct{}), make(chan struct{}, 1) }
+
+// counted says that there are many, every so many events. f.mu is held.
+func (f *feed) counted(n int) {
+	if f.since += n; f.since < eventsBetween {
+		return
+	}
+	f.since = 0
+	select {
+	case f.many <- struct{}{}:
+	default:
+	}
+}
 
 // renew replaces everything: the events after a watch that was lost.
 func (f *feed) renew(kvs []kv, from int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.events, f.fresh, f.from = nil, kvs, from
+	f.counted(eventsBetween) // nobody knows how many came meanwhile
 	f.trim()
 	f.wake()
 }
@@ -38,11 +53,13 @@ func (f *feed) renew(kvs []kv, from int64) {
 func (f *feed) add(kvs []kv) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	before := len(f.fresh)
 	for _, k := range kvs {
 		if !k.deleted {
 			f.fresh = append(f.fresh, k)
 		}
 	}
+	f.counted(len(f.fresh) - before)
 	f.trim()
 	f.wake()
 }
