@@ -210,17 +210,6 @@ func earliest(st *semaphore.State, node string, now time.Time) time.Time {
 	return at.UTC()
 }
 
-// estimate says when a node that wants to go is likely to be let.
-func (s *Service) estimate(ctx context.Context, v *api.Verdict, st *semaphore.State, now time.Time) {
-	mean, basis := s.meanHold(ctx, v.Group)
-	if mean == 0 {
-		return
-	}
-	if at, known := semaphore.Forecast(st, v.Node, now, mean); known {
-		v.Estimate, v.EstimateBasis = at.UTC(), basis
-	}
-}
-
 func summary(v *api.Verdict) string {
 	switch {
 	case v.Hold != nil:

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -58,12 +59,14 @@ func TestPutGroup_NamesTheWrongFieldOfWhatAClockDecides(t *testing.T) {
 		"windows[0].cutoff":    {"nothing could ever start", func(s *api.GroupSpec) { s.Windows[0].Cutoff = "4h" }},
 		"windows[1].duration":  {"is missing: want how long the window lasts", func(s *api.GroupSpec) { s.Windows[1].Duration = "" }},
 		"windows[1].cron":      {"no such day ever comes, so the window would never open", func(s *api.GroupSpec) { s.Windows[1].Cron = "0 3 31 feb *" }},
-		"windows[2].duration":  {`"soon": want a duration such as 30m`, func(s *api.GroupSpec) { s.Windows = append(s.Windows, api.WindowSpec{Start: "22:00", Duration: "soon"}) }},
-		"blackouts[0].end":     {"is not after the start", func(s *api.GroupSpec) { s.Blackouts[0].End = now.Add(-time.Hour) }},
-		"blackouts[0].name":    {"must not be empty", func(s *api.GroupSpec) { s.Blackouts[0].Name = "" }},
-		"blackouts[1].name":    {"is the name of blackouts[0] already", func(s *api.GroupSpec) { s.Blackouts = append(s.Blackouts, s.Blackouts[0]) }},
-		"grant_interval":       {`"often": want a duration`, func(s *api.GroupSpec) { s.GrantInterval = "often" }},
-		"slots":                {"a percentage is at most 100%", func(s *api.GroupSpec) { s.Slots = "101%" }},
+		"windows[2].duration": {`"soon": want a duration such as 30m`, func(s *api.GroupSpec) {
+			s.Windows = append(s.Windows, api.WindowSpec{Start: "22:00", Duration: "soon"})
+		}},
+		"blackouts[0].end":  {"is not after the start", func(s *api.GroupSpec) { s.Blackouts[0].End = now.Add(-time.Hour) }},
+		"blackouts[0].name": {"must not be empty", func(s *api.GroupSpec) { s.Blackouts[0].Name = "" }},
+		"blackouts[1].name": {"is the name of blackouts[0] already", func(s *api.GroupSpec) { s.Blackouts = append(s.Blackouts, s.Blackouts[0]) }},
+		"grant_interval":    {`"often": want a duration`, func(s *api.GroupSpec) { s.GrantInterval = "often" }},
+		"slots":             {"a percentage is at most 100%", func(s *api.GroupSpec) { s.Slots = "101%" }},
 	} {
 		spec := scheduled(now)
 		c.spoil(&spec)
@@ -330,4 +333,39 @@ func TestSetPriority_OutOfRangeChangesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.eventually("c is first", func() bool { return first() == "c" })
+}
+
+func TestExplainNode_ALongQueueIsNotPlayedThroughForEveryLook(t *testing.T) {
+	b := start(t)
+	b.withGroup("web", "1")
+	st, err := b.sem.Read(t.Context(), "web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	st.Members = map[string]semaphore.Member{}
+	queue := func(n int) {
+		for i := len(st.Queue); i < n; i++ {
+			id := fmt.Sprint("n", i)
+			st.Members[id] = semaphore.Member{Node: id}
+			st.Queue = append(st.Queue, semaphore.Waiter{Node: id, Elsewhere: true, CreateRevision: int64(i)})
+		}
+	}
+	b.lasted.by, b.lasted.at = map[string][]time.Duration{"web": {time.Minute}}, time.Now().Add(time.Hour)
+	look := func() api.Verdict {
+		v := api.Verdict{Node: "n499", Group: "web", Place: 500}
+		b.estimate(t.Context(), &v, &st, b.now())
+		return v
+	}
+	queue(500)
+	first := look()
+	if took := first.Estimate.Sub(b.now()); took < 498*time.Minute || took > 500*time.Minute {
+		t.Errorf("the last of 500 goes in %s", took)
+	}
+	if again := look(); !again.Estimate.Equal(first.Estimate) {
+		t.Errorf("the queue was played through again at once: %s, then %s", first.Estimate, again.Estimate)
+	}
+	queue(2001)
+	if v := look(); !v.Estimate.IsZero() {
+		t.Errorf("a queue of 2,001 has an estimate: %s", v.Estimate)
+	}
 }

@@ -76,7 +76,9 @@ type Service struct {
 	peers peers
 	// revoked holds, and since when that is known.
 	revoked revocations
-	lasted  lasted
+
+	lasted    lasted
+	estimates estimates
 
 	mu      sync.Mutex
 	changed chan struct{}
