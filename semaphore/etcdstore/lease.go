@@ -15,6 +15,8 @@ import (
 type leases struct {
 	current clientv3.LeaseID
 	own     map[clientv3.LeaseID]bool // the current one and those before
+
+	granting chan struct{} // held by the one who asks etcd for a lease
 }
 
 func (l *leases) owns(id int64) bool { return l.own[clientv3.LeaseID(id)] }
@@ -24,10 +26,15 @@ const batch = 256
 
 // lease is the lease for waiters; the first call grants it.
 func (s *Store) lease(ctx context.Context) (clientv3.LeaseID, error) {
-	s.mu.RLock()
-	id := s.leases.current
-	s.mu.RUnlock()
-	if id != 0 {
+	if id := s.currentLease(); id != 0 {
+		return id, nil
+	}
+	// One at a time: a thousand waiters that come at once need one lease.
+	if err := s.take(ctx, s.leases.granting); err != nil {
+		return 0, err
+	}
+	defer func() { <-s.leases.granting }()
+	if id := s.currentLease(); id != 0 {
 		return id, nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), attemptTimeout)
@@ -38,14 +45,16 @@ func (s *Store) lease(ctx context.Context) (clientv3.LeaseID, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.leases.current != 0 {
-		// Another was faster; this one runs out.
-		return s.leases.current, nil
-	}
 	s.leases.current = resp.ID
 	s.leases.own[resp.ID] = true
 	s.spawnLocked(func() { s.monitorLease(resp.ID) })
 	return resp.ID, nil
+}
+
+func (s *Store) currentLease() clientv3.LeaseID {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.leases.current
 }
 
 // loseLease: the lease is gone from etcd, and the next waiter needs a new one.

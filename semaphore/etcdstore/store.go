@@ -139,7 +139,7 @@ func New(cfg Config) *Store {
 		changed:  make(chan struct{}),
 		freezing: make(chan struct{}, 1),
 	}
-	s.leases.own = map[clientv3.LeaseID]bool{}
+	s.leases.own, s.leases.granting = map[clientv3.LeaseID]bool{}, make(chan struct{}, 1)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
 }
