@@ -95,7 +95,7 @@ func scrape(t *testing.T) string {
 	}
 	defer http.DefaultClient.CloseIdleConnections()
 	const a, b = `{"client_params":{"id":"a","group":"web"}}`, `{"client_params":{"id":"b","group":"web"}}`
-	ask("PUT", "/api/v1/groups/web", `{"slots":1}`, http.StatusOK)
+	ask("PUT", "/api/v1/groups/web", `{"slots":1}`, http.StatusCreated)
 	ask("POST", "/v1/pre-reboot", a, http.StatusOK)
 	ask("POST", "/v1/pre-reboot", b, http.StatusLocked)
 	ask("POST", "/v1/steady-state", a, http.StatusOK)

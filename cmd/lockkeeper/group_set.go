@@ -46,7 +46,7 @@ DAYS are such as sat, mon-fri or mon,thu; without them it is every day.`,
   lockkeeper group set web --slots 5% --limit zone=1
   lockkeeper group set web --limit zone=none --hold-timeout 45m
   lockkeeper group set web --window "mon-fri 22:00 4h Europe/Berlin cutoff=30m" --window "sat 09:00 8h Europe/Berlin"
-  lockkeeper group set web --window "cron 0 3 1-7 * sun 2h name=first week"
+  lockkeeper group set web --window "cron 0 3 1 * * 4h name=monthly"
   lockkeeper group set web --no-windows --grant-interval 10m`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

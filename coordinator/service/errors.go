@@ -67,13 +67,13 @@ func latestUntil(list []semaphore.Blocker) time.Time {
 			latest = b.Until
 		}
 	}
-	return latest
+	return latest.UTC()
 }
 
 func blockersOf(list []semaphore.Blocker) []api.Blocker {
 	out := make([]api.Blocker, len(list))
 	for i, b := range list {
-		out[i] = api.Blocker{Kind: api.Kind(b.Kind), Detail: b.Detail, Until: b.Until}
+		out[i] = api.Blocker{Kind: api.Kind(b.Kind), Detail: b.Detail, Until: b.Until.UTC()}
 	}
 	return out
 }

@@ -63,7 +63,7 @@ func inForce(st *semaphore.State, now time.Time, out *api.GroupStatus) {
 		}
 	}
 	if next := st.Head.LastGrant.Add(time.Duration(st.Spec.GrantInterval)); st.Spec.GrantInterval > 0 && now.Before(next) {
-		out.NextGrant = next
+		out.NextGrant = next.UTC()
 	}
 	any := anyNode(st)
 	out.Shut = sentenceFrom(semaphore.Blockers(&any, anyone, now))
@@ -106,11 +106,11 @@ func windowStatus(list []semaphore.Window, now time.Time) *api.WindowStatus {
 		w := &list[i]
 		if span, open := w.At(now); open {
 			if until := span.End.Add(-time.Duration(w.Cutoff)); now.Before(until) && until.After(out.Until) {
-				out.Open, out.Until, out.Name, out.TimeZone = true, until, w.Name, w.TimeZone
+				out.Open, out.Until, out.Name, out.TimeZone = true, until.UTC(), w.Name, w.TimeZone
 			}
 		}
 		if span, comes := w.Next(now); comes && (opens == nil || span.Start.Before(out.Next)) {
-			opens, out.Next = w, span.Start
+			opens, out.Next = w, span.Start.UTC()
 		}
 	}
 	if !out.Open && opens != nil {
