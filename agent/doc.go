@@ -6,5 +6,6 @@
 // what the journal says and what is observed; Agent writes the intent into the
 // journal, acts, and observes. A crash at any instant is resumed from the
 // journal. Before the drain and before the interrupt stands a gate: a confirm
-// of the hold, whose answer counts for GateFor.
+// of the hold, whose answer counts for GateFor. After a failure the slot is
+// returned only once a coordinator has heard of it.
 package agent

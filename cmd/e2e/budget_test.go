@@ -1,8 +1,11 @@
 package e2e
 
 import (
+	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -33,10 +36,17 @@ func digestIn(t *testing.T, out string) string {
 }
 
 // waitingFleet is a fleet with the bundle "good" in place and one slot, and a
-// rollout of a bundle that makes every host unhealthy and may fail nowhere.
-func waitingFleet(t *testing.T, c *coordinatorProcess, w witness) (fleet []*machine, rollout string) {
+// rollout of a bundle that makes every host unhealthy and may fail nowhere. Its
+// hosts ask the servers in turn, or c.
+func waitingFleet(t *testing.T, c *coordinatorProcess, w witness, servers ...string) (fleet []*machine, rollout string) {
 	t.Helper()
-	fleet = startFleet(t, w, c.url, 4)
+	if len(servers) == 0 {
+		servers = []string{c.url}
+	}
+	for i := range 4 {
+		fleet = append(fleet, startMachine(t, w, fmt.Sprintf("host-%d", i+1), servers[i%len(servers)]))
+	}
+	eventually(t, 30*time.Second, "all hosts have reported", func() bool { return statusOf(t, c.url).Figures.Nodes == len(fleet) })
 	good := startRollout(t, c.url, pushAtOnce(t, c.url, "good", ""))
 	eventually(t, time.Minute, "the good bundle is everywhere", func() bool {
 		return rolloutOf(t, c.url, good).State == api.RolloutSucceeded
@@ -70,6 +80,11 @@ func oneTookIt(t *testing.T, c *coordinatorProcess, w witness, fleet []*machine,
 	}
 }
 
+func anyBroken(t *testing.T, fleet []*machine) bool {
+	t.Helper()
+	return slices.ContainsFunc(fleet, func(m *machine) bool { return m.file(t, "etc/app.conf") == "bad\n" })
+}
+
 // A host that goes back at once returns its slot within milliseconds of its
 // failure, and the release gives it on in the same transaction. Whoever gets it
 // must find the rollout halted.
@@ -85,16 +100,37 @@ func TestFailure_StopsTheFleetThoughTheCoordinatorWasGoneWhenItHappened(t *testi
 	c := startCoordinator(t, "--data-dir", data)
 	w := newWitness(t)
 	fleet, rollout := waitingFleet(t, c, w)
-	broken := func() (is bool) {
-		for _, m := range fleet {
-			is = is || m.file(t, "etc/app.conf") == "bad\n"
-		}
-		return is
-	}
-	eventually(t, 30*time.Second, "a host has the bad bundle", broken)
+	eventually(t, 30*time.Second, "a host has the bad bundle", func() bool { return anyBroken(t, fleet) })
 	c.kill()
-	eventually(t, 30*time.Second, "that host has gone back", func() bool { return !broken() })
+	eventually(t, 30*time.Second, "that host has gone back", func() bool { return !anyBroken(t, fleet) })
 	c.start()
 	c.waitReady()
 	oneTookIt(t, c, w, fleet, rollout)
+}
+
+// The host that failed, those that wait and the elected engine need not be at one
+// coordinator.
+func TestFailure_StopsTheFleetOverTwoCoordinators(t *testing.T) {
+	p := startTwins(t)
+	w := newWitness(t)
+	fleet, rollout := waitingFleet(t, p.a, w, p.a.url+","+p.b.url, p.b.url+","+p.a.url)
+	oneTookIt(t, p.b, w, fleet, rollout)
+}
+
+// What no engine sees must stop the fleet all the same.
+func TestFailure_StopsTheFleetWhileTheElectedEngineIsStopped(t *testing.T) {
+	p := startTwins(t)
+	w := newWitness(t)
+	elected, other := p.a, p.b
+	eventually(t, 30*time.Second, "an engine is elected", func() bool {
+		const said = "rollout engine is elected"
+		if strings.Contains(p.b.output(t), said) {
+			elected, other = p.b, p.a
+		}
+		return strings.Contains(elected.output(t), said)
+	})
+	fleet, rollout := waitingFleet(t, other, w, other.url)
+	eventually(t, 30*time.Second, "a host has the bad bundle", func() bool { return anyBroken(t, fleet) })
+	must0(t, syscall.Kill(elected.pid(), syscall.SIGSTOP))
+	oneTookIt(t, other, w, fleet, rollout)
 }
