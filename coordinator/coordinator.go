@@ -170,6 +170,7 @@ func (c *Coordinator) startServices(ctx context.Context) error {
 		Client: etcd, Prefix: prefix, HasLeader: c.node.HasLeader, MaxTxnOps: c.node.TxnOps(),
 		Logger: c.log, Registerer: c.registry, Floor: grants, WriteFloor: writes,
 		FenceFloor: func() int64 { return db.Identity().FenceFloor },
+		ClockOff:   db.ClockSkewed,
 	})
 	if err := store.Start(ctx); err != nil {
 		return fmt.Errorf("load the semaphores: %w", err)
@@ -203,7 +204,7 @@ func (c *Coordinator) startServices(ctx context.Context) error {
 	})
 	// At every start, since the first may have been cut off before its end; and
 	// before the engine, whose election would be data of a nameless cluster.
-	if err := c.bootstrap(ctx); err != nil {
+	if err := c.bootstrap(ctx, db); err != nil {
 		return err
 	}
 	db.Announce()
@@ -217,11 +218,17 @@ func (c *Coordinator) startServices(ctx context.Context) error {
 	return nil
 }
 
-// bootstrap tries again while the store does not answer: what an earlier try
-// made is found by the next.
-func (c *Coordinator) bootstrap(ctx context.Context) error {
+// bootstrap makes the cluster, or finds it. It tries again while the store does
+// not answer: what an earlier try made is found by the next.
+func (c *Coordinator) bootstrap(ctx context.Context, db *etcdstore.DB) error {
 	for {
-		err := c.service.Bootstrap(ctx)
+		err := c.checkPin(ctx, db)
+		if err == nil {
+			err = c.service.Bootstrap(ctx)
+		}
+		if err == nil {
+			return c.putPin(db.Identity().ID)
+		}
 		if !errors.Is(err, semaphore.ErrNoQuorum) {
 			return err
 		}

@@ -5,12 +5,15 @@ import (
 
 	"github.com/lockkeeper/lockkeeper/coordinator/door"
 	"github.com/lockkeeper/lockkeeper/coordinator/etcdnode"
+	"github.com/lockkeeper/lockkeeper/coordinator/etcdstore"
 )
 
 // IsMistake reports whether Start failed by what was configured, so that trying
-// again cannot help: an address that is none, or a data folder of somebody else.
+// again cannot help: an address that is none, a data folder of somebody else, or
+// an etcd that holds something else.
 func IsMistake(err error) bool {
 	var address *door.Mistake
 	return errors.As(err, &address) ||
-		errors.Is(err, etcdnode.ErrForeignFolder) || errors.Is(err, etcdnode.ErrEmbeddedHere)
+		errors.Is(err, etcdnode.ErrForeignFolder) || errors.Is(err, etcdnode.ErrEmbeddedHere) ||
+		errors.Is(err, etcdstore.ErrNotEmpty) || errors.Is(err, errOtherCluster)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -302,6 +303,31 @@ func TestTwins_AFreezeHoldsAtBothAtOnce(t *testing.T) {
 	}
 }
 
+// Emptied, the etcd looks like a new one. Its hosts would be given slots that
+// others hold.
+func TestServe_AnEtcdThatLostItsDataIsNoNewCluster(t *testing.T) {
+	path, err := buildEtcd()
+	must0(t, err)
+	dir, url := t.TempDir(), "http://"+freePort(t)
+	etcd := startProcess(t, "etcd", path, dir, url)
+	data := filepath.Join(t.TempDir(), "data")
+	c := startCoordinator(t, "--etcd-endpoints", url, "--data-dir", data)
+	id := statusOf(t, c.url).Cluster.ID
+	etcd.kill()
+	must0(t, os.RemoveAll(filepath.Join(dir, "data")))
+	etcd.start()
+	select {
+	case <-c.ended():
+	case <-time.After(20 * time.Second):
+		t.Fatal("the coordinator goes on with what it remembers")
+	}
+	wantWords(t, c.output(t), "restored or replaced")
+	out := refused(t, 2, "serve", "--etcd-endpoints", url, "--data-dir", data, "--listen", "127.0.0.1:0")
+	wantWords(t, out, id, "there is none", "cluster.json")
+	out = refused(t, 2, "serve", "--data-dir", data, "--listen", "127.0.0.1:0")
+	wantWords(t, out, "not a folder of Lockkeeper")
+}
+
 func TestServe_SaysWhatIsWrongWithAnExistingEtcd(t *testing.T) {
 	_, url := startEtcd(t)
 	first := startCoordinator(t, "--etcd-endpoints", url, "--etcd-prefix", "/a/b/")
@@ -312,10 +338,10 @@ func TestServe_SaysWhatIsWrongWithAnExistingEtcd(t *testing.T) {
 		args []string
 		want []string
 	}{
-		{1, []string{"--etcd-endpoints", url, "--etcd-prefix", "/a/"}, []string{"/a/b/", "holds data", "another prefix"}},
+		{2, []string{"--etcd-endpoints", url, "--etcd-prefix", "/a/"}, []string{"/a/b/", "holds data", "another prefix"}},
 		{2, []string{"--etcd-endpoints", "http://192.0.2.1:2379"}, []string{"https", "--etcd-insecure"}},
-		{2, []string{"--etcd-endpoints", url, "--etcd-prefix", "a b"}, []string{"etcd.prefix", "/lockkeeper/"}},
-		{2, []string{"--etcd-prefix", "/x/"}, []string{"etcd.prefix", "etcd.endpoints"}},
+		{2, []string{"--etcd-endpoints", url, "--etcd-prefix", "a b"}, []string{"etcd-prefix", "/lockkeeper/"}},
+		{2, []string{"--etcd-prefix", "/x/"}, []string{"etcd-prefix", "etcd.endpoints"}},
 		{2, []string{"--etcd-endpoints", url, "--etcd-username", "u"}, []string{"password_file"}},
 		{1, []string{"--etcd-endpoints", url, "--etcd-username", "u", "--etcd-password-file", "/nonexistent"}, []string{"/nonexistent"}},
 	} {

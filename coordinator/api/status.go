@@ -90,6 +90,7 @@ type StoreInfo struct {
 	DiskFree    int64  `json:"disk_free"`      // bytes free for the data folder; 0 when not embedded
 	EtcdVersion string `json:"etcd_version"`
 	Embedded    bool   `json:"embedded"`
+	NoSpace     bool   `json:"no_space,omitempty"` // etcd refuses writes until its NOSPACE alarm is lifted
 }
 
 // Event is one line of the audit trail.

@@ -73,7 +73,6 @@ type External struct {
 	cluster uint64 // etcd's own id
 	members []api.Member
 	figures api.StoreInfo
-	noSpace bool
 
 	cancel context.CancelFunc
 	loops  sync.WaitGroup

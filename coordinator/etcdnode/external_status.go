@@ -33,7 +33,6 @@ func (e *External) readStatus(ctx context.Context) error {
 		return err
 	}
 	figures := api.StoreInfo{Quota: e.cfg.Quota}
-	noSpace := false
 	for _, s := range statuses {
 		// The fullest member is the one that stops first.
 		figures.DBSize, figures.DBInUse = max(figures.DBSize, s.DbSize), max(figures.DBInUse, s.DbSizeInUse)
@@ -43,7 +42,7 @@ func (e *External) readStatus(ctx context.Context) error {
 		if figures.EtcdVersion == "" || older(s.Version, figures.EtcdVersion) {
 			figures.EtcdVersion = s.Version
 		}
-		noSpace = noSpace || slices.ContainsFunc(s.Errors, func(text string) bool { return strings.Contains(text, "NOSPACE") })
+		figures.NoSpace = figures.NoSpace || slices.ContainsFunc(s.Errors, func(text string) bool { return strings.Contains(text, "NOSPACE") })
 	}
 	members := make([]api.Member, 0, len(list.Members))
 	for _, m := range list.Members {
@@ -68,7 +67,7 @@ func (e *External) readStatus(ctx context.Context) error {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.figures, e.members, e.noSpace = figures, members, noSpace
+	e.figures, e.members = figures, members
 	return nil
 }
 
@@ -145,7 +144,7 @@ func (e *External) Low() (grants, writes bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	grants, writes = low(GrantFloor, e.figures.DBSize, e.figures.Quota)
-	return grants || e.noSpace, writes || e.noSpace
+	return grants || e.figures.NoSpace, writes || e.figures.NoSpace
 }
 
 // Info implements Etcd. Sizes are at most 10 s old.

@@ -2,12 +2,15 @@ package etcdnode
 
 import (
 	"context"
+	"crypto/x509"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"go.etcd.io/etcd/client/pkg/v3/transport"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
@@ -209,6 +212,48 @@ func TestConnect_SaysWhatIsWrong(t *testing.T) {
 				t.Errorf("said %q, want %q in it", err, c.want)
 			}
 		})
+	}
+}
+
+func TestConnect_OverTLSBothSidesAreKnown(t *testing.T) {
+	us, err := transport.SelfCert(zap.NewNop(), t.TempDir(), []string{"127.0.0.1:0"}, 1, x509.ExtKeyUsageClientAuth)
+	if err != nil {
+		t.Fatal(err)
+	}
+	strangers, err := transport.SelfCert(zap.NewNop(), t.TempDir(), []string{"127.0.0.1:0"}, 1, x509.ExtKeyUsageClientAuth)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := "https://" + l.Addr().String()
+	l.Close()
+	server := startForeign(t, etcdtest.Config{Listen: url, TLS: transport.TLSInfo{
+		CertFile: us.CertFile, KeyFile: us.KeyFile, TrustedCAFile: us.CertFile, ClientCertAuth: true,
+	}})
+	defer server.Stop()
+	try := func(cfg ExternalConfig) error {
+		cfg.Endpoints, cfg.Prefix, cfg.StartTimeout = []string{url}, "/lockkeeper/", 2*time.Second
+		e, err := Connect(t.Context(), cfg)
+		if err == nil {
+			err = e.Stop(context.Background())
+		}
+		return err
+	}
+	if err := try(ExternalConfig{CA: us.CertFile, Cert: us.CertFile, Key: us.KeyFile}); err != nil {
+		t.Errorf("with the right certificates: %v", err)
+	}
+	for name, cfg := range map[string]ExternalConfig{
+		"no certificate":             {CA: us.CertFile},
+		"a stranger's certificate":   {CA: us.CertFile, Cert: strangers.CertFile, Key: strangers.KeyFile},
+		"a server of a stranger":     {CA: strangers.CertFile, Cert: us.CertFile, Key: us.KeyFile},
+		"a server that nobody knows": {Cert: us.CertFile, Key: us.KeyFile},
+	} {
+		if err := try(cfg); err == nil || !strings.Contains(err.Error(), url) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -89,6 +89,16 @@ func (d *DB) Bootstrap(ctx context.Context) (Identity, bool, error) {
 	return id, txn.Succeeded, err
 }
 
+// ReadIdentity is the cluster's identity as it is in the store now; its ID is
+// empty when there is none.
+func (d *DB) ReadIdentity(ctx context.Context) (Identity, error) {
+	resp, err := d.get(ctx, d.prefix+"cluster/identity")
+	if err != nil || len(resp.Kvs) == 0 {
+		return Identity{}, err
+	}
+	return d.adoptIdentity(resp.Kvs[0].Value, resp.Kvs[0].ModRevision)
+}
+
 // adoptIdentity takes over an identity as it was written at a revision. One of
 // an earlier incarnation is old news.
 func (d *DB) adoptIdentity(value []byte, revision int64) (Identity, error) {

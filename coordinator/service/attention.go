@@ -39,6 +39,8 @@ const (
 	foreignShown = 24 * time.Hour
 	// diskFloor is the free space below which nothing new begins, in bytes.
 	diskFloor = 512 << 20
+	// quotaFloor is the same for the database, in percent of its quota.
+	quotaFloor = 80
 )
 
 // attention lists what needs a person, most urgent first.
@@ -53,6 +55,7 @@ func (s *Service) attention(o *overview, states map[string]semaphore.State) []ap
 			})
 		}
 	}
+	list = append(list, storeFull(s.node.Info())...)
 	list = append(list, unconfirmed(states, o.at)...)
 	for i := range o.nodes {
 		if n := &o.nodes[i]; n.Duplicate != "" {
@@ -85,6 +88,22 @@ func (s *Service) attention(o *overview, states map[string]semaphore.State) []ap
 		})
 	}
 	return append(list, rolledBack(o)...)
+}
+
+// storeFull says that etcd's own bound on its database is near, or was reached.
+func storeFull(info api.StoreInfo) []api.Attention {
+	a := api.Attention{Kind: attentionDisk, Severity: bad}
+	switch {
+	case info.NoSpace:
+		a.Title = "etcd refuses writes: its database has reached its quota"
+		a.Detail = "Let it compact and defragment, or raise its quota, then lift the alarm NOSPACE (`etcdctl alarm disarm`)."
+	case info.Quota > 0 && info.DBSize*100 >= info.Quota*quotaFloor:
+		a.Title = "The store's database is nearly full"
+		a.Detail = fmt.Sprintf("%d of %d MB are used: nothing new starts until it is compacted and defragmented, or its quota is raised.", info.DBSize>>20, info.Quota>>20)
+	default:
+		return nil
+	}
+	return []api.Attention{a}
 }
 
 // stuck are the holds that will not come back by themselves.

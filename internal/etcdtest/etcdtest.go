@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"go.etcd.io/etcd/client/pkg/v3/transport"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
 )
@@ -20,6 +21,8 @@ type Config struct {
 	Dir    string // of its data, and of its socket where Listen is empty
 	Listen string // URL for clients; default a unix socket in Dir
 	Quota  int64  // bytes of the database; 0: etcd's default
+	// TLS of an https URL.
+	TLS transport.TLSInfo
 }
 
 // Server is a running etcd.
@@ -59,6 +62,7 @@ func Start(cfg Config) (*Server, error) {
 	ec.InitialCluster = "test=" + peer.String()
 	ec.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.NewNop())
 	ec.QuotaBackendBytes = cfg.Quota
+	ec.ClientTLSInfo = cfg.TLS
 	e, err := embed.StartEtcd(ec)
 	if err != nil {
 		return nil, fmt.Errorf("etcd in %s: %w", cfg.Dir, err)
