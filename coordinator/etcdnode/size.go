@@ -2,12 +2,15 @@ package etcdnode
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"go.etcd.io/etcd/api/v3/version"
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/sys/unix"
 )
 
@@ -20,7 +23,8 @@ const (
 	WriteFloor    = 128 << 20
 	WriteQuota    = 95
 	defragAbove   = 256 << 20 // bytes
-	sizeInterval  = time.Minute
+	sizeInterval  = 10 * time.Second
+	defragEach    = 6 // intervals
 	roomReminders = 30 * time.Second
 )
 
@@ -149,25 +153,83 @@ func (n *Node) Members() []api.Member {
 	return list
 }
 
-// monitorSize gives space back that compaction freed inside the file.
+// monitorSize gives space back: of the history when the database has grown, and
+// now and then to the disk what was freed inside the file.
 func (n *Node) monitorSize(ctx context.Context) {
 	t := time.NewTicker(sizeInterval)
 	defer t.Stop()
-	for {
+	var past history
+	for look := 1; ; look++ {
 		select {
 		case <-ctx.Done():
 			return
 		case <-t.C:
 		}
-		size, inUse, ok := n.sizes()
-		if !ok || size < defragAbove || size < 2*inUse {
-			continue
+		n.compact(ctx, &past)
+		if look%defragEach == 0 {
+			n.defragment()
 		}
-		if err := n.etcd.Server.Defragment(); err != nil {
-			n.cfg.Logger.Warn("defragmentation failed", "error", err)
-			continue
-		}
-		after, _, _ := n.sizes()
-		n.cfg.Logger.Info("defragmented", "bytes_before", size, "bytes_after", after)
 	}
+}
+
+// compact drops the history that nobody needs any more, if the database has
+// grown. etcd's own compaction comes every 5 min and leaves 5 more: under load
+// that is more than the quota.
+func (n *Node) compact(ctx context.Context, past *history) {
+	_, inUse, ok := n.sizes()
+	if !ok {
+		return
+	}
+	rev, due := past.look(n.Info().Revision, inUse)
+	if !due {
+		return
+	}
+	// Physical: it returns when the space is free.
+	if _, err := n.client.Compact(ctx, rev, clientv3.WithCompactPhysical()); err != nil {
+		if ctx.Err() == nil && !errors.Is(err, rpctypes.ErrCompacted) {
+			n.cfg.Logger.Warn("old revisions could not be dropped", "error", err)
+		}
+		return
+	}
+	_, after, _ := n.sizes()
+	past.least = after
+	n.cfg.Logger.Debug("dropped old revisions", "up_to", rev, "bytes_before", inUse, "bytes_after", after)
+}
+
+// history is what was seen of the database's revisions and its size.
+type history struct {
+	revisions []int64 // one for each interval, the newest last
+	least     int64   // bytes in use since the last compaction
+}
+
+// How much the database grows before its history is dropped, and how many
+// intervals of it stay: whoever watches may be so far behind.
+const (
+	compactGrowth = 64 << 20 // bytes
+	historyKept   = 3
+)
+
+// look notes revision and size, and says whether to compact, and up to where.
+func (h *history) look(revision, inUse int64) (int64, bool) {
+	h.revisions = append(h.revisions, revision)
+	if len(h.revisions) > historyKept+1 {
+		h.revisions = h.revisions[1:]
+	}
+	if h.least == 0 || inUse < h.least {
+		h.least = inUse
+	}
+	return h.revisions[0], len(h.revisions) > historyKept && inUse-h.least >= compactGrowth
+}
+
+func (n *Node) defragment() {
+	size, inUse, ok := n.sizes()
+	if !ok || size < defragAbove || size < 2*inUse {
+		return
+	}
+	if err := n.etcd.Server.Defragment(); err != nil {
+		n.cfg.Logger.Warn("defragmentation failed", "error", err)
+		return
+	}
+	after, _, _ := n.sizes()
+	n.cfg.Logger.Info("defragmented", "bytes_before", size, "bytes_after", after)
 }
