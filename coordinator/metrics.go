@@ -31,6 +31,7 @@ var (
 	descNodes       = desc("nodes", "Nodes by state.", "state")
 	descQuorum      = desc("quorum", "1 while the store has a leader, else 0.")
 	descFrozen      = desc("frozen", "1 while the group, or the whole fleet (group \"\"), is frozen.", "group")
+	descShut        = desc("shut", "1 while a window, a blackout or the grant interval lets nobody of the group start.", "group", "reason")
 	descIncarnation = desc("cluster_incarnation", "Incarnation of the cluster: grows with every restore.")
 )
 
@@ -41,7 +42,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 func (c *fleetCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descSlots, descHolds, descWaiters, descOldestWait, descHoldAge, descOverdue,
-		descStuck, descMembers, descNodes, descQuorum, descFrozen, descIncarnation,
+		descStuck, descMembers, descNodes, descQuorum, descFrozen, descShut, descIncarnation,
 	} {
 		ch <- d
 	}
@@ -89,6 +90,9 @@ func (c *fleetCollector) group(g api.Group, now time.Time, gauge func(*prometheu
 	gauge(descWaiters, float64(g.Status.Waiting), g.Name)
 	gauge(descStuck, float64(g.Status.Stuck), g.Name)
 	gauge(descFrozen, number(g.Status.Frozen != nil), g.Name)
+	gauge(descShut, number(g.Status.Window != nil && !g.Status.Window.Open), g.Name, string(api.Window))
+	gauge(descShut, number(g.Status.Blackout != nil), g.Name, string(api.Blackout))
+	gauge(descShut, number(!g.Status.NextGrant.IsZero()), g.Name, string(api.Interval))
 	gauge(descOverdue, float64(overdue), g.Name)
 	gauge(descHoldAge, oldest.Seconds(), g.Name)
 	gauge(descOldestWait, longest.Seconds(), g.Name)
