@@ -1,9 +1,6 @@
 package semaphore
 
-import (
-	"maps"
-	"time"
-)
+import "time"
 
 // Deadlines of holds where the spec names none.
 const (
@@ -16,14 +13,16 @@ func (b *draft) acquire(op Acquire) {
 		b.refuse(Invalid, "instance: an agent's acquire must name its instance")
 		return
 	}
-	if h, holds := b.s.Holds[op.Node]; holds {
+	if h, holds := b.s.Hold(op.Node); holds {
 		b.acquireAgain(op, h)
 		return
 	}
 	b.d.Answer.Place = Place(b.s, op.Node)
 	s := b.s
-	if _, member := s.Members[op.Node]; !member && op.Register {
+	m, member := s.Member(op.Node)
+	if !member && op.Register {
 		s = b.join(op.Node)
+		m, _ = s.Member(op.Node)
 	}
 	if found := blockers(s, op.Node, b.now, op.Overtake); len(found) > 0 {
 		b.refuseFor(found...)
@@ -31,7 +30,7 @@ func (b *draft) acquire(op Acquire) {
 	}
 	b.dropPlace(op.Node)
 	b.d.Answer.Place = 0
-	b.putHold(b.grant(s.Members[op.Node], Waiter{
+	b.putHold(b.grant(m, Waiter{
 		Node: op.Node, Via: op.Via, Instance: op.Instance, Reason: op.Reason,
 		Request: op.Request, BootID: op.BootID, Peer: op.Peer,
 	}))
@@ -85,8 +84,8 @@ func (b *draft) renew(op Acquire, h Hold) {
 
 // dropPlace deletes the node's place in the queue, if it has one.
 func (b *draft) dropPlace(node string) {
-	if place := Place(b.s, node); place > 0 {
-		b.change(Change{DeleteWaiter: node, Ticket: b.s.Queue[place-1].CreateRevision})
+	if w, waits := b.s.Waiter(node); waits {
+		b.change(Change{DeleteWaiter: node, Ticket: w.CreateRevision})
 	}
 }
 
@@ -127,7 +126,7 @@ func orDefault(d Duration, otherwise time.Duration) time.Duration {
 // node released counts as gone; that node itself is not granted, because its
 // key is deleted by the same transaction.
 func (b *draft) admit(released string, op Admit) {
-	if b.s.NewerSchema != "" || b.s.Frozen() != nil || len(b.s.Queue) == 0 || len(shut(b.s, b.now)) > 0 {
+	if b.s.NewerSchema != "" || b.s.Frozen() != nil || b.s.Waiting() == 0 || len(shut(b.s, b.now)) > 0 {
 		return
 	}
 	most := MaxGrants
@@ -135,7 +134,7 @@ func (b *draft) admit(released string, op Admit) {
 		most = 1
 	}
 	t := newTally(b.s, released)
-	for _, w := range b.s.Queue {
+	for w := range b.s.EachWaiter {
 		if t.held >= t.slots || len(b.d.Granted) == most {
 			return
 		}
@@ -146,13 +145,13 @@ func (b *draft) admit(released string, op Admit) {
 		if !ok {
 			continue
 		}
-		blocked := w.Reserved && len(t.room(m)) > 0
+		blocked := w.Reserved && !t.fits(&m)
 		t.take(m)
 		if !w.Present || op.Via != "" && op.Via != w.Via || blocked {
 			continue // its slot is for it to take
 		}
 		b.change(Change{DeleteWaiter: w.Node, Ticket: w.CreateRevision})
-		h := b.grant(m, w)
+		h := b.grant(m, *w)
 		b.change(Change{Hold: &h})
 		b.d.Granted = append(b.d.Granted, h)
 	}
@@ -163,11 +162,12 @@ func (b *draft) join(node string) *State {
 	m := Member{V: SchemaVersion, Node: node}
 	b.putMemberValue(m)
 	s := *b.s
-	s.Members = maps.Clone(b.s.Members)
-	if s.Members == nil {
-		s.Members = map[string]Member{}
+	if s.kept != nil {
+		s.SetMember(m)
+	} else {
+		s.Members = cloned(b.s.Members)
+		s.Members[node] = m
 	}
-	s.Members[node] = m
 	b.slots = s.SlotCount()
 	b.event("node.joined", node, node, 0, "by its first request")
 	return &s

@@ -27,8 +27,8 @@ type Adopt struct {
 func (Adopt) op() {}
 
 func (b *draft) adopt(op Adopt) {
-	m, member := b.s.Members[op.Node]
-	h, holds := b.s.Holds[op.Node]
+	m, member := b.s.Member(op.Node)
+	h, holds := b.s.Hold(op.Node)
 	if holds {
 		b.answerHold(h)
 	}

@@ -17,6 +17,10 @@ func (s *State) Apply(d Decision) State {
 	next.Revision++
 	next.HeadRev = next.Revision
 	next.Head = d.Head
+	if s.kept != nil {
+		next.applyKept(d)
+		return next
+	}
 	var holds, members, queue bool // copied already
 	for _, c := range d.Changes {
 		switch {
@@ -52,6 +56,30 @@ func (s *State) Apply(d Decision) State {
 		}
 	}
 	return next
+}
+
+// applyKept is Apply for a state that keeps what it has.
+func (s *State) applyKept(d Decision) {
+	for _, c := range d.Changes {
+		switch {
+		case c.Hold != nil:
+			s.SetHold(*c.Hold)
+		case c.DeleteHold != "":
+			s.DropHold(c.DeleteHold)
+		case c.Member != nil:
+			s.SetMember(*c.Member)
+		case c.DeleteMember != "":
+			s.DropMember(c.DeleteMember)
+		case c.DeleteWaiter != "":
+			if w, waits := s.Waiter(c.DeleteWaiter); waits && w.CreateRevision == c.Ticket {
+				s.DropWaiter(c.DeleteWaiter)
+			}
+		case c.Spec != nil:
+			s.Spec, s.SpecRev = *c.Spec, s.Revision
+		case c.DeleteSpec:
+			s.Spec, s.SpecRev = Spec{}, 0
+		}
+	}
 }
 
 func cloned[V any](m map[string]V) map[string]V {

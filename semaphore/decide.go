@@ -32,7 +32,7 @@ const MaxGrants = 32
 //   - An Acquire that finds the node holding answers without a write for an
 //     agent: the store then drops the node's own place, if it has one.
 func Decide(s *State, op Op, now time.Time) Decision {
-	b := &draft{s: s, now: now, held: len(s.Holds), slots: s.SlotCount()}
+	b := &draft{s: s, now: now, held: s.Held(), slots: s.SlotCount()}
 	b.d.Head = s.Head
 	b.d.Head.V = max(s.Head.V, SchemaVersion)
 	b.d.Head.Next = max(s.Head.Next, s.FenceFloor+1)
@@ -55,8 +55,9 @@ type draft struct {
 // mayDecide turns away what a newer schema or an absent group forbids.
 func (b *draft) mayDecide(op Op) bool {
 	release, releases := op.(Release)
+	held, _ := b.s.Hold(release.Node)
 	switch {
-	case b.s.NewerSchema != "" && !(releases && b.s.Head.Next > 0 && b.s.Holds[release.Node].V <= SchemaVersion):
+	case b.s.NewerSchema != "" && !(releases && b.s.Head.Next > 0 && held.V <= SchemaVersion):
 		b.refuseFor(newerSchema(b.s))
 		return false
 	case b.s.Exists():

@@ -11,11 +11,11 @@ import (
 // before it may keep it longer. False when no clock ends what is in its way, or
 // it is no member.
 func Earliest(s *State, node string, now time.Time) (time.Time, bool) {
-	m, member := s.Members[node]
+	m, member := s.Member(node)
 	if !member || s.NewerSchema != "" || !s.Exists() {
 		return time.Time{}, false
 	}
-	if _, holds := s.Holds[node]; holds {
+	if _, holds := s.Hold(node); holds {
 		return now, true
 	}
 	t := now
@@ -48,10 +48,10 @@ const forecastLooks = 1_000_000
 // the rules. Holds past their deadline are taken to stay. False when it would
 // never be granted so, or that is too much to find out.
 func Forecast(s *State, node string, now time.Time, hold time.Duration) (time.Time, bool) {
-	if _, holds := s.Holds[node]; holds {
+	if _, holds := s.Hold(node); holds {
 		return now, true
 	}
-	m, member := s.Members[node]
+	m, member := s.Member(node)
 	if !member || s.NewerSchema != "" || !s.Exists() || s.Frozen() != nil || m.Duplicate != "" || hold <= 0 {
 		return time.Time{}, false
 	}
@@ -94,8 +94,8 @@ type ending struct {
 
 func newForecast(s *State, node string, now time.Time, hold time.Duration) *forecast {
 	f := &forecast{s: *s, t: now, hold: hold, tally: newTally(s, "")}
-	for holder, h := range s.Holds {
-		if Overdue(h, now) {
+	for holder, h := range s.EachHold() {
+		if Overdue(*h, now) {
 			continue
 		}
 		end := h.Since.Add(hold)
@@ -105,7 +105,10 @@ func newForecast(s *State, node string, now time.Time, hold time.Duration) *fore
 		f.ends = append(f.ends, ending{end, holder, h.Labels})
 	}
 	slices.SortFunc(f.ends, func(a, b ending) int { return a.at.Compare(b.at) })
-	f.queue = slices.Clone(s.Queue)
+	f.queue = make([]Waiter, 0, s.Waiting()+1)
+	for w := range s.EachWaiter {
+		f.queue = append(f.queue, *w)
+	}
 	if Place(s, node) == 0 {
 		// A newcomer comes with rank 0, behind all that wait with the same.
 		i := slices.IndexFunc(f.queue, func(w Waiter) bool { return w.Rank(now) < 0 })
@@ -134,7 +137,8 @@ func (f *forecast) nextReturn() bool {
 		next = f.ends[0].at
 	}
 	for _, w := range f.queue {
-		if after := f.s.Members[w.Node].RetryAfter; after.After(f.t) && (next.IsZero() || after.Before(next)) {
+		m, _ := f.s.Member(w.Node)
+		if after := m.RetryAfter; after.After(f.t) && (next.IsZero() || after.Before(next)) {
 			next = after
 		}
 	}
@@ -148,8 +152,8 @@ func (f *forecast) nextReturn() bool {
 // grantNext gives a slot to the first who may go, and says to whom.
 func (f *forecast) grantNext() (node string, looked int) {
 	for i, w := range f.queue {
-		m, member := f.s.Members[w.Node]
-		if !member || f.tally.holds(w.Node) || barred(m, f.t) != nil || len(f.tally.room(m)) > 0 {
+		m, member := f.s.Member(w.Node)
+		if !member || f.tally.holds(w.Node) || barred(m, f.t) != nil || !f.tally.fits(&m) {
 			continue
 		}
 		f.tally.take(m)

@@ -51,7 +51,7 @@ func (b *draft) putSpec(op PutSpec) {
 		maps.Copy(spec.Extra, op.Spec.Extra)
 	}
 	b.change(Change{Spec: &spec})
-	b.slots = spec.Slots.Of(len(b.s.Members))
+	b.slots = spec.Slots.Of(b.s.Size())
 	if exists {
 		b.event("group.changed", op.By, "", 0, "%s", specChange(old, spec))
 		return
@@ -85,11 +85,11 @@ func sameBlackout(a, b Blackout) bool {
 // has: it would put the whole group into one bucket. Without members, or of a
 // limit that is there, nothing can be said.
 func (b *draft) unknownLabel(old, spec Spec) string {
-	if len(b.s.Members) == 0 {
+	if b.s.Size() == 0 {
 		return ""
 	}
 	labels := map[string]bool{}
-	for _, m := range b.s.Members {
+	for _, m := range b.s.EachMember() {
 		for name := range m.Registered {
 			labels[name] = true
 		}
@@ -106,7 +106,7 @@ func (b *draft) unknownLabel(old, spec Spec) string {
 		if len(labels) > 0 {
 			have = "they have " + strings.Join(slices.Sorted(maps.Keys(labels)), ", ")
 		}
-		return fmt.Sprintf("limits[%d].by: none of the %d members has the label %q; %s", i, len(b.s.Members), l.By, have)
+		return fmt.Sprintf("limits[%d].by: none of the %d members has the label %q; %s", i, b.s.Size(), l.By, have)
 	}
 	return ""
 }
@@ -145,8 +145,8 @@ func (b *draft) deleteGroup(op DeleteGroup) {
 		b.d.Answer.Detail = "the group was deleted already"
 	case op.IfMatch != -1 && op.IfMatch != b.s.SpecRev:
 		b.refuse(ChangedSince, "group %q is at revision %d, not %d", b.s.Group, b.s.SpecRev, op.IfMatch)
-	case len(b.s.Holds) > 0:
-		b.refuse(InUse, "group %q has %d holds; they must be returned first", b.s.Group, len(b.s.Holds))
+	case b.s.Held() > 0:
+		b.refuse(InUse, "group %q has %d holds; they must be returned first", b.s.Group, b.s.Held())
 	default:
 		b.d.Head.Deleted, b.d.Head.Freeze = true, nil
 		b.change(Change{DeleteSpec: true})

@@ -13,7 +13,7 @@ const (
 )
 
 func (b *draft) confirm(op Confirm) {
-	h, ok := b.s.Holds[op.Node]
+	h, ok := b.s.Hold(op.Node)
 	if !ok {
 		b.refuse(StaleFence, "node %q has no hold in group %q", op.Node, b.s.Group)
 		return
@@ -36,7 +36,7 @@ func (b *draft) confirm(op Confirm) {
 		h.State, h.BootID = Confirmed, op.BootID
 		b.d.GuardFreeze = true
 		b.putHold(h)
-		if m, ok := b.s.Members[op.Node]; ok && (m.Unconfirmed > 0 || !m.RetryAfter.IsZero()) {
+		if m, ok := b.s.Member(op.Node); ok && (m.Unconfirmed > 0 || !m.RetryAfter.IsZero()) {
 			m.Unconfirmed, m.RetryAfter = 0, time.Time{}
 			b.putMemberValue(m)
 		}
@@ -45,7 +45,7 @@ func (b *draft) confirm(op Confirm) {
 }
 
 func (b *draft) release(op Release) {
-	h, ok := b.s.Holds[op.Node]
+	h, ok := b.s.Hold(op.Node)
 	if !ok || h.Fence != op.Fence || h.Via != op.Via || h.Instance != op.Instance {
 		b.d.Answer.Detail = "nothing to release"
 		return
@@ -55,7 +55,7 @@ func (b *draft) release(op Release) {
 }
 
 func (b *draft) revoke(op Revoke) {
-	h, ok := b.s.Holds[op.Node]
+	h, ok := b.s.Hold(op.Node)
 	switch {
 	case op.Name != op.Node:
 		b.refuse(Invalid, "name: %q was typed, the hold is of node %q", op.Name, op.Node)
@@ -78,7 +78,7 @@ func (b *draft) revoke(op Revoke) {
 }
 
 func (b *draft) forceRelease(op ForceRelease) {
-	h, ok := b.s.Holds[op.Node]
+	h, ok := b.s.Hold(op.Node)
 	switch {
 	case op.Name != op.Node:
 		b.refuse(Invalid, "name: %q was typed, the hold is of node %q", op.Name, op.Node)
@@ -121,7 +121,7 @@ func ago(now, t time.Time) time.Duration { return now.Sub(t).Round(time.Second) 
 // expire takes a grant back that nobody confirmed. Its 30 s stand still while
 // the group is frozen, because then it cannot be confirmed: that is compared.
 func (b *draft) expire(op Expire) {
-	h, ok := b.s.Holds[op.Node]
+	h, ok := b.s.Hold(op.Node)
 	if !ok || h.Fence != op.Fence || h.State != Granted {
 		b.d.Answer.Detail = "nothing to expire"
 		return
@@ -133,7 +133,7 @@ func (b *draft) expire(op Expire) {
 	}
 	b.d.GuardFreeze = true
 	b.deleteHold(h, "hold.expired", "", fmt.Sprintf("not confirmed within %s", ConfirmWithin))
-	if m, ok := b.s.Members[op.Node]; ok {
+	if m, ok := b.s.Member(op.Node); ok {
 		m.Unconfirmed++
 		m.RetryAfter = b.now.Add(retryAfter(m.Unconfirmed))
 		b.putMemberValue(m)

@@ -14,7 +14,7 @@ func (b *draft) putMember(op PutMember) {
 		b.refuse(Invalid, "%v", err)
 		return
 	}
-	m, known := b.s.Members[op.Node]
+	m, known := b.s.Member(op.Node)
 	before := m
 	m.Node = op.Node
 	if op.Registered != nil {
@@ -31,7 +31,7 @@ func (b *draft) putMember(op PutMember) {
 		b.event("node.changed", op.By, op.Node, 0, "%s", labelText(m))
 		return
 	}
-	b.slots = b.s.Spec.Slots.Of(len(b.s.Members) + 1)
+	b.slots = b.s.Spec.Slots.Of(b.s.Size() + 1)
 	b.event("node.joined", op.By, op.Node, 0, "%s", labelText(m))
 }
 
@@ -48,7 +48,7 @@ func labelText(m Member) string {
 }
 
 func (b *draft) setDown(op SetDown) {
-	m, ok := b.s.Members[op.Node]
+	m, ok := b.s.Member(op.Node)
 	switch {
 	case !ok:
 		b.refuse(NotFound, "%s", notMember(b.s, op.Node))
@@ -65,7 +65,7 @@ func (b *draft) setDown(op SetDown) {
 }
 
 func (b *draft) setDuplicate(op SetDuplicate) {
-	m, ok := b.s.Members[op.Node]
+	m, ok := b.s.Member(op.Node)
 	switch {
 	case !ok:
 		b.refuse(NotFound, "%s", notMember(b.s, op.Node))
@@ -82,16 +82,16 @@ func (b *draft) setDuplicate(op SetDuplicate) {
 }
 
 func (b *draft) removeMember(op RemoveMember) {
-	if _, ok := b.s.Members[op.Node]; !ok {
+	if _, ok := b.s.Member(op.Node); !ok {
 		b.d.Answer.Detail = "it is no member"
 		return
 	}
-	if h, holds := b.s.Holds[op.Node]; holds {
+	if h, holds := b.s.Hold(op.Node); holds {
 		b.answerHold(h)
 		b.refuse(InUse, "node %q holds a slot (fence %d)", op.Node, h.Fence)
 		return
 	}
 	b.change(Change{DeleteMember: op.Node})
-	b.slots = b.s.Spec.Slots.Of(len(b.s.Members) - 1)
+	b.slots = b.s.Spec.Slots.Of(b.s.Size() - 1)
 	b.event("node.removed", op.By, op.Node, 0, "")
 }

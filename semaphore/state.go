@@ -199,6 +199,8 @@ type State struct {
 	// NewerSchema is the key of a value whose `v` is above SchemaVersion,
 	// empty when there is none. With it nothing happens but releases.
 	NewerSchema string
+
+	kept *kept // then Holds, Members and Queue are empty: see Keep
 }
 
 // Exists reports whether the group is declared (and not deleted).

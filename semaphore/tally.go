@@ -11,35 +11,20 @@ type tally struct {
 	held    int // holds
 	out     int // holders and, where down members count, those; each node once
 	taken   map[string]bool
-	buckets []map[string]int // for each limit: out, by value of its label
-	members []map[string]int // for each percent limit: members, by value
+	sums    *sums
+	more    []map[string]int // for each limit: out beyond the sums, by value
 }
 
 // newTally counts s as if the hold of the node without were gone.
 func newTally(s *State, without string) *tally {
-	t := &tally{s: s, without: without, slots: s.SlotCount(), taken: map[string]bool{}}
-	t.buckets = make([]map[string]int, len(s.Spec.Limits))
-	t.members = make([]map[string]int, len(s.Spec.Limits))
-	for i := range t.buckets {
-		t.buckets[i] = map[string]int{}
-	}
-	for node, h := range s.Holds {
-		if node == without {
-			continue
-		}
-		t.held++
-		t.out++
-		for i, l := range s.Spec.Limits {
-			t.buckets[i][h.Labels[l.By]]++
-		}
-	}
-	if s.Spec.CountUnreachable {
-		for node, m := range s.Members {
-			if m.Down && !t.holds(node) {
-				t.out++
-				for i, l := range s.Spec.Limits {
-					t.buckets[i][m.label(l.By)]++
-				}
+	t := &tally{s: s, without: without, slots: s.SlotCount(), sums: s.sums(), held: s.Held()}
+	t.out = t.held + t.sums.down
+	if h, held := s.Hold(without); held {
+		t.free(without, h.Labels)
+		if m, member := s.Member(without); member && t.alreadyOut(&m) {
+			t.out++
+			for i, l := range s.Spec.Limits {
+				t.add(i, m.label(l.By), 1)
 			}
 		}
 	}
@@ -51,21 +36,76 @@ func (t *tally) holds(node string) bool {
 	if t.taken[node] {
 		return true
 	}
-	_, ok := t.s.Holds[node]
+	_, ok := t.s.Hold(node)
 	return ok && node != t.without
 }
 
 // alreadyOut reports whether the member takes a slot by being down: its own
 // grant then takes no further one.
-func (t *tally) alreadyOut(m Member) bool {
+func (t *tally) alreadyOut(m *Member) bool {
 	return t.s.Spec.CountUnreachable && m.Down && !t.holds(m.Node)
+}
+
+// bucket is how many nodes with a value are out, by one limit.
+func (t *tally) bucket(limit int, value string) int {
+	n := 0
+	if p := t.sums.buckets[limit].get(value); p != nil {
+		n = *p
+	}
+	if t.more != nil {
+		n += t.more[limit][value]
+	}
+	return n
+}
+
+func (t *tally) add(limit int, value string, n int) {
+	if t.more == nil {
+		t.more = make([]map[string]int, len(t.s.Spec.Limits))
+	}
+	if t.more[limit] == nil {
+		t.more[limit] = map[string]int{}
+	}
+	t.more[limit][value] += n
+}
+
+// bound is how many nodes with a value may be out, by one limit.
+func (t *tally) bound(limit int, value string) int {
+	l := t.s.Spec.Limits[limit]
+	if !l.Max.Percent {
+		return l.Max.N
+	}
+	n := 0
+	if p := t.sums.members[limit].get(value); p != nil {
+		n = *p
+	}
+	return l.Max.Of(n)
+}
+
+// fits reports whether no count stands in the member's way.
+func (t *tally) fits(m *Member) bool {
+	own := 0
+	if t.alreadyOut(m) {
+		own = 1
+	}
+	if t.out-own >= t.slots {
+		return false
+	}
+	for i, l := range t.s.Spec.Limits {
+		if value := m.label(l.By); t.bucket(i, value)-own >= t.bound(i, value) {
+			return false
+		}
+	}
+	return true
 }
 
 // room says which counts stand in the member's way: slots, then limits.
 func (t *tally) room(m Member) []Blocker {
+	if t.fits(&m) {
+		return nil
+	}
 	var blockers []Blocker
 	own := 0
-	if t.alreadyOut(m) {
+	if t.alreadyOut(&m) {
 		own = 1
 	}
 	if t.out-own >= t.slots {
@@ -73,11 +113,7 @@ func (t *tally) room(m Member) []Blocker {
 	}
 	for i, l := range t.s.Spec.Limits {
 		value := m.label(l.By)
-		bound := l.Max.N
-		if l.Max.Percent {
-			bound = l.Max.Of(t.membersWith(i, value))
-		}
-		if n := t.buckets[i][value] - own; n >= bound {
+		if n, bound := t.bucket(i, value)-own, t.bound(i, value); n >= bound {
 			blockers = append(blockers, Blocker{
 				Kind:   LimitReached,
 				Detail: fmt.Sprintf("%d of at most %d nodes with %s are out of service", n, bound, bucketName(l.By, value)),
@@ -106,26 +142,18 @@ func heldText(held, slots int) string {
 	return fmt.Sprintf("%d of %d slots are held", held, slots)
 }
 
-// membersWith counts the members in a bucket, for limits in percent.
-func (t *tally) membersWith(limit int, value string) int {
-	if t.members[limit] == nil {
-		t.members[limit] = map[string]int{}
-		for _, m := range t.s.Members {
-			t.members[limit][m.label(t.s.Spec.Limits[limit].By)]++
-		}
-	}
-	return t.members[limit][value]
-}
-
 // take gives the member a slot.
 func (t *tally) take(m Member) {
-	if !t.alreadyOut(m) {
+	if !t.alreadyOut(&m) {
 		t.out++
 		for i, l := range t.s.Spec.Limits {
-			t.buckets[i][m.label(l.By)]++
+			t.add(i, m.label(l.By), 1)
 		}
 	}
 	t.held++
+	if t.taken == nil {
+		t.taken = map[string]bool{}
+	}
 	t.taken[m.Node] = true
 }
 
@@ -134,7 +162,7 @@ func (t *tally) free(node string, labels map[string]string) {
 	t.held--
 	t.out--
 	for i, l := range t.s.Spec.Limits {
-		t.buckets[i][labels[l.By]]--
+		t.add(i, labels[l.By], -1)
 	}
 	delete(t.taken, node)
 }

@@ -11,7 +11,7 @@ import (
 const PriorityAge = 24 * time.Hour
 
 // SlotCount is the number of slots of the group's members at this revision.
-func (s *State) SlotCount() int { return s.Spec.Slots.Of(len(s.Members)) }
+func (s *State) SlotCount() int { return s.Spec.Slots.Of(s.Size()) }
 
 // OutOfService counts the holders and, in a group that counts them, the
 // members that are down; each node once.
@@ -75,6 +75,12 @@ func SortQueue(queue []Waiter, now time.Time) {
 
 // Place is the node's place in the queue: 1 is next, 0 is not queued.
 func Place(s *State, node string) int {
+	if s.kept != nil {
+		if p := s.kept.places.get(node); p != nil {
+			return s.kept.queue.ahead(p.rank, p.w.CreateRevision, node) + 1
+		}
+		return 0
+	}
 	for i := range s.Queue {
 		if s.Queue[i].Node == node {
 			return i + 1
@@ -97,10 +103,10 @@ func blockers(s *State, node string, now time.Time, overtake bool) []Blocker {
 	case !s.Exists():
 		return []Blocker{{Kind: UnknownGroup, Detail: unknownGroup(s)}}
 	}
-	if _, holds := s.Holds[node]; holds {
+	if _, holds := s.Hold(node); holds {
 		return nil
 	}
-	m, ok := s.Members[node]
+	m, ok := s.Member(node)
 	if !ok {
 		return []Blocker{{Kind: NotFound, Detail: notMember(s, node)}}
 	}
@@ -142,12 +148,12 @@ func barred(m Member, now time.Time) *Blocker {
 // at another coordinator, and does not hold already. A place is order and not
 // reservation: a waiter that is absent, or that something blocks, is passed,
 // unless it was passed for too long.
-func inOrder(t *tally, w Waiter, now time.Time, overtake bool) (Member, bool) {
+func inOrder(t *tally, w *Waiter, now time.Time, overtake bool) (Member, bool) {
 	if !w.Present && !w.Reserved && (!w.Elsewhere || overtake) || t.holds(w.Node) {
 		return Member{}, false
 	}
-	m, ok := t.s.Members[w.Node]
-	if !ok || barred(m, now) != nil || !w.Reserved && len(t.room(m)) > 0 {
+	m, ok := t.s.Member(w.Node)
+	if !ok || barred(m, now) != nil || !w.Reserved && !t.fits(&m) {
 		return Member{}, false
 	}
 	return m, true
@@ -156,9 +162,9 @@ func inOrder(t *tally, w Waiter, now time.Time, overtake bool) (Member, bool) {
 // before counts the waiters that go first and leave no room for m: 0 when m may
 // go now. It moves the tally on.
 func before(t *tally, m Member, now time.Time, overtake bool) int {
-	queued := Place(t.s, m.Node) > 0
+	_, queued := t.s.Waiter(m.Node)
 	first := 0
-	for _, w := range t.s.Queue {
+	for w := range t.s.EachWaiter {
 		// A newcomer comes with rank 0, behind all that wait with the same.
 		if w.Node == m.Node || !queued && w.Rank(now) < 0 {
 			break
@@ -169,7 +175,7 @@ func before(t *tally, m Member, now time.Time, overtake bool) int {
 		}
 		t.take(ahead)
 		first++
-		if len(t.room(m)) > 0 {
+		if !t.fits(&m) {
 			return first
 		}
 	}

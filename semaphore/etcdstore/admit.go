@@ -85,10 +85,8 @@ func (s *Store) couldOvertake(st *semaphore.State) bool {
 func (s *Store) queueState(g *group) (semaphore.State, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, w := range g.waiters {
-		if len(w.calls) > 0 {
-			return s.stateLocked(g), true
-		}
+	if g.parked > 0 {
+		return s.stateLocked(g), true
 	}
 	g.loop = false
 	return semaphore.State{}, false

@@ -248,14 +248,11 @@ func (s *Store) putBack(g *group, rest []*request) {
 func (s *Store) decide(g *group, batch []*request) (*attempt, int) {
 	low := s.cfg.Floor()
 	st := s.state(g)
-	if low != nil {
-		st.Queue = nobodyPresent(st.Queue)
-	}
 	a := &attempt{base: st, next: st}
 	now := s.cfg.Now()
 	changes := 0
 	for i, r := range batch {
-		d := semaphore.Decide(&a.next, r.op, now)
+		d := decideOn(&a.next, r.op, now, low != nil)
 		size := len(d.Changes) + len(d.Events)
 		if i > 0 && changes+size > s.changesFit() {
 			return a, i
@@ -269,6 +266,22 @@ func (s *Store) decide(g *group, batch []*request) (*attempt, int) {
 		changes += size
 	}
 	return a, len(batch)
+}
+
+// decideOn is Decide. When nothing may be granted, it is made as if nobody
+// waited: so nobody stands in the way of the one who is told why, and nothing
+// is granted on the way.
+func decideOn(st *semaphore.State, op semaphore.Op, now time.Time, ungranted bool) semaphore.Decision {
+	if !ungranted {
+		return semaphore.Decide(st, op, now)
+	}
+	alone := *st
+	alone.DropQueue()
+	d := semaphore.Decide(&alone, op, now)
+	if acquire, acquires := op.(semaphore.Acquire); acquires {
+		d.Answer.Place = semaphore.Place(st, acquire.Node)
+	}
+	return d
 }
 
 func (a *attempt) add(k keys, r *request, d semaphore.Decision) {
@@ -287,7 +300,7 @@ func grants(st *semaphore.State, d semaphore.Decision) bool {
 		if c.Hold == nil {
 			return false
 		}
-		_, held := st.Holds[c.Hold.Node]
+		_, held := st.Hold(c.Hold.Node)
 		return !held
 	})
 }
@@ -298,19 +311,9 @@ func joins(st *semaphore.State, d semaphore.Decision) bool {
 		if c.Member == nil {
 			return false
 		}
-		_, known := st.Members[c.Member.Node]
+		_, known := st.Member(c.Member.Node)
 		return !known
 	})
-}
-
-// nobodyPresent keeps a decision from granting to waiters on the way.
-func nobodyPresent(queue []semaphore.Waiter) []semaphore.Waiter {
-	absent := make([]semaphore.Waiter, len(queue))
-	for i, w := range queue {
-		w.Present, w.Elsewhere = false, false
-		absent[i] = w
-	}
-	return absent
 }
 
 // commit takes over what an attempt committed or verified at rev, and answers
@@ -352,7 +355,7 @@ func (s *Store) stillTrue(g *group, op semaphore.Op, answer semaphore.Answer) bo
 		}
 		s.mu.RLock()
 		defer s.mu.RUnlock()
-		h, held := g.holds[answer.Hold.Node]
+		h, held := g.st.Hold(answer.Hold.Node)
 		return held && h.Fence == answer.Hold.Fence && h.State == answer.Hold.State
 	}
 	return true
@@ -364,9 +367,10 @@ func (s *Store) adopt(g *group, a *attempt, rev int64, at time.Time, fresh bool)
 	defer s.mu.Unlock()
 	news := rev > g.rev
 	if news {
-		g.head, g.headRev, g.spec = a.next.Head, rev, a.next.Spec
-		g.holds, g.members = a.next.Holds, a.next.Members
+		g.st.Head, g.st.HeadRev, g.st.Spec = a.next.Head, rev, a.next.Spec
+		g.st.TakeHoldsAndMembers(&a.next)
 		g.rev = rev
+		defer s.reserve(g)
 	}
 	for _, p := range a.parts {
 		for _, c := range p.d.Changes {
@@ -383,9 +387,9 @@ func (s *Store) adopt(g *group, a *attempt, rev int64, at time.Time, fresh bool)
 			case c.DeleteWaiter != "":
 				s.removeWaiter(g, c.DeleteWaiter, rev)
 			case c.Spec != nil && news:
-				g.specRev = rev
+				g.st.SpecRev = rev
 			case c.DeleteSpec && news:
-				g.specRev = 0
+				g.st.SpecRev = 0
 				g.concern(specKey, "", true)
 			}
 		}

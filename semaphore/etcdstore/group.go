@@ -1,8 +1,6 @@
 package etcdstore
 
 import (
-	"maps"
-	"slices"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -11,33 +9,34 @@ import (
 )
 
 // group is one group in memory. All of it but turn and kick is guarded by the
-// Store's mu. The maps are replaced and never changed, since states that were
-// handed out share them. The queue is changed in place for as long as no state
-// was handed out with it: 10,000 waiters that come and go are not copied each
-// time.
+// Store's mu.
 type group struct {
 	name string
 	turn chan struct{} // held by the one whose transaction is in flight
 	kick chan struct{} // wakes the admission loop
 
-	rev     int64 // head, spec, holds and members are known as of it
-	head    semaphore.Head
-	headRev int64
-	spec    semaphore.Spec
-	specRev int64
-	holds   map[string]semaphore.Hold
-	members map[string]semaphore.Member
-	newer   map[string]bool // keys whose value this program cannot know
+	// st is a kept state: copies of it, handed out, share what it has. Head,
+	// spec, holds and members in it are known as of rev; the queue is what the
+	// watch and this store's own writes brought.
+	st    semaphore.State
+	rev   int64
+	newer map[string]bool // keys whose value this program cannot know
 
-	queue    []semaphore.Waiter
-	shared   bool             // a state was handed out with the queue: ownQueue before a change
 	places   map[string]place // by node, of every waiter in the queue
 	gone     map[string]int64 // deleted at that revision, and the watch may be behind
 	sortedAt time.Time
 	shutFor  shutFor
 
+	reserved   *reservation     // in force
+	reservedAt int64            // the count of grants at which one was looked for last
+	dueFrom    int64            // no waiter is overtaken by grants before this count
+	overtaken  map[string]int64 // by how many, when a waiter's last reservation ended
+	polls      map[string]poll  // by FleetLock id
+	pollsSwept time.Time
+
 	pending []*request         // for the next batch
 	waiters map[string]*waiter // whose place this store keeps
+	parked  int                // calls that wait
 	loop    bool               // the admission loop runs
 	users   int
 }
@@ -46,6 +45,12 @@ type group struct {
 type place struct {
 	rev   int64 // ModRevision
 	lease int64
+}
+
+func newState(name string, now time.Time) semaphore.State {
+	st := semaphore.State{Group: name}
+	st.Keep(now)
+	return st
 }
 
 // enter finds the group, or makes it, and keeps it until exit.
@@ -61,15 +66,16 @@ func (s *Store) groupLocked(name string) *group {
 	g := s.groups[name]
 	if g == nil {
 		g = &group{
-			name:    name,
-			turn:    make(chan struct{}, 1),
-			kick:    make(chan struct{}, 1),
-			holds:   map[string]semaphore.Hold{},
-			members: map[string]semaphore.Member{},
-			newer:   map[string]bool{},
-			places:  map[string]place{},
-			gone:    map[string]int64{},
-			waiters: map[string]*waiter{},
+			name:      name,
+			turn:      make(chan struct{}, 1),
+			kick:      make(chan struct{}, 1),
+			st:        newState(name, s.cfg.Now()),
+			newer:     map[string]bool{},
+			places:    map[string]place{},
+			gone:      map[string]int64{},
+			overtaken: map[string]int64{},
+			polls:     map[string]poll{},
+			waiters:   map[string]*waiter{},
 		}
 		s.groups[name] = g
 	}
@@ -81,12 +87,12 @@ func (s *Store) exit(g *group) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	g.users--
-	if g.users == 0 && len(g.pending) == 0 && g.headRev == 0 && len(g.waiters) == 0 && len(g.queue) == 0 && len(g.members) == 0 {
+	if g.users == 0 && len(g.pending) == 0 && g.st.HeadRev == 0 && len(g.waiters) == 0 && g.st.Waiting() == 0 && g.st.Size() == 0 {
 		delete(s.groups, g.name)
 	}
 }
 
-// state is what the group is known to be.
+// state is what the group is known to be, as a kept state.
 func (s *Store) state(g *group) semaphore.State {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -94,31 +100,17 @@ func (s *Store) state(g *group) semaphore.State {
 }
 
 func (s *Store) stateLocked(g *group) semaphore.State {
-	st := s.peek(g)
-	g.shared = true
-	return st
-}
-
-// peek is the state for a look that ends before s.mu is let go.
-func (s *Store) peek(g *group) semaphore.State {
-	if now := s.cfg.Now(); len(g.queue) > 1 && now.Sub(g.sortedAt) > time.Minute {
-		// Priorities rise with time.
-		g.ownQueue()
-		semaphore.SortQueue(g.queue, now)
+	if now := s.cfg.Now(); g.st.Waiting() > 1 && now.Sub(g.sortedAt) > time.Minute {
+		g.st.Reorder(now)
 		g.sortedAt = now
 	}
-	clockOff := ""
-	if g.spec.Timed() {
+	st := g.st
+	st.Revision, st.FreezeRev, st.Freeze = max(g.rev, s.rev), s.freezeRev, s.freezeCopy()
+	st.FenceFloor = s.cfg.FenceFloor()
+	if st.Spec.Timed() {
 		if err := s.cfg.ClockOff(); err != nil {
-			clockOff = err.Error()
+			st.ClockOff = err.Error()
 		}
-	}
-	st := semaphore.State{
-		ClockOff: clockOff,
-		Group:    g.name, Revision: max(g.rev, s.rev),
-		HeadRev: g.headRev, SpecRev: g.specRev, FreezeRev: s.freezeRev,
-		Head: g.head, Spec: g.spec, Holds: g.holds, Members: g.members,
-		Queue: slices.Clip(g.queue), Freeze: s.freezeCopy(), FenceFloor: s.cfg.FenceFloor(),
 	}
 	if s.freezeNew {
 		st.NewerSchema = s.keys.freeze()
@@ -131,32 +123,25 @@ func (s *Store) peek(g *group) semaphore.State {
 	return st
 }
 
-// ownQueue makes the queue one that may be changed in place.
-func (g *group) ownQueue() {
-	if g.shared {
-		g.queue, g.shared = slices.Clone(g.queue), false
-	}
-}
-
 // idle reports whether nobody can be granted anything, whoever waits: what
 // ends that wakes the admission loop.
 func (s *Store) idle(g *group) bool {
-	return s.freeze != nil || g.head.Freeze != nil || len(g.holds) >= g.spec.Slots.Of(len(g.members)) || s.shut(g)
+	return s.freeze != nil || g.st.Head.Freeze != nil || g.st.Held() >= g.st.SlotCount() || s.shut(g)
 }
 
 // shut reports whether no member may start now, by the clock. What is found is
 // kept until it ends, or what it rests on changes: 10,000 who come and go ask.
 func (s *Store) shut(g *group) bool {
-	if !g.spec.Timed() {
+	if !g.st.Spec.Timed() {
 		return false
 	}
 	now := s.cfg.Now()
-	if k := g.shutFor; k.specRev == g.specRev && k.lastGrant.Equal(g.head.LastGrant) && now.Before(k.until) {
+	if k := g.shutFor; k.specRev == g.st.SpecRev && k.lastGrant.Equal(g.st.Head.LastGrant) && now.Before(k.until) {
 		return true
 	}
-	st := s.peek(g)
+	st := s.stateLocked(g)
 	until, is := st.ShutUntil(now)
-	g.shutFor = shutFor{g.specRev, g.head.LastGrant, until}
+	g.shutFor = shutFor{g.st.SpecRev, g.st.Head.LastGrant, until}
 	return is
 }
 
@@ -180,21 +165,21 @@ func (s *Store) put(g *group, t table, node string, kv *mvccpb.KeyValue) bool {
 	var err error
 	switch t {
 	case headKey:
-		g.head, err = semaphore.DecodeHead(kv.Value)
-		g.headRev = kv.ModRevision
+		g.st.Head, err = semaphore.DecodeHead(kv.Value)
+		g.st.HeadRev = kv.ModRevision
 	case specKey:
-		g.spec, err = semaphore.DecodeSpec(kv.Value)
-		g.specRev = kv.ModRevision
+		g.st.Spec, err = semaphore.DecodeSpec(kv.Value)
+		g.st.SpecRev = kv.ModRevision
 	case holdKeys:
 		var h semaphore.Hold
 		h, err = semaphore.DecodeHold(kv.Value)
 		h.Node = node
-		g.holds = with(g.holds, node, h)
+		g.st.SetHold(h)
 	case memberKeys:
 		var m semaphore.Member
 		m, err = semaphore.DecodeMember(kv.Value)
 		m.Node = node
-		g.members = with(g.members, node, m)
+		g.st.SetMember(m)
 	}
 	s.judge(g, string(kv.Key), err)
 	return true
@@ -223,26 +208,14 @@ func (s *Store) remove(g *group, t table, node, key string, rev int64) bool {
 	}
 	switch t {
 	case headKey:
-		g.head, g.headRev = semaphore.Head{}, 0
+		g.st.Head, g.st.HeadRev = semaphore.Head{}, 0
 	case specKey:
-		g.spec, g.specRev = semaphore.Spec{}, 0
+		g.st.Spec, g.st.SpecRev = semaphore.Spec{}, 0
 	case holdKeys:
-		g.holds = without(g.holds, node)
+		g.st.DropHold(node)
 	case memberKeys:
-		g.members = without(g.members, node)
+		g.st.DropMember(node)
 	}
 	delete(g.newer, key)
 	return true
-}
-
-func with[V any](m map[string]V, key string, v V) map[string]V {
-	m = maps.Clone(m)
-	m[key] = v
-	return m
-}
-
-func without[V any](m map[string]V, key string) map[string]V {
-	m = maps.Clone(m)
-	delete(m, key)
-	return m
 }

@@ -101,7 +101,8 @@ func (s *Store) movePlaces() bool {
 	for _, g := range s.groups {
 		for node := range g.waiters {
 			if p, queued := g.places[node]; queued && s.leases.owns(p.lease) {
-				list = append(list, moved{g, node, p, g.queue[g.index(node)]})
+				w, _ := g.st.Waiter(node)
+				list = append(list, moved{g, node, p, w})
 			}
 		}
 	}

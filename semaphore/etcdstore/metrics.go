@@ -59,9 +59,10 @@ func (m *metrics) committed(st *semaphore.State, d semaphore.Decision) {
 	for _, c := range d.Changes {
 		switch {
 		case c.DeleteHold != "":
-			m.releases.WithLabelValues(string(st.Holds[c.DeleteHold].Via)).Inc()
+			h, _ := st.Hold(c.DeleteHold)
+			m.releases.WithLabelValues(string(h.Via)).Inc()
 		case c.Hold != nil:
-			if _, held := st.Holds[c.Hold.Node]; !held {
+			if _, held := st.Hold(c.Hold.Node); !held {
 				m.grants.WithLabelValues(string(c.Hold.Via)).Inc()
 			}
 		}

@@ -62,21 +62,26 @@ func (s *Store) placeOf(g *group, op semaphore.Acquire) (own *waiter, w semaphor
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p, queued = g.places[op.Node]
-	if !queued && len(g.queue) >= s.cfg.MaxWaiters {
+	if !queued && g.st.Waiting() >= s.cfg.MaxWaiters {
 		return nil, w, p, false, false
 	}
 	own = g.waiters[op.Node]
 	if own == nil {
-		own = &waiter{node: op.Node, asked: time.Now()}
+		own = &waiter{node: op.Node}
 		g.waiters[op.Node] = own
 	}
 	own.via = op.Via
 	own.stopTimer()
 	if !queued {
 		now := s.cfg.Now()
-		w = semaphore.Waiter{V: semaphore.SchemaVersion, Node: op.Node, Since: now.UTC(), Grants: g.head.Grants, Ahead: g.ahead(now)}
+		w = semaphore.Waiter{V: semaphore.SchemaVersion, Node: op.Node, Since: now.UTC(), Grants: g.st.Head.Grants, Ahead: g.st.Ahead(now)}
 	} else {
-		w = g.queue[g.index(op.Node)]
+		w, _ = g.st.Waiter(op.Node)
+		if !s.leases.owns(p.lease) {
+			// How often it asked the coordinator that it comes from is not known
+			// here: at least once since it has its place.
+			own.assumed = s.cfg.Now().Sub(w.Since)
+		}
 		mine = s.leases.owns(p.lease) && w.Via == op.Via && w.Instance == op.Instance
 	}
 	w.Via, w.Instance, w.Reason = op.Via, op.Instance, op.Reason
@@ -117,8 +122,8 @@ func (s *Store) swapPlace(ctx context.Context, g *group, node string, p place, q
 		}
 	default:
 		ticket := at
-		if i := g.index(node); queued && i >= 0 {
-			ticket = g.queue[i].CreateRevision
+		if w, waits := g.st.Waiter(node); queued && waits {
+			ticket = w.CreateRevision
 		}
 		s.putWaiter(g, node, &mvccpb.KeyValue{
 			Key: []byte(key), Value: value, CreateRevision: ticket, ModRevision: at, Lease: int64(lease),
@@ -257,7 +262,7 @@ func (s *Store) setPriority(ctx context.Context, g *group, node string, priority
 	case !queued || !st.Exists():
 		return semaphore.ErrNoWaiter
 	}
-	w := st.Queue[semaphore.Place(&st, node)-1]
+	w, _ := st.Waiter(node)
 	if w.Priority == priority {
 		return nil
 	}
@@ -269,7 +274,7 @@ func (s *Store) setPriority(ctx context.Context, g *group, node string, priority
 	d.Events = []semaphore.Event{{
 		V: semaphore.SchemaVersion, Scope: "group/" + g.name, Seq: d.Head.EventSeq, At: s.cfg.Now(),
 		Kind: "queue.priority", Actor: by, Group: g.name, Node: node,
-		Held: len(st.Holds), Slots: st.SlotCount(), Detail: fmt.Sprintf("priority %d to %d", was, priority),
+		Held: st.Held(), Slots: st.SlotCount(), Detail: fmt.Sprintf("priority %d to %d", was, priority),
 	}}
 	now := &attempt{base: st, next: st}
 	now.add(s.keys, nil, d)

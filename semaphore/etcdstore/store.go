@@ -170,6 +170,9 @@ func (s *Store) Stop() {
 		for _, w := range g.waiters {
 			w.stopTimer()
 		}
+		if g.reserved != nil {
+			g.reserved.timer.Stop()
+		}
 	}
 	s.mu.Unlock()
 	s.cancel()
@@ -243,7 +246,7 @@ func (s *Store) Read(ctx context.Context, name string) (semaphore.State, error) 
 		st := s.state(g)
 		_, _, err := s.verify(g, &attempt{base: st}, nil)
 		if err == nil {
-			return st, nil
+			return st.Plain(), nil
 		}
 		if err := s.rest(ctx, err); err != nil {
 			return semaphore.State{}, err
@@ -254,13 +257,14 @@ func (s *Store) Read(ctx context.Context, name string) (semaphore.State, error) 
 // View implements semaphore.Store.
 func (s *Store) View(name string) (semaphore.State, bool) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	g := s.groups[name]
 	if g == nil {
+		s.mu.Unlock()
 		return semaphore.State{Group: name}, false
 	}
 	st := s.stateLocked(g)
-	return st, st.Exists()
+	s.mu.Unlock()
+	return st.Plain(), st.Exists()
 }
 
 // Groups implements semaphore.Store.
@@ -269,7 +273,7 @@ func (s *Store) Groups() []string {
 	defer s.mu.RUnlock()
 	names := make([]string, 0, len(s.groups))
 	for name, g := range s.groups {
-		if g.headRev != 0 && !g.head.Deleted {
+		if g.st.Exists() {
 			names = append(names, name)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -16,20 +17,20 @@ const maxPlaceTime = 15 * time.Minute
 // waiter is a place in the queue that this store keeps, with or without a
 // client that waits. Guarded by the Store's mu.
 type waiter struct {
-	node     string
-	via      semaphore.Via
-	calls    []*call       // parked; the newest last
-	timer    *time.Timer   // gives up the place while there is no call
-	asked    time.Time     // when the client asked last
-	interval time.Duration // between its last two requests
-	left     bool          // told to leave: a request under way takes no new place
+	node    string
+	via     semaphore.Via
+	calls   []*call       // parked; the newest last
+	timer   *time.Timer   // gives up the place while there is no call
+	assumed time.Duration // between its requests, as long as none is known
+	left    bool          // told to leave: a request under way takes no new place
 }
 
 // call is one parked Acquire.
 type call struct {
 	op     semaphore.Acquire
 	result chan result // of one: the last thing it was told
-	end    end         // guarded by the Store's mu
+	parked bool        // guarded by the Store's mu, as is end
+	end    end
 }
 
 // end says how a call ended.
@@ -85,7 +86,7 @@ func (s *Store) Acquire(ctx context.Context, name string, op semaphore.Acquire, 
 	}
 	g := s.enter(name)
 	defer s.exit(g)
-	s.arrive(g, op.Node)
+	s.arrive(g, op)
 	c := &call{op: op, result: make(chan result, 1)}
 	answer, err := s.acquire(ctx, g, c, wait)
 	s.endCall(g, c, err == nil && answer.Kind == semaphore.OK)
@@ -105,7 +106,7 @@ func (s *Store) endCall(g *group, c *call, withHold bool) {
 		return
 	}
 	c.end = endedWithout
-	h, held := g.holds[c.op.Node]
+	h, held := g.st.Hold(c.op.Node)
 	if held && c.op.Via == semaphore.ViaFleetLock && h.Via == c.op.Via &&
 		c.op.Request != "" && h.Request == c.op.Request && h.Renewed == "" {
 		s.spawnLocked(func() { s.giveBack(g, h) })
@@ -192,10 +193,10 @@ func (s *Store) tooMany(g *group, op semaphore.Acquire, wait time.Duration) (sem
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, queued := g.places[op.Node]; queued || len(g.queue) < s.cfg.MaxWaiters {
+	if _, queued := g.places[op.Node]; queued || g.st.Waiting() < s.cfg.MaxWaiters {
 		return semaphore.Answer{}, false
 	}
-	st := s.peek(g)
+	st := s.stateLocked(g)
 	if d := semaphore.Decide(&st, op, s.cfg.Now()); !d.Answer.Kind.Passes() {
 		return semaphore.Answer{}, false
 	}
@@ -227,15 +228,45 @@ func (s *Store) placed(g *group, node string, answer semaphore.Answer) semaphore
 	return answer
 }
 
-// arrive notes that the client of a known waiter asks again.
-func (s *Store) arrive(g *group, node string) {
+// poll is what is known of how often a FleetLock host asks. It outlives the
+// host's place: one that asks less often than places are kept at least would
+// never be known otherwise.
+type poll struct {
+	asked    time.Time
+	interval time.Duration // between its last two requests, 0 after the first
+}
+
+// arrive notes that a client asks.
+func (s *Store) arrive(g *group, op semaphore.Acquire) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if w := g.waiters[node]; w != nil {
-		now := time.Now()
-		w.interval, w.asked = now.Sub(w.asked), now
+	if w := g.waiters[op.Node]; w != nil {
 		w.stopTimer()
 	}
+	if op.Via != semaphore.ViaFleetLock {
+		return
+	}
+	now := time.Now()
+	p, known := g.polls[op.Node]
+	if known {
+		p.interval = now.Sub(p.asked)
+	} else if len(g.polls) >= 2*s.cfg.MaxWaiters && !g.forgetPolls(now) {
+		return
+	}
+	p.asked = now
+	g.polls[op.Node] = p
+}
+
+// forgetPolls makes room among those who poll, if there are any that have not
+// for long. It looks once a minute.
+func (g *group) forgetPolls(now time.Time) bool {
+	if now.Sub(g.pollsSwept) < time.Minute {
+		return false
+	}
+	g.pollsSwept = now
+	before := len(g.polls)
+	maps.DeleteFunc(g.polls, func(_ string, p poll) bool { return now.Sub(p.asked) > maxPlaceTime })
+	return len(g.polls) < before
 }
 
 // leaveOff ends a request that is not parked. A node that holds needs no place;
@@ -263,15 +294,17 @@ func (s *Store) park(g *group, w *waiter, c *call) (parked, left bool) {
 	if w.left {
 		return false, true
 	}
-	st := s.peek(g)
+	st := s.stateLocked(g)
 	if d := semaphore.Decide(&st, c.op, s.cfg.Now()); !d.Answer.Kind.Passes() {
 		return false, false
 	}
-	if g.waiters[w.node] != w || g.index(w.node) < 0 {
+	if _, queued := g.places[w.node]; g.waiters[w.node] != w || !queued {
 		return false, false // its place was lost meanwhile
 	}
 	w.stopTimer()
 	w.calls = append(w.calls, c)
+	c.parked = true
+	g.parked++
 	s.remark(g, w.node)
 	if !g.loop {
 		g.loop = true
@@ -292,6 +325,10 @@ func (s *Store) hasLeft(w *waiter) bool {
 func (s *Store) unpark(g *group, c *call) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if c.parked {
+		c.parked = false
+		g.parked--
+	}
 	w := g.waiters[c.op.Node]
 	if w == nil {
 		return
@@ -312,7 +349,11 @@ func (s *Store) startTimer(g *group, w *waiter) {
 	w.stopTimer()
 	keep := s.cfg.PlaceTime
 	if w.via == semaphore.ViaFleetLock {
-		keep = min(max(keep, w.interval*5/2), maxPlaceTime)
+		interval := g.polls[w.node].interval
+		if interval == 0 {
+			interval = w.assumed
+		}
+		keep = max(keep, min(interval*5/2, maxPlaceTime))
 	}
 	if s.stopped {
 		return

@@ -52,31 +52,21 @@ func (s *Store) replaceCore(g *group, kvs []*mvccpb.KeyValue, rev int64) {
 		return
 	}
 	g.rev = 0
-	g.head, g.headRev, g.spec, g.specRev = semaphore.Head{}, 0, semaphore.Spec{}, 0
-	g.holds, g.members, g.newer = map[string]semaphore.Hold{}, map[string]semaphore.Member{}, map[string]bool{}
+	g.newer = map[string]bool{}
+	fresh := newState(g.name, s.cfg.Now())
+	g.st.Head, g.st.HeadRev, g.st.Spec, g.st.SpecRev = semaphore.Head{}, 0, semaphore.Spec{}, 0
+	g.st.TakeHoldsAndMembers(&fresh)
 	for _, kv := range kvs {
 		_, t, node, ok := s.keys.parse(string(kv.Key))
 		if !ok || t == queueKeys {
 			continue
 		}
-		switch t { // in place: nobody has seen these maps yet
-		case holdKeys:
-			h, err := semaphore.DecodeHold(kv.Value)
-			h.Node = node
-			g.holds[node] = h
-			s.judge(g, string(kv.Key), err)
-		case memberKeys:
-			m, err := semaphore.DecodeMember(kv.Value)
-			m.Node = node
-			g.members[node] = m
-			s.judge(g, string(kv.Key), err)
-		default:
-			s.put(g, t, node, kv)
-		}
+		s.put(g, t, node, kv)
 	}
 	g.rev = rev
+	defer s.reserve(g)
 	for node, w := range g.waiters {
-		if _, holds := g.holds[node]; holds {
+		if _, holds := g.st.Hold(node); holds {
 			w.wakeAll()
 		}
 	}
@@ -192,6 +182,7 @@ func (s *Store) apply(events []*clientv3.Event, rev int64) {
 	}
 	for g, at := range touched {
 		g.rev = max(g.rev, at)
+		s.reserve(g)
 	}
 	for _, g := range s.groups {
 		for node, at := range g.gone {
