@@ -198,9 +198,10 @@ func (c *Coordinator) startServices(ctx context.Context) error {
 			return b.Name, err
 		},
 	})
+	shots := c.snapshots(db)
 	c.service = service.New(service.Config{
 		Store: store, Fleet: nodes, Guests: guests, Rollouts: engine, DB: db, Node: c.node, Logger: c.log, Version: c.version,
-		AutoCreateGroups: c.cfg.AutoCreateGroups, StrictAddress: c.cfg.FleetLock.StrictAddress,
+		AutoCreateGroups: c.cfg.AutoCreateGroups, StrictAddress: c.cfg.FleetLock.StrictAddress, Snapshots: shots,
 	})
 	// At every start, since the first may have been cut off before its end; and
 	// before the engine, whose election would be data of a nameless cluster.
@@ -215,6 +216,7 @@ func (c *Coordinator) startServices(ctx context.Context) error {
 	c.service.Start()
 	c.stopFunc(c.service.Stop)
 	c.prune()
+	c.keepSnapshots(shots)
 	return nil
 }
 

@@ -2,6 +2,7 @@ package etcdnode
 
 import (
 	"context"
+	"io"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -36,6 +37,8 @@ type Etcd interface {
 	Members() []api.Member
 	// DiskFree is the number of bytes free for the data, 0 when unknown.
 	DiskFree() int64
+	// Snapshot streams the data followed by their SHA-256. The caller closes it.
+	Snapshot(ctx context.Context) (io.ReadCloser, error)
 	// Stop lets go of it, within 5 s. Stopping twice is fine.
 	Stop(ctx context.Context) error
 }

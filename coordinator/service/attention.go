@@ -45,7 +45,8 @@ const (
 
 // attention lists what needs a person, most urgent first.
 func (s *Service) attention(o *overview, states map[string]semaphore.State) []api.Attention {
-	list := append([]api.Attention{}, stuck(o)...)
+	list := append([]api.Attention{}, s.afterRestore()...)
+	list = append(list, stuck(o)...)
 	for _, r := range o.rollouts {
 		if r.State == api.RolloutHalted {
 			list = append(list, api.Attention{
@@ -72,6 +73,7 @@ func (s *Service) attention(o *overview, states map[string]semaphore.State) []ap
 			Detail: fmt.Sprintf("%d MB are free, %d MB are needed: nothing new starts until there is room.", free>>20, diskFloor>>20),
 		})
 	}
+	list = append(list, s.snapshotTrouble()...)
 	list = append(list, clockOff(states)...)
 	list = append(list, unreachable(o)...)
 	for _, f := range s.db.Foreign() {

@@ -157,8 +157,12 @@ func (s *Service) newFreeze(by, reason string, stop bool) semaphore.Freeze {
 	}
 }
 
-// Unfreeze lifts the freeze of that id, and no other.
+// Unfreeze lifts the freeze of that id, and no other. That of a restore is
+// lifted only when every node was heard since; see UnfreezeAccepting.
 func (s *Service) Unfreeze(ctx context.Context, group, id string) error {
+	if group == "" {
+		return s.UnfreezeAccepting(ctx, id, 0)
+	}
 	p, err := need(ctx, api.RoleOperator)
 	if err != nil {
 		return err
@@ -169,15 +173,8 @@ func (s *Service) Unfreeze(ctx context.Context, group, id string) error {
 		return err
 	}
 	defer s.wrote()
-	if group != "" {
-		_, err := s.do(ctx, group, semaphore.LiftFreeze{ID: id, By: p.Name})
-		return err
-	}
-	a, err := s.store.Unfreeze(ctx, id, p.Name)
-	if err != nil {
-		return s.problem(ctx, err)
-	}
-	return s.refusal(a)
+	_, err = s.do(ctx, group, semaphore.LiftFreeze{ID: id, By: p.Name})
+	return err
 }
 
 // parseIfMatch reads "*" (must not exist), "" (any) or a revision, with or

@@ -61,6 +61,7 @@ func (s *Service) Acquire(ctx context.Context, group, node string, req api.Acqui
 	}
 	ctx, end := whileValid(ctx)
 	defer end()
+	s.askedAnew(ctx, group, &op)
 	a, err := s.fresh(ctx, func() (semaphore.Answer, error) {
 		a, err := s.store.Acquire(ctx, group, op, wait)
 		wait = 0
@@ -131,6 +132,7 @@ func (s *Service) Release(ctx context.Context, group, node string, fence int64, 
 // LeaveQueue gives a node's place up.
 func (s *Service) LeaveQueue(ctx context.Context, group, node string) error {
 	if _, err := needEither(ctx, api.RoleOperator, node); err != nil {
+	s.showsAtGate(ctx, group, node, req)
 		return err
 	}
 	return s.problem(ctx, s.store.Leave(ctx, group, node))

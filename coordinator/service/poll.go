@@ -67,6 +67,7 @@ func (s *Service) Poll(ctx context.Context, id string, req api.PollRequest) (api
 	if err != nil {
 		return api.PollResponse{}, s.problem(ctx, err)
 	}
+	s.reconcile(ctx, id, session)
 	return s.await(ctx, id, session, req)
 }
 

@@ -55,7 +55,9 @@ type Config struct {
 	AutoCreateGroups bool
 	// StrictAddress refuses a FleetLock id that asks from a second address.
 	StrictAddress bool
-	Now           func() time.Time // nil: time.Now
+	// Snapshots of this coordinator. Nil: it takes none.
+	Snapshots Snapshots
+	Now       func() time.Time // nil: time.Now
 }
 
 // Service carries the requests of all doors out.
