@@ -89,6 +89,7 @@ func (s *Service) Confirm(ctx context.Context, group, node string, req api.Confi
 	if err := v.err(); err != nil {
 		return api.Hold{}, err
 	}
+	s.showsAtGate(ctx, group, node, req)
 	if req.Rollout != "" && !s.begun(group, node, req.Fence) {
 		if err := s.roll.MayBegin(ctx, req.Rollout); err != nil {
 			return api.Hold{}, s.problem(ctx, err)
@@ -132,7 +133,6 @@ func (s *Service) Release(ctx context.Context, group, node string, fence int64, 
 // LeaveQueue gives a node's place up.
 func (s *Service) LeaveQueue(ctx context.Context, group, node string) error {
 	if _, err := needEither(ctx, api.RoleOperator, node); err != nil {
-	s.showsAtGate(ctx, group, node, req)
 		return err
 	}
 	return s.problem(ctx, s.store.Leave(ctx, group, node))

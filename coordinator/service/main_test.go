@@ -205,12 +205,11 @@ func startAt(t *testing.T, prefix string, options ...func(*Config)) *bench {
 	t.Helper()
 	b := &bench{t: t, clock: &testClock{}, rollouts: newRollouts(), member: &quorum{Node: shared.node}, prefix: prefix}
 	client := shared.node.Client()
-	b.sem = semaphorestore.New(semaphorestore.Config{Client: client, Prefix: prefix, HasLeader: b.member.HasLeader, Now: b.clock.now})
+	db := etcdstore.New(etcdstore.Config{Client: client, Prefix: prefix, HasLeader: b.member.HasLeader, Now: b.clock.now})
 	b.sem = semaphorestore.New(semaphorestore.Config{
 		Client: client, Prefix: prefix, HasLeader: b.member.HasLeader, Now: b.clock.now,
 		FenceFloor: func() int64 { return db.Identity().FenceFloor },
 	})
-	db := etcdstore.New(etcdstore.Config{Client: client, Prefix: prefix, HasLeader: b.member.HasLeader, Now: b.clock.now})
 	heard := func(kind fleet.Kind) *fleet.Presence {
 		p := fleet.NewPresence(fleet.PresenceConfig{Store: db, Kind: kind, Now: b.clock.now})
 		p.Start()
