@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -75,7 +76,7 @@ func (a *app) printCoordinators(list []api.Coordinator) error {
 	for _, c := range list {
 		clock := "-"
 		if c.ClockOffS != nil {
-			clock = fmt.Sprintf("%+.0fs", *c.ClockOffS)
+			clock = fmt.Sprintf("%+ds", int(math.Round(*c.ClockOffS)))
 		}
 		name := cli.Cell(c.Name)
 		if c.Self {

@@ -15,10 +15,11 @@ import (
 const levelTrace = slog.LevelDebug - 4
 
 // harmless are warnings of etcd that say nothing to an operator of a member
-// without listeners.
+// without listeners, and of its client that repeat what is logged here once.
 var harmless = map[string]bool{
 	"Running http and grpc server on single port. This is not recommended for production.": true,
 	"simple token is not cryptographically signed":                                         true,
+	"retrying of unary invoker failed":                                                     true,
 }
 
 // logCore is a zapcore.Core that writes to slog. etcd's info is our debug.

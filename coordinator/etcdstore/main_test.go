@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-func client(t *testing.T) (*clientv3.Client, string) {
+func client(t testing.TB) (*clientv3.Client, string) {
 	t.Helper()
 	shared.once.Do(func() {
 		if shared.dir, shared.err = os.MkdirTemp("", "etcdstore"); shared.err != nil {
