@@ -61,6 +61,9 @@ func TestDecideFailure_LeavesAloneWhatIsNoNews(t *testing.T) {
 		"a report from before the last one": func(st *State, _ *api.Report) {
 			st.Results["n1"] = Result{Node: "n1", State: api.NodeBroken, Failure: 1, FailedAt: noon.Add(time.Hour)}
 		},
+		"an attempt before the one that was retried": func(st *State, _ *api.Report) {
+			st.Head.Retried, st.Results["n1"] = 2, Result{Node: "n1", State: api.NodeBroken, Failure: 2, FailedAt: noon.Add(time.Hour)}
+		},
 		"the failure of an attempt that ran": func(st *State, _ *api.Report) {
 			st.Head.Retried, st.Results["n1"] = 1, Result{Node: "n1", State: api.NodeBroken, Failure: 1, FailedAt: noon}
 		},
