@@ -123,7 +123,7 @@ func (y *relay) run(ctx context.Context, n int, idle time.Duration, row *benchRo
 		return err
 	}
 	defer holder.Close()
-	fence, err := holder.Acquire(y.w.group, y.w.nodes[n], y.w.asking(0), 0)
+	fence, err := y.w.keep(holder, y.w.nodes[n])
 	if err != nil {
 		return err
 	}
@@ -136,7 +136,10 @@ func (y *relay) run(ctx context.Context, n int, idle time.Duration, row *benchRo
 	}
 	err = y.everybodyWaits(gctx, n)
 	if err == nil && idle > 0 {
-		row.Idle, err = r.watchIdle(gctx, idle)
+		// A node that was not heard for a while is something that happens.
+		if err = y.w.hear(gctx, 2); err == nil {
+			row.Idle, err = r.watchIdle(gctx, idle)
+		}
 	}
 	if err == nil {
 		r.progress("handover for %s", r.duration)

@@ -161,12 +161,17 @@ func (a *app) benchHoldsCommand(f *benchFlags) *cobra.Command {
 // holdAll takes a slot for each of the nodes.
 func (w *benchWorld) holdAll(ctx context.Context, nodes []string) error {
 	return eachNode(ctx, w.r.c, nodes, func(c *client.Wire, node string) error {
-		_, err := c.Acquire(w.group, node, w.asking(0), 0)
-		if err != nil {
-			return err
-		}
-		return nil
+		_, err := w.keep(c, node)
+		return err
 	})
+}
+
+// keep takes a slot and confirms it, so that it is held for longer than 30 s.
+func (w *benchWorld) keep(c *client.Wire, node string) (fence int64, err error) {
+	if fence, err = c.Acquire(w.group, node, w.asking(0), 0); err != nil {
+		return 0, err
+	}
+	return fence, c.Confirm(w.group, node, api.ConfirmRequest{Fence: fence, Instance: w.r.instance, BootID: w.r.instance})
 }
 
 // isRefusal is nil for the refusal of a slot because all are taken.

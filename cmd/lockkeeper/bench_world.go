@@ -50,16 +50,20 @@ func (r *benchRun) world(ctx context.Context, name string, slots, nodes int, mea
 	for i := range nodes {
 		w.nodes = append(w.nodes, fmt.Sprintf("%s-%05d", w.group, i))
 	}
-	err = eachNode(ctx, r.c, w.nodes, func(wire *client.Wire, node string) error {
-		return wire.Poll(node, api.PollRequest{
-			Instance: r.instance, BootID: r.instance,
-			Report: api.Report{Seq: 1, Group: w.group, Phase: api.PhaseIdle, Healthy: true, Simulated: true, Message: "simulated by lockkeeper bench"},
-		})
-	})
-	if err != nil {
+	if err := w.hear(ctx, 1); err != nil {
 		return err
 	}
 	return measure(w)
+}
+
+// hear has each node report, which makes it a member at the first time.
+func (w *benchWorld) hear(ctx context.Context, seq uint64) error {
+	return eachNode(ctx, w.r.c, w.nodes, func(wire *client.Wire, node string) error {
+		return wire.Poll(node, api.PollRequest{
+			Instance: w.r.instance, BootID: w.r.instance,
+			Report: api.Report{Seq: seq, Group: w.group, Phase: api.PhaseIdle, Healthy: true, Simulated: true, Message: "simulated by lockkeeper bench"},
+		})
+	})
 }
 
 // eachNode does something for every node, over a few connections.

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/lockkeeper/lockkeeper/cmd/internal/cli"
+	"github.com/lockkeeper/lockkeeper/cmd/internal/memory"
 	"github.com/lockkeeper/lockkeeper/coordinator"
 )
 
@@ -61,6 +62,9 @@ func bindConfig(flags *pflag.FlagSet, cfg *coordinator.Config) {
 	flags.StringVar(&cfg.Etcd.Username, "etcd-username", cfg.Etcd.Username, "user of an existing etcd")
 	flags.StringVar(&cfg.Etcd.PasswordFile, "etcd-password-file", cfg.Etcd.PasswordFile, "`FILE` with the user's password")
 	flags.BoolVar(&cfg.Etcd.Insecure, "etcd-insecure", cfg.Etcd.Insecure, "allow an existing etcd over http beyond this host")
+	flags.StringVar(&cfg.Snapshots.Dir, "snapshots-dir", cfg.Snapshots.Dir, "`DIR` for scheduled snapshots of the embedded store; without one none are taken")
+	flags.DurationVar(&cfg.Snapshots.Every, "snapshots-every", cfg.Snapshots.Every, "how often")
+	flags.IntVar(&cfg.Snapshots.Keep, "snapshots-keep", cfg.Snapshots.Keep, "how many to keep")
 	flags.StringVar(&cfg.Log.Level, "log-level", cfg.Log.Level, "debug, info, warn or error")
 	flags.StringVar(&cfg.Log.Format, "log-format", cfg.Log.Format, "text or json")
 }
@@ -124,6 +128,7 @@ func nameSources(err error, flags *pflag.FlagSet) error {
 
 // serve runs a coordinator until the context ends or its store does.
 func serve(ctx context.Context, cfg coordinator.Config) error {
+	memory.Tune()
 	log := coordinator.NewLogger(cfg.Log, os.Stderr)
 	c, err := coordinator.New(cfg, coordinator.Options{Logger: log, Version: cli.Version()})
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
@@ -27,15 +28,19 @@ import (
 type Wire struct {
 	name string
 	head string // what every request says
-	conn net.Conn
-	in   *bufio.Reader
+	dial func() (net.Conn, error)
 	stop func() bool
+
+	mu   sync.Mutex // guards conn against hangUp
+	conn net.Conn   // nil after one that the coordinator closed
+	in   *bufio.Reader
 
 	out, header, body []byte // of the last exchange
 }
 
 // Wire connects to the coordinator that answered last. The connection is closed
-// when ctx ends, which ends the request under way.
+// when ctx ends, which ends the request under way. A coordinator closes one on
+// which a request was parked; then the next request connects anew.
 func (c *Client) Wire(ctx context.Context) (*Wire, error) {
 	s := &c.servers[c.good.Load()]
 	transport, ok := s.http.Transport.(*http.Transport)
@@ -50,37 +55,69 @@ func (c *Client) Wire(ctx context.Context) (*Wire, error) {
 	if err != nil {
 		return nil, err
 	}
+	w := &Wire{name: s.name, dial: func() (net.Conn, error) { return dialWire(ctx, transport, u) }}
+	w.head = " HTTP/1.1\r\nHost: " + u.Host + "\r\nUser-Agent: " + c.userAgent + "\r\n"
+	if token != "" {
+		w.head += "Authorization: Bearer " + token + "\r\n"
+	}
+	if err := w.connect(); err != nil {
+		return nil, err
+	}
+	w.stop = context.AfterFunc(ctx, w.hangUp)
+	return w, nil
+}
+
+func dialWire(ctx context.Context, transport *http.Transport, u *url.URL) (net.Conn, error) {
 	port := u.Port()
 	if port == "" {
 		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
 	}
 	conn, err := transport.DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
+	if err != nil || u.Scheme != "https" {
+		return conn, err
+	}
+	config := transport.TLSClientConfig.Clone()
+	config.ServerName = u.Hostname()
+	secure := tls.Client(conn, config)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return secure, nil
+}
+
+// connect makes the connection, unless there is one.
+func (w *Wire) connect() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.conn != nil {
+		return nil
+	}
+	conn, err := w.dial()
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrUnreachable, s.name, err)
+		return w.broken(err)
 	}
-	if u.Scheme == "https" {
-		config := transport.TLSClientConfig.Clone()
-		config.ServerName = u.Hostname()
-		secure := tls.Client(conn, config)
-		if err := secure.HandshakeContext(ctx); err != nil {
-			conn.Close()
-			return nil, fmt.Errorf("%w: %s: %w", ErrUnreachable, s.name, err)
-		}
-		conn = secure
+	w.conn = conn
+	if w.in == nil {
+		w.in = bufio.NewReaderSize(conn, 1<<10)
 	}
-	w := &Wire{name: s.name, conn: conn, in: bufio.NewReaderSize(conn, 1<<10)}
-	w.head = " HTTP/1.1\r\nHost: " + u.Host + "\r\nUser-Agent: " + c.userAgent + "\r\n"
-	if token != "" {
-		w.head += "Authorization: Bearer " + token + "\r\n"
+	w.in.Reset(conn)
+	return nil
+}
+
+// hangUp drops the connection.
+func (w *Wire) hangUp() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.conn != nil {
+		w.conn.Close()
 	}
-	w.stop = context.AfterFunc(ctx, func() { conn.Close() })
-	return w, nil
 }
 
 // Close ends the connection.
 func (w *Wire) Close() {
 	w.stop()
-	w.conn.Close()
+	w.hangUp()
 }
 
 // Acquire is Client.Acquire, of whose answer only the fence is read.
@@ -140,6 +177,9 @@ func (w *Wire) do(k call) error {
 		b = append(b, "\r\n"...)
 	}
 	w.out = b
+	if err := w.connect(); err != nil {
+		return err
+	}
 	if err := w.conn.SetDeadline(time.Now().Add(answerWithin + k.wait)); err != nil {
 		return w.broken(err)
 	}
@@ -164,7 +204,7 @@ func (w *Wire) read(out any) error {
 		return w.broken(err)
 	}
 	w.header = w.header[:0]
-	length, chunked := 0, false
+	length, chunked, closes := 0, false, false
 	for {
 		line, err := w.in.ReadSlice('\n')
 		if err != nil {
@@ -183,6 +223,8 @@ func (w *Wire) read(out any) error {
 			}
 		case bytes.EqualFold(name, []byte("Transfer-Encoding")):
 			chunked = true
+		case bytes.EqualFold(name, []byte("Connection")):
+			closes = bytes.EqualFold(value, []byte("close"))
 		}
 	}
 	var body []byte
@@ -198,6 +240,12 @@ func (w *Wire) read(out any) error {
 	}
 	if err != nil {
 		return w.broken(err)
+	}
+	if closes {
+		w.mu.Lock()
+		w.conn.Close()
+		w.conn = nil
+		w.mu.Unlock()
 	}
 	if status < 200 || status > 299 {
 		header, err := textproto.NewReader(bufio.NewReader(bytes.NewReader(w.header))).ReadMIMEHeader()

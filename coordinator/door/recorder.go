@@ -15,7 +15,11 @@ import (
 type recorder struct {
 	http.ResponseWriter
 	control *http.ResponseController
-	dress   func() // called once, before the header goes out
+	door    *door
+	asks    *http.Request
+	entry   entry
+	ticket  *ticket // nil until it was let in
+	gone    bool    // the answer comes by another way, see Park
 	status  int
 	wrote   bool
 	until   time.Time // what is written now must be taken by then
@@ -33,7 +37,7 @@ func (w *recorder) hurry() {
 func (w *recorder) WriteHeader(status int) {
 	if status >= 200 && !w.wrote {
 		w.wrote, w.status = true, status
-		w.dress()
+		w.door.identify(w.Header())
 	}
 	w.hurry()
 	w.ResponseWriter.WriteHeader(status)
@@ -64,7 +68,7 @@ func (w *recorder) code() int {
 // finish leaves net/http time for what it still has to write.
 func (w *recorder) finish() {
 	if !w.wrote {
-		w.dress()
+		w.door.identify(w.Header())
 	}
 	w.hurry()
 }

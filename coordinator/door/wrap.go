@@ -41,6 +41,7 @@ type Options struct {
 	// FleetLock: serves the FleetLock protocol and nothing else, to hosts that
 	// cannot send credentials.
 	FleetLock bool
+	Limiter   *Limiter     // nil bounds nothing
 	Logger    *slog.Logger // nil discards
 	Metrics   *Metrics     // nil counts nothing
 }
@@ -72,39 +73,45 @@ func newDoor(next http.Handler, o Options) *door {
 }
 
 func (d *door) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
-	start := time.Now()
-	id := rand.Text()
 	route := chi.NewRouteContext()
-	ctx := api.WithRequestID(context.WithValue(r.Context(), chi.RouteCtxKey, route), id)
-	r = r.WithContext(ctx)
+	id := rand.Text()
+	r = r.WithContext(api.WithRequestID(context.WithValue(r.Context(), chi.RouteCtxKey, route), id))
 	r.URL.RawPath = r.URL.EscapedPath()
 
-	w := &recorder{ResponseWriter: rw, control: http.NewResponseController(rw)}
-	w.dress = func() { d.identify(w.Header()) }
-	d.headers(w.Header(), r, id)
+	w := &recorder{
+		ResponseWriter: rw, control: http.NewResponseController(rw), door: d, asks: r,
+		entry: entry{start: time.Now(), id: id, method: r.Method, path: r.URL.RawPath, peer: r.RemoteAddr, changes: changes(r)},
+	}
+	d.headers(w.Header(), r.URL.Path, id)
 	d.guardBody(w, r)
-	who := ""
 	defer func() {
 		fault := recover()
 		if fault != nil && fault != http.ErrAbortHandler { //nolint:errorlint // net/http panics with this very value
 			d.Logger.Error("a request made the coordinator panic", "request_id", id, "fault", fault, "stack", string(debug.Stack()))
-			if !w.wrote {
+			if !w.wrote && !w.gone {
 				api.WriteProblem(w, api.Errorf(api.Internal, "the coordinator failed; its log says why under this request id"))
 			}
 		}
-		d.note(w, r, routeOf(route, r), who, id, time.Since(start))
-		w.finish()
+		if !w.gone { // else whoever took it away ends it
+			w.entry.route = routeOf(route, r)
+			d.note(&w.entry, w.code(), r.Context().Err() != nil)
+			w.finish()
+			w.ticket.leave()
+		}
 		if fault != nil {
 			panic(http.ErrAbortHandler)
 		}
 	}()
 
 	principal, err := d.check(w, r)
+	if err == nil {
+		w.entry.who = principal.Name
+		w.ticket, err = d.Limiter.enter(r.Context(), clientOf(r, principal), kindOfRequest(r))
+	}
 	if err != nil {
 		d.refuse(w, r, err)
 		return
 	}
-	who = principal.Name
 	d.next.ServeHTTP(w, r.WithContext(auth.With(r.Context(), principal)))
 }
 
@@ -199,10 +206,10 @@ var constant = map[string][]string{
 var noStore = []string{"no-store"}
 
 // headers are in every answer. A handler may replace them.
-func (d *door) headers(h http.Header, r *http.Request, id string) {
+func (d *door) headers(h http.Header, path, id string) {
 	maps.Copy(h, constant)
 	h[api.HeaderRequestID] = []string{id}
-	if strings.HasPrefix(r.URL.Path, "/api/") {
+	if strings.HasPrefix(path, "/api/") {
 		h["Cache-Control"] = noStore
 	}
 }
@@ -211,32 +218,40 @@ func (d *door) headers(h http.Header, r *http.Request, id string) {
 // read, as of a long poll that was given up. It is never sent.
 const clientLeft = 499
 
+// entry is what log and metrics tell of a request.
+type entry struct {
+	start                              time.Time
+	id, method, path, peer, who, route string
+	changes                            bool
+}
+
 // note counts a request and logs it: once when it changed something, and when
 // it failed. Refusals that belong to the semaphore's daily work, of which a
-// waiting fleet makes many, are counted and logged only for debugging.
-func (d *door) note(w *recorder, r *http.Request, route, who, id string, took time.Duration) {
-	code := w.code()
-	left := r.Context().Err() != nil && code >= 400
+// waiting fleet makes many, and those of a flood are counted and logged only
+// for debugging.
+func (d *door) note(e *entry, code int, gone bool) {
+	took := time.Since(e.start)
+	left := gone && code >= 400
 	if left {
 		code = clientLeft
 	}
-	d.Metrics.count(route, r.Method, code, took)
+	d.Metrics.count(e.route, e.method, code, took)
 	level := slog.LevelDebug
 	switch {
 	case left:
 	case code >= 500 && code != http.StatusServiceUnavailable:
 		level = slog.LevelError
-	case code == http.StatusConflict || code == http.StatusLocked:
+	case code == http.StatusConflict || code == http.StatusLocked || code == http.StatusTooManyRequests:
 	case code >= 400:
 		level = slog.LevelWarn
-	case changes(r) && !strings.HasSuffix(route, "/poll") && !strings.HasSuffix(route, "/plans"):
+	case e.changes && !strings.HasSuffix(e.route, "/poll") && !strings.HasSuffix(e.route, "/plans"):
 		level = slog.LevelInfo
 	}
-	ctx := context.WithoutCancel(r.Context())
+	ctx := context.Background()
 	if !d.Logger.Enabled(ctx, level) {
 		return
 	}
-	d.Logger.LogAttrs(ctx, level, "request", slog.String("request_id", id), slog.String("method", r.Method),
-		slog.String("path", r.URL.EscapedPath()), slog.Int("status", code), slog.String("by", who),
-		slog.String("peer", r.RemoteAddr), slog.Duration("took", took.Round(time.Microsecond)))
+	d.Logger.LogAttrs(ctx, level, "request", slog.String("request_id", e.id), slog.String("method", e.method),
+		slog.String("path", e.path), slog.Int("status", code), slog.String("by", e.who),
+		slog.String("peer", e.peer), slog.Duration("took", took.Round(time.Microsecond)))
 }

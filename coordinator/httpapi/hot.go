@@ -37,9 +37,10 @@ func (s *service) hot(next http.Handler) http.Handler {
 			return
 		}
 		var call func(context.Context) (any, error)
+		waits := false
 		switch {
 		case r.Method == http.MethodPut && action == "":
-			call = s.hotAcquire(r, group, node)
+			call, waits = s.hotAcquire(r, group, node)
 		case r.Method == http.MethodPost && action == "confirm":
 			call = s.hotConfirm(r, group, node)
 		case r.Method == http.MethodDelete && action == "":
@@ -56,19 +57,28 @@ func (s *service) hot(next http.Handler) http.Handler {
 			}
 			route.RoutePatterns = append(route.RoutePatterns, pattern)
 		}
-		out, err := call(r.Context())
-		switch {
-		case err != nil:
-			if api.ProblemOf(err, "").Kind == api.Internal {
-				s.log.ErrorContext(r.Context(), "the request failed", "request_id", api.RequestID(r.Context()), "err", err)
-			}
-			api.WriteProblem(w, err)
-		case out == nil:
-			w.WriteHeader(http.StatusNoContent)
-		default:
-			writeJSON(w, out)
+		if waits {
+			s.waitApart(w, r, call)
+			return
 		}
+		out, err := call(r.Context())
+		s.reply(r.Context(), w, out, err)
 	})
+}
+
+// reply answers as the registered operation would.
+func (s *service) reply(ctx context.Context, w http.ResponseWriter, out any, err error) {
+	switch {
+	case err != nil:
+		if api.ProblemOf(err, "").Kind == api.Internal {
+			s.log.ErrorContext(ctx, "the request failed", "request_id", api.RequestID(ctx), "err", err)
+		}
+		api.WriteProblem(w, err)
+	case out == nil:
+		w.WriteHeader(http.StatusNoContent)
+	default:
+		writeJSON(w, out)
+	}
 }
 
 // holdPath takes apart /groups/GROUP/holds/NODE[/ACTION] whose ids have nothing
@@ -87,28 +97,28 @@ func holdPath(path string) (group, node, action string, ok bool) {
 	return group, node, action, group != "" && node != "" && more == (action != "")
 }
 
-func (s *service) hotAcquire(r *http.Request, group, node string) func(context.Context) (any, error) {
+func (s *service) hotAcquire(r *http.Request, group, node string) (call func(context.Context) (any, error), waits bool) {
 	var text string
 	if r.URL.RawQuery != "" {
 		var ok bool
 		if text, ok = strings.CutPrefix(r.URL.RawQuery, "wait="); !ok || strings.ContainsAny(text, "&%+;=") {
-			return nil
+			return nil, false
 		}
 	}
 	wait, err := waiting(text)
 	if err != nil {
-		return nil
+		return nil, false
 	}
 	var req api.AcquireRequest
 	if !readFlat(r, nil, fields{
 		"instance": {&req.Instance, true}, "request": {&req.Request, true}, "boot_id": {&req.BootID, false}, "reason": {&req.Reason, false},
 	}) {
-		return nil
+		return nil, false
 	}
 	return func(ctx context.Context) (any, error) {
 		out, err := s.Acquire(ctx, group, node, req, wait)
 		return out, err
-	}
+	}, wait > 0
 }
 
 func (s *service) hotConfirm(r *http.Request, group, node string) func(context.Context) (any, error) {

@@ -1,0 +1,233 @@
+package door
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/coordinator/auth"
+)
+
+// The bounds of a Limiter that was told none.
+const (
+	DefaultRequests = 256
+	DefaultWaiting  = 20_000
+)
+
+// retryBusy is when a client that asks too much at once may ask again.
+const retryBusy = time.Second
+
+// Limiter keeps one client from taking the coordinator away from the others:
+// it bounds what a client has in progress. One serves all listeners.
+//
+// A client is a token, or an address where none is asked for. What is there to
+// wait, long polls, event streams, and acquires that may take a place in the
+// queue, costs little while it waits and is counted apart, so that a whole
+// fleet may wait behind one address. Such an acquire is carried out like any
+// other request first; when as many are in progress as may be, it stands in
+// line for that instead of being refused.
+type Limiter struct {
+	requests, waiting int
+
+	mu      sync.Mutex
+	clients map[string]*usage
+}
+
+// Register exposes how much is in progress, of all clients together.
+func (l *Limiter) Register(reg prometheus.Registerer) error {
+	for name, of := range map[string]func(*usage) int{
+		"requests": func(u *usage) int { return u.requests },
+		"waiting":  func(u *usage) int { return u.waiting },
+	} {
+		err := reg.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "lockkeeper_http_in_progress", ConstLabels: prometheus.Labels{"kind": name},
+			Help: "Requests in progress: those being carried out, and those that may wait on purpose.",
+		}, func() float64 {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			n := 0
+			for _, u := range l.clients {
+				n += of(u)
+			}
+			return float64(n)
+		}))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// usage is what one client has in progress.
+type usage struct {
+	requests, waiting int
+	line              []chan struct{} // of acquires that want to be one of requests
+}
+
+// NewLimiter makes a Limiter of so many requests in progress, and so many that
+// wait, for each client. 0 is the default.
+func NewLimiter(requests, waiting int) *Limiter {
+	l := &Limiter{requests: requests, waiting: waiting, clients: map[string]*usage{}}
+	if requests == 0 {
+		l.requests = DefaultRequests
+	}
+	if waiting == 0 {
+		l.waiting = DefaultWaiting
+	}
+	return l
+}
+
+// ticket is what one request takes up. Not for concurrent use.
+type ticket struct {
+	l      *Limiter
+	client string
+	busy   bool // one of requests
+	waits  bool // one of waiting
+}
+
+// enter lets a request of a client in, or says that the client has too many.
+func (l *Limiter) enter(ctx context.Context, client string, k kind) (*ticket, error) {
+	if l == nil || k == unbounded {
+		return &ticket{}, nil
+	}
+	t := &ticket{l: l, client: client}
+	l.mu.Lock()
+	u := l.clients[client]
+	if u == nil {
+		u = &usage{}
+		l.clients[client] = u
+	}
+	switch {
+	case k == brief && u.requests >= l.requests:
+		l.mu.Unlock()
+		return nil, tooBusy("%d requests of %s are in progress, which is the most (limits.requests)", l.requests, client)
+	case k != brief && u.waiting >= l.waiting:
+		l.mu.Unlock()
+		return nil, tooBusy("%d requests of %s wait, which is the most (limits.waiting)", l.waiting, client)
+	case k == brief:
+		u.requests++
+		t.busy = true
+	default:
+		u.waiting++
+		t.waits = true
+	}
+	if k != queues {
+		l.mu.Unlock()
+		return t, nil
+	}
+	if u.requests < l.requests {
+		u.requests++
+		t.busy = true
+		l.mu.Unlock()
+		return t, nil
+	}
+	turn := make(chan struct{})
+	u.line = append(u.line, turn)
+	l.mu.Unlock()
+	select {
+	case <-turn:
+		t.busy = true
+		return t, nil
+	case <-ctx.Done():
+	}
+	l.mu.Lock()
+	i := slices.Index(u.line, turn)
+	if i >= 0 {
+		u.line = slices.Delete(u.line, i, i+1)
+	}
+	l.mu.Unlock()
+	t.busy = i < 0 // its turn came meanwhile
+	t.leave()
+	return nil, api.Errorf(api.NoQuorum, "the request ended before it could be carried out")
+}
+
+func tooBusy(format string, args ...any) error {
+	e := api.Errorf(api.Rate, format, args...)
+	e.RetryAfter = retryBusy
+	return e
+}
+
+// parked: the request has been carried out as far as it goes, and only waits.
+func (t *ticket) parked() {
+	if t.busy {
+		t.l.mu.Lock()
+		defer t.l.mu.Unlock()
+		t.idle()
+	}
+}
+
+// idle gives the place among the requests to the next in line. l.mu is held.
+func (t *ticket) idle() {
+	t.busy = false
+	u := t.l.clients[t.client]
+	if len(u.line) > 0 {
+		close(u.line[0])
+		u.line = u.line[1:]
+		return
+	}
+	u.requests--
+}
+
+// leave ends the request. A request that was not let in has none.
+func (t *ticket) leave() {
+	if t == nil || t.l == nil {
+		return
+	}
+	t.l.mu.Lock()
+	defer t.l.mu.Unlock()
+	if t.busy {
+		t.idle()
+	}
+	u := t.l.clients[t.client]
+	if t.waits {
+		t.waits = false
+		u.waiting--
+	}
+	if u.requests == 0 && u.waiting == 0 && len(u.line) == 0 {
+		delete(t.l.clients, t.client)
+	}
+	t.l = nil
+}
+
+// kind is how a request is counted.
+type kind int
+
+const (
+	unbounded kind = iota // whether the process lives
+	brief                 // is carried out and answered
+	patient               // waits, and costs next to nothing until something happens
+	queues                // is carried out, and then may wait
+)
+
+func kindOfRequest(r *http.Request) kind {
+	path := r.URL.Path
+	switch {
+	case open(r):
+		return unbounded
+	case r.Method == http.MethodPut && strings.Contains(r.URL.RawQuery, "wait=") && strings.Contains(path, "/holds/"):
+		return queues
+	case path == "/api/v1/events/stream", path == "/ui/stream", path == "/v1/pre-reboot",
+		r.Method == http.MethodPost && strings.HasPrefix(path, "/api/v1/nodes/") && strings.HasSuffix(path, "/poll"):
+		return patient
+	}
+	return brief
+}
+
+// clientOf names who asks: by its token, else by the address it comes from.
+func clientOf(r *http.Request, p auth.Principal) string {
+	if p.Known() && !p.Local {
+		return p.Name
+	}
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return "this host" // through a unix socket
+	}
+	return host
+}
