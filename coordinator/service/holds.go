@@ -30,17 +30,45 @@ func (s *Service) fresh(ctx context.Context, ask func() (semaphore.Answer, error
 		if err != nil {
 			return a, s.problem(ctx, err)
 		}
-		if a.Kind != semaphore.OK || time.Since(a.At) <= freshFor {
+		if believed(&a) {
 			return a, nil
 		}
 	}
 	return semaphore.Answer{}, noQuorum() // whatever it was, it came too late to be believed
 }
 
+// believed reports whether an answer came soon enough behind the commit or read
+// that it rests on. Only a grant depends on that.
+func believed(a *semaphore.Answer) bool {
+	return a.Kind != semaphore.OK || time.Since(a.At) <= freshFor
+}
+
+// acquiring is one acquire on its way. It is kept off the stack of whoever
+// waits, and ten thousand may.
+type acquiring struct {
+	s     *Service
+	group string
+	op    semaphore.Acquire
+	wait  time.Duration
+
+	answer semaphore.Answer
+	err    error
+}
+
 // Acquire takes a slot for a node, waiting for it if need be.
 func (s *Service) Acquire(ctx context.Context, group, node string, req api.AcquireRequest, wait time.Duration) (api.AcquireResponse, error) {
-	if _, err := needNode(ctx, node); err != nil {
+	a, err := s.acquiring(ctx, group, node, req, wait)
+	if err != nil {
 		return api.AcquireResponse{}, err
+	}
+	a.run(ctx)
+	return a.granted()
+}
+
+// acquiring checks a request.
+func (s *Service) acquiring(ctx context.Context, group, node string, req api.AcquireRequest, wait time.Duration) (*acquiring, error) {
+	if _, err := needNode(ctx, node); err != nil {
+		return nil, err
 	}
 	var v invalid
 	v.check("group", semaphore.ValidGroup(group))
@@ -53,27 +81,41 @@ func (s *Service) Acquire(ctx context.Context, group, node string, req api.Acqui
 		v.add("wait", "want 0s to "+maxWait.String())
 	}
 	if err := v.err(); err != nil {
-		return api.AcquireResponse{}, err
+		return nil, err
 	}
-	op := semaphore.Acquire{
+	return &acquiring{s: s, group: group, wait: wait, op: semaphore.Acquire{
 		Node: node, Instance: req.Instance, Request: req.Request, BootID: req.BootID,
 		Reason: req.Reason, Via: semaphore.ViaAgent,
-	}
+	}}, nil
+}
+
+// run is fresh for an acquire, without a closure's frames.
+func (a *acquiring) run(ctx context.Context) {
 	ctx, end := whileValid(ctx)
 	defer end()
-	s.askedAnew(ctx, group, &op)
-	a, err := s.fresh(ctx, func() (semaphore.Answer, error) {
-		a, err := s.store.Acquire(ctx, group, op, wait)
-		wait = 0
-		return a, err
-	})
-	if err == nil {
-		err = s.refusal(a)
+	a.s.askedAnew(ctx, a.group, &a.op)
+	for range looks {
+		a.answer, a.err = a.s.store.Acquire(ctx, a.group, a.op, a.wait)
+		a.wait = 0 // what comes too late to be believed is looked at again, at once
+		if a.err != nil {
+			a.err = a.s.problem(ctx, a.err)
+			return
+		}
+		if believed(&a.answer) {
+			return
+		}
 	}
-	if err != nil {
-		return api.AcquireResponse{}, err
+	a.err = noQuorum()
+}
+
+func (a *acquiring) granted() (api.AcquireResponse, error) {
+	if a.err == nil {
+		a.err = a.s.refusal(a.answer)
 	}
-	return api.AcquireResponse{Hold: *s.hold(group, *a.Hold)}, nil
+	if a.err != nil {
+		return api.AcquireResponse{}, a.err
+	}
+	return api.AcquireResponse{Hold: *a.s.hold(a.group, *a.answer.Hold)}, nil
 }
 
 // Confirm is the agent's gate.

@@ -84,16 +84,20 @@ func (s *Store) Acquire(ctx context.Context, name string, op semaphore.Acquire, 
 	if err := semaphore.ValidGroup(name); err != nil {
 		return semaphore.Answer{Kind: semaphore.Invalid, Detail: err.Error()}, nil
 	}
-	g := s.enter(name)
-	defer s.exit(g)
-	s.arrive(g, op)
-	c := &call{op: op, result: make(chan result, 1)}
-	answer, err := s.acquire(ctx, g, c, wait)
-	s.endCall(g, c, err == nil && answer.Kind == semaphore.OK)
-	if err == nil {
-		s.metrics.answered(op, answer)
+	a := &acquiring{s: s, g: s.enter(name), c: &call{op: op, result: make(chan result, 1)}, wait: wait}
+	defer s.exit(a.g)
+	s.arrive(a.g, op)
+	a.run(ctx)
+	a.close()
+	return a.answer, a.err
+}
+
+// close tells whoever must know how it ended.
+func (a *acquiring) close() {
+	a.s.endCall(a.g, a.c, a.err == nil && a.answer.Kind == semaphore.OK)
+	if a.err == nil {
+		a.s.metrics.answered(a.c.op, a.answer)
 	}
-	return answer, err
 }
 
 // endCall notes how a call ended. A FleetLock hold that was granted for it
@@ -113,73 +117,138 @@ func (s *Store) endCall(g *group, c *call, withHold bool) {
 	}
 }
 
-func (s *Store) acquire(ctx context.Context, g *group, c *call, wait time.Duration) (semaphore.Answer, error) {
-	op := c.op
-	over := time.NewTimer(max(wait, 0))
+// acquiring is one Acquire on its way. What it needs while it is parked is kept
+// here and not on its stack, of which there may be ten thousand.
+type acquiring struct {
+	s      *Store
+	g      *group
+	c      *call
+	w      *waiter
+	wait   time.Duration
+	placed bool // it has its place among those who wait
+	told   result
+
+	answer semaphore.Answer
+	err    error
+}
+
+func (a *acquiring) run(ctx context.Context) {
+	over := time.NewTimer(max(a.wait, 0))
 	defer over.Stop()
-	if answer, tooMany := s.tooMany(g, op, wait); tooMany {
-		return answer, nil
-	}
-	ask := s.ask
-	for {
-		answer, err := ask(ctx, g, op)
-		ask = s.do // it has its place among those who wait
-		if err != nil || !answer.Kind.Passes() || op.Via == semaphore.ViaAgent && wait <= 0 {
-			s.leaveOff(g, op.Node, err == nil && answer.Kind == semaphore.OK)
-			return answer, err
+	for !a.lookAside(ctx) {
+		done := false
+		select {
+		case a.told = <-a.c.result:
+			done = a.woken()
+		case <-over.C:
+			done = a.lastLook(ctx)
+		case <-ctx.Done():
+			done = a.ended(ctx.Err)
+		case <-a.s.ctx.Done():
+			done = a.ended(a.stopped)
 		}
-		w, err := s.keepPlace(ctx, g, op)
+		if done {
+			return
+		}
+	}
+}
+
+func (a *acquiring) stopped() error { return a.s.ready(context.Background()) }
+
+// finish is what a look, or the end of the parking, came to.
+func (a *acquiring) finish(answer semaphore.Answer, err error) bool {
+	a.answer, a.err = answer, err
+	return true
+}
+
+// lookAside is look on a stack of its own where the call may be parked behind
+// it. To decide takes more stack than to wait, and a stack does not shrink by
+// itself.
+func (a *acquiring) lookAside(ctx context.Context) bool {
+	if a.wait <= 0 {
+		return a.look(ctx)
+	}
+	over := make(chan bool, 1)
+	go func() { over <- a.look(ctx) }()
+	return <-over
+}
+
+// look asks for the slot, and parks the call when it has to wait. It reports
+// true when that was all.
+func (a *acquiring) look(ctx context.Context) bool {
+	s, g, op := a.s, a.g, a.c.op
+	if !a.placed {
+		if answer, tooMany := s.tooMany(g, op, a.wait); tooMany {
+			return a.finish(answer, nil)
+		}
+	}
+	for {
+		ask := s.ask
+		if a.placed {
+			ask = s.do
+		}
+		a.placed = true
+		answer, err := ask(ctx, g, op)
+		if err != nil || !answer.Kind.Passes() || op.Via == semaphore.ViaAgent && a.wait <= 0 {
+			s.leaveOff(g, op.Node, err == nil && answer.Kind == semaphore.OK)
+			return a.finish(answer, err)
+		}
+		a.w, err = s.keepPlace(ctx, g, op)
 		if errors.Is(err, errTooMany) {
 			s.leaveOff(g, op.Node, false)
-			return tooManyWait(g.name, s.cfg.MaxWaiters, answer.Revision), nil
+			return a.finish(tooManyWait(g.name, s.cfg.MaxWaiters, answer.Revision), nil)
 		}
 		if err != nil {
 			s.leaveOff(g, op.Node, false)
-			return semaphore.Answer{}, err
+			return a.finish(semaphore.Answer{}, err)
 		}
-		if wait <= 0 {
+		if a.wait <= 0 {
 			s.leaveOff(g, op.Node, false)
-			return s.placed(g, op.Node, answer), nil
+			return a.finish(s.placed(g, op.Node, answer), nil)
 		}
-		if parked, left := s.park(g, w, c); left {
+		parked, left := s.park(g, a.w, a.c)
+		if left {
 			s.dropPlace(g, op.Node)
-			return leftQueue(answer.Revision), nil
-		} else if !parked {
-			continue
+			return a.finish(leftQueue(answer.Revision), nil)
 		}
-		select {
-		case r := <-c.result:
-			s.unpark(g, c)
-			if r.final && time.Since(r.answer.At) < attemptTimeout {
-				return r.answer, nil
-			}
-			if s.hasLeft(w) {
-				return leftQueue(answer.Revision), nil
-			}
-		case <-over.C:
-			// A last look, made while it still stands in the queue.
-			answer, err := s.do(ctx, g, op)
-			s.unpark(g, c)
-			if r := c.told(); r.final {
-				return r.answer, nil
-			}
-			s.leaveOff(g, op.Node, err == nil && answer.Kind == semaphore.OK)
-			return answer, err
-		case <-ctx.Done():
-			s.unpark(g, c)
-			if r := c.told(); r.final {
-				// Granted in the moment it left: the caller knows what to do.
-				return r.answer, nil
-			}
-			return answer, ctx.Err()
-		case <-s.ctx.Done():
-			s.unpark(g, c)
-			if r := c.told(); r.final {
-				return r.answer, nil
-			}
-			return answer, s.ready(context.Background())
+		if parked {
+			a.answer = answer
+			return false
 		}
 	}
+}
+
+// woken ends the parking with what the call was told.
+func (a *acquiring) woken() bool {
+	a.s.unpark(a.g, a.c)
+	switch r := &a.told; {
+	case r.final && time.Since(r.answer.At) < attemptTimeout:
+		return a.finish(r.answer, nil)
+	case a.s.hasLeft(a.w):
+		return a.finish(leftQueue(a.answer.Revision), nil)
+	}
+	return false
+}
+
+// lastLook is made when the time is over, while it still stands in the queue.
+func (a *acquiring) lastLook(ctx context.Context) bool {
+	answer, err := a.s.do(ctx, a.g, a.c.op)
+	a.s.unpark(a.g, a.c)
+	if r := a.c.told(); r.final {
+		return a.finish(r.answer, nil)
+	}
+	a.s.leaveOff(a.g, a.c.op.Node, err == nil && answer.Kind == semaphore.OK)
+	return a.finish(answer, err)
+}
+
+// ended: the client has gone, or the store stops.
+func (a *acquiring) ended(why func() error) bool {
+	a.s.unpark(a.g, a.c)
+	if r := a.c.told(); r.final {
+		// Granted in the moment it left: the caller knows what to do.
+		return a.finish(r.answer, nil)
+	}
+	return a.finish(a.answer, why())
 }
 
 // errTooMany: the queue is as long as it may be.
