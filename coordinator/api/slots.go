@@ -11,7 +11,7 @@ type Slots string
 
 // MarshalJSON writes 2 for "2" and "5%" for "5%".
 func (s Slots) MarshalJSON() ([]byte, error) {
-	if s != "" && strings.Trim(string(s), "0123456789") == "" {
+	if s == "0" || s != "" && s[0] != '0' && strings.Trim(string(s), "0123456789") == "" {
 		return []byte(s), nil
 	}
 	return json.Marshal(string(s))
