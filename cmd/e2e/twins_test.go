@@ -170,6 +170,9 @@ func TestTwins_AgentsMoveOverAndTheRolloutGoesOnWhenACoordinatorDies(t *testing.
 	if most := w.most(t); most != 1 {
 		t.Errorf("%d hosts were out at once, want 1", most)
 	}
+	if most := largestHeld(t, p.b.url, "default"); most != 1 {
+		t.Errorf("%d holds at once in the events of both, want 1", most)
+	}
 }
 
 func TestTwins_AWaiterKeepsItsPlaceOverTheDeathOfItsCoordinator(t *testing.T) {

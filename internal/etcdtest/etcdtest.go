@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/client/pkg/v3/transport"
+	"go.etcd.io/etcd/client/pkg/v3/types"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
 )
@@ -23,6 +24,9 @@ type Config struct {
 	Quota  int64  // bytes of the database; 0: etcd's default
 	// TLS of an https URL.
 	TLS transport.TLSInfo
+	// Name, Peer (the URL for the others) and Cluster (all members as etcd's
+	// --initial-cluster has them) of one of several members; empty for a single.
+	Name, Peer, Cluster string
 }
 
 // Server is a running etcd.
@@ -53,13 +57,21 @@ func Start(cfg Config) (*Server, error) {
 			return nil, err
 		}
 	}
-	peer := url.URL{Scheme: "http", Host: "127.0.0.1:2380"} // nobody listens there
 	ec := embed.NewConfig()
-	ec.Name = "test"
+	ec.ListenPeerUrls = nil
+	if cfg.Peer == "" {
+		cfg.Name, cfg.Peer = "test", "http://127.0.0.1:2380" // nobody listens there
+		cfg.Cluster = cfg.Name + "=" + cfg.Peer
+	} else if ec.ListenPeerUrls, err = types.NewURLs([]string{cfg.Peer}); err != nil {
+		return nil, err
+	}
+	ec.Name = cfg.Name
 	ec.Dir = filepath.Join(cfg.Dir, "data")
 	ec.ListenClientUrls, ec.AdvertiseClientUrls = []url.URL{*client}, []url.URL{*client}
-	ec.ListenPeerUrls, ec.AdvertisePeerUrls = nil, []url.URL{peer}
-	ec.InitialCluster = "test=" + peer.String()
+	if ec.AdvertisePeerUrls, err = types.NewURLs([]string{cfg.Peer}); err != nil {
+		return nil, err
+	}
+	ec.InitialCluster = cfg.Cluster
 	ec.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.NewNop())
 	ec.QuotaBackendBytes = cfg.Quota
 	ec.ClientTLSInfo = cfg.TLS
