@@ -369,3 +369,19 @@ func TestExplainNode_ALongQueueIsNotPlayedThroughForEveryLook(t *testing.T) {
 		t.Errorf("a queue of 2,001 has an estimate: %s", v.Estimate)
 	}
 }
+
+func TestAttention_AClockThatIsOffNamesTheGroupsThatWaitForIt(t *testing.T) {
+	const off = "it is 41s off the clocks of the others"
+	states := map[string]semaphore.State{
+		"plain":   {Group: "plain", ClockOff: off},
+		"nightly": {Group: "nightly", ClockOff: off, Spec: semaphore.Spec{Windows: []semaphore.Window{{Start: "22:00"}}}},
+		"slow":    {Group: "slow", ClockOff: off, Spec: semaphore.Spec{GrantInterval: 1}},
+	}
+	list := clockOff(states)
+	if len(list) != 1 || list[0].Kind != attentionClock || !strings.Contains(list[0].Detail, "(nightly, slow)") || !strings.HasPrefix(list[0].Detail, "It is 41s off") {
+		t.Errorf("%+v", list)
+	}
+	if list := clockOff(map[string]semaphore.State{"plain": states["plain"]}); len(list) != 0 {
+		t.Errorf("where no clock decides: %+v", list)
+	}
+}
