@@ -21,6 +21,7 @@ type coordinator interface {
 	DeleteGroup(ctx context.Context, name, ifMatch string) error
 	Freeze(ctx context.Context, group string, req api.FreezeRequest) (api.Freeze, error)
 	Unfreeze(ctx context.Context, group, id string) error
+	UnfreezeAccepting(ctx context.Context, id string, unheard int) error
 
 	Nodes(ctx context.Context, q api.NodeQuery) (api.NodeList, error)
 	Node(ctx context.Context, id string) (api.Node, error)
@@ -51,4 +52,7 @@ type coordinator interface {
 
 	Events(ctx context.Context, q api.EventQuery) (api.EventList, error)
 	WatchEvents(ctx context.Context, after int64) (<-chan api.Event, error)
+
+	Snapshot(ctx context.Context) (io.ReadCloser, error)
+	Snapshots(ctx context.Context) (api.SnapshotList, error)
 }

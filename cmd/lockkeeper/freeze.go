@@ -47,11 +47,24 @@ has confirmed finishes what it began; with --stop it halts at its next gate.`,
 
 func (a *app) unfreezeCommand() *cobra.Command {
 	var group, id string
+	var unheard int
 	c := &cobra.Command{
 		Use:   "unfreeze",
 		Short: "Lift the freeze of the fleet or of a group",
-		Args:  cobra.NoArgs,
+		Long: `Lift the freeze of the fleet or of a group.
+
+The freeze that a restore has set is lifted when every node was heard since: one
+that was not may hold a slot that the snapshot does not know. The refusal names
+those nodes, and those that hold through FleetLock and cannot say so; look at
+them, then give their number to --accept-unheard.`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			switch {
+			case unheard < 0:
+				return usagef("--accept-unheard %d: want the number of nodes that were not heard", unheard)
+			case unheard > 0 && group != "":
+				return usagef("--accept-unheard is for the freeze of the fleet, not with --group")
+			}
 			c, err := a.client()
 			if err != nil {
 				return err
@@ -71,7 +84,12 @@ func (a *app) unfreezeCommand() *cobra.Command {
 			case id == "":
 				id = f.ID
 			}
-			if err := c.Unfreeze(cmd.Context(), group, id); err != nil {
+			if unheard > 0 {
+				err = c.UnfreezeAccepting(cmd.Context(), id, unheard)
+			} else {
+				err = c.Unfreeze(cmd.Context(), group, id)
+			}
+			if err != nil {
 				return err
 			}
 			if f != nil {
@@ -84,7 +102,8 @@ func (a *app) unfreezeCommand() *cobra.Command {
 	}
 	c.Flags().StringVar(&group, "group", "", "only this group's freeze, else the fleet's")
 	c.Flags().StringVar(&id, "id", "", "only if the freeze is this one")
-	cli.NoEnv(c, "group", "id")
+	c.Flags().IntVar(&unheard, "accept-unheard", 0, "after a restore: how many nodes that were not heard are accepted")
+	cli.NoEnv(c, "group", "id", "accept-unheard")
 	complete(c, "group", a.completeGroups)
 	return c
 }

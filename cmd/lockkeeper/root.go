@@ -87,7 +87,7 @@ LOCKKEEPER_CA_FILE. See also: lockkeeper help exit-codes.`,
 	}
 	in("see", a.statusCommand(), a.watchCommand(), a.explainCommand(), a.eventsCommand(), a.planCommand(), a.clusterCommand())
 	in("change", a.rolloutCommand(), a.bundleCommand(), a.groupCommand(), a.applyCommand(), a.nodeCommand(), a.holdCommand(), a.queueCommand(), a.freezeCommand(), a.unfreezeCommand())
-	in("admin", a.tokenCommand(), a.benchCommand(), a.versionCommand())
+	in("admin", a.tokenCommand(), a.snapshotCommand(), a.benchCommand(), a.versionCommand())
 	root.SetHelpCommandGroupID("admin")
 	root.SetCompletionCommandGroupID("admin")
 	root.AddCommand(exitCodesTopic())

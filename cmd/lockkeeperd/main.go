@@ -68,7 +68,7 @@ again does not help, 3 the store ended for good or was replaced (start the progr
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(newServe(), newDev(), &cobra.Command{
+	root.AddCommand(newServe(), newDev(), newRestore(), newSnapshot(), &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
 		Args:  cobra.NoArgs,

@@ -159,6 +159,22 @@ func (f *fake) Events(_ context.Context, q api.EventQuery) (api.EventList, error
 func (f *fake) WatchEvents(_ context.Context, after int64) (<-chan api.Event, error) {
 	return f.events, f.saw("WatchEvents", after)
 }
+func (f *fake) UnfreezeAccepting(_ context.Context, id string, unheard int) error {
+	return f.saw("UnfreezeAccepting", id, unheard)
+}
+func (f *fake) Snapshots(context.Context) (api.SnapshotList, error) {
+	return api.SnapshotList{Keep: 3, Snapshots: []api.Snapshot{{Name: "a"}}}, f.saw("Snapshots")
+}
+func (f *fake) Snapshot(context.Context) (io.ReadCloser, error) {
+	if err := f.saw("Snapshot"); err != nil {
+		return nil, err
+	}
+	if f.opened != nil {
+		r, _, err := f.opened()
+		return r, err
+	}
+	return io.NopCloser(strings.NewReader("hello")), nil
+}
 func (f *fake) Bench(_ context.Context, req api.BenchRequest) (api.Measured, error) {
 	return api.Measured{Count: 7}, f.saw("Bench", req)
 }

@@ -64,9 +64,13 @@ func (s *service) freezes() {
 		return answer(s.Freeze(ctx, "", in.Body))
 	})
 	type lift struct {
-		ID string `query:"id" required:"true" doc:"The freeze to lift"`
+		ID            string `query:"id" required:"true" doc:"The freeze to lift"`
+		AcceptUnheard int    `query:"accept_unheard" minimum:"0" doc:"After a restore: how many nodes that were not heard since are accepted"`
 	}
 	on(s, del("/freeze", "Lift the freeze of the fleet"), func(ctx context.Context, in *lift) (*none, error) {
+		if in.AcceptUnheard > 0 {
+			return nil, s.UnfreezeAccepting(ctx, in.ID, in.AcceptUnheard)
+		}
 		return nil, s.Unfreeze(ctx, "", in.ID)
 	})
 	type freezeGroup struct {

@@ -62,6 +62,7 @@ func register(b Backend, o Options) (*service, http.Handler) {
 	s.rollouts()
 	s.tokens()
 	s.events()
+	s.snapshots()
 
 	document, err := json.Marshal(s.api.OpenAPI())
 	if err != nil {

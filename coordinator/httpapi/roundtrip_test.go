@@ -138,6 +138,20 @@ var everyMethod = []roundTrip{
 	{"Bench[{Callers:8 Seconds:0.5}]", func(ctx context.Context, c *client.Client) (any, error) {
 		return one(c.Bench(ctx, api.BenchRequest{Callers: 8, Seconds: 0.5}))
 	}, api.Measured{Count: 7}},
+	{"UnfreezeAccepting[f1 3]", func(ctx context.Context, c *client.Client) (any, error) {
+		return nil, c.UnfreezeAccepting(ctx, "f1", 3)
+	}, nil},
+	{"Snapshots[]", func(ctx context.Context, c *client.Client) (any, error) { return one(c.Snapshots(ctx)) },
+		api.SnapshotList{Keep: 3, Snapshots: []api.Snapshot{{Name: "a"}}}},
+	{"Snapshot[]", func(ctx context.Context, c *client.Client) (any, error) {
+		r, err := c.Snapshot(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer r.Close()
+		b, err := io.ReadAll(r)
+		return string(b), err
+	}, "hello"},
 	{"Bundles[]", func(ctx context.Context, c *client.Client) (any, error) { return one(c.Bundles(ctx)) }, []api.Bundle{}},
 	{"Bundle[" + digest + "]", func(ctx context.Context, c *client.Client) (any, error) { return one(c.Bundle(ctx, digest)) }, api.Bundle{Digest: digest}},
 	{"OpenBundle[" + digest + "]", func(ctx context.Context, c *client.Client) (any, error) {
