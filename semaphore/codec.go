@@ -89,22 +89,22 @@ func (f *Freeze) UnmarshalJSON(b []byte) (err error) {
 }
 
 // EncodeHead writes a head.
-func EncodeHead(h Head) ([]byte, error) { return json.Marshal(h) }
+func EncodeHead(h Head) ([]byte, error) { return h.MarshalJSON() }
 
 // EncodeSpec writes a spec.
-func EncodeSpec(s Spec) ([]byte, error) { return json.Marshal(s) }
+func EncodeSpec(s Spec) ([]byte, error) { return s.MarshalJSON() }
 
 // EncodeHold writes a hold.
-func EncodeHold(h Hold) ([]byte, error) { return json.Marshal(h) }
+func EncodeHold(h Hold) ([]byte, error) { return h.MarshalJSON() }
 
 // EncodeMember writes a member.
-func EncodeMember(m Member) ([]byte, error) { return json.Marshal(m) }
+func EncodeMember(m Member) ([]byte, error) { return m.MarshalJSON() }
 
 // EncodeWaiter writes a waiter, without what its coordinator alone knows.
-func EncodeWaiter(w Waiter) ([]byte, error) { return json.Marshal(w) }
+func EncodeWaiter(w Waiter) ([]byte, error) { return w.MarshalJSON() }
 
 // EncodeFreeze writes a freeze.
-func EncodeFreeze(f Freeze) ([]byte, error) { return json.Marshal(f) }
+func EncodeFreeze(f Freeze) ([]byte, error) { return f.MarshalJSON() }
 
 // EncodeEvent writes an event. Events are never rewritten and keep no Extra.
 func EncodeEvent(e Event) ([]byte, error) { return json.Marshal(e) }

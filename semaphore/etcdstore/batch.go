@@ -211,22 +211,23 @@ func fail(batch []*request, err error) {
 	}
 }
 
-// part is one decision of an attempt, with the state that it was made on.
+// part is one decision of an attempt.
 type part struct {
-	r     *request // nil for what nobody asked for
-	st    semaphore.State
-	d     semaphore.Decision
-	calls []*call // parked, for each hold in d.Granted; nil: it left meanwhile
+	r      *request // nil for what nobody asked for
+	d      semaphore.Decision
+	counts counts
+	calls  []*call // parked, for each hold in d.Granted; nil: it left meanwhile
 }
 
 // attempt is one transaction. With an unknown outcome it may have committed,
 // and until the head changes it may commit still.
 type attempt struct {
-	base  semaphore.State // compared
-	next  semaphore.State // when it has committed
-	parts []part
-	key   string // of its first event
-	value string // what it puts there: found there, it has committed
+	base    semaphore.State // compared
+	next    semaphore.State // when it has committed
+	parts   []part
+	changes int    // in all of them
+	key     string // of its first event
+	value   string // what it puts there: found there, it has committed
 }
 
 func (a *attempt) writes() bool {
@@ -248,13 +249,12 @@ func (s *Store) putBack(g *group, rest []*request) {
 func (s *Store) decide(g *group, batch []*request) (*attempt, int) {
 	low := s.cfg.Floor()
 	st := s.state(g)
-	a := &attempt{base: st, next: st}
+	a := &attempt{base: st, next: st, parts: make([]part, 0, len(batch))}
 	now := s.cfg.Now()
-	changes := 0
 	for i, r := range batch {
 		d := decideOn(&a.next, r.op, now, low != nil)
 		size := len(d.Changes) + len(d.Events)
-		if i > 0 && changes+size > s.changesFit() {
+		if i > 0 && a.changes+size > s.changesFit() {
 			return a, i
 		}
 		if low != nil && (grants(&a.next, d) || joins(&a.next, d)) {
@@ -263,7 +263,6 @@ func (s *Store) decide(g *group, batch []*request) (*attempt, int) {
 		}
 		a.add(s.keys, r, d)
 		a.parts[len(a.parts)-1].calls = s.callsFor(g, d.Granted)
-		changes += size
 	}
 	return a, len(batch)
 }
@@ -285,8 +284,12 @@ func decideOn(st *semaphore.State, op semaphore.Op, now time.Time, ungranted boo
 }
 
 func (a *attempt) add(k keys, r *request, d semaphore.Decision) {
-	a.parts = append(a.parts, part{r: r, st: a.next, d: d})
-	a.next = a.next.Apply(d)
+	a.parts = append(a.parts, part{r: r, d: d})
+	if d.Writes() {
+		a.parts[len(a.parts)-1].counts = countsOf(&a.next, d)
+		a.next = a.next.Apply(d)
+		a.changes += len(d.Changes) + len(d.Events)
+	}
 	if a.key == "" && len(d.Events) > 0 {
 		if value, err := semaphore.EncodeEvent(d.Events[0]); err == nil {
 			a.key, a.value = k.event(d.Events[0].Scope, d.Events[0].Seq), string(value)
@@ -325,7 +328,7 @@ func (s *Store) commit(g *group, a *attempt, rev int64, fresh bool) {
 		s.adopt(g, a, rev, at, fresh)
 	}
 	for _, p := range a.parts {
-		s.metrics.committed(&p.st, p.d)
+		s.metrics.committed(p.counts)
 		if p.r == nil {
 			continue
 		}

@@ -3,8 +3,10 @@ package etcdstore_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -16,20 +18,32 @@ import (
 func BenchmarkRawPut(b *testing.B) {
 	prefix := newFleet(b).prefix
 	value := fmt.Sprintf("%0170d", 0)
-	b.Run("one", func(b *testing.B) {
-		for i := 0; b.Loop(); i++ {
-			rawPut(b, fmt.Sprintf("%sraw/%d", prefix, i%1000), value)
-		}
-	})
-	b.Run("parallel64", func(b *testing.B) {
-		var n atomic.Int64
-		b.SetParallelism(32)
-		b.RunParallel(func(pb *testing.PB) {
-			for pb.Next() {
-				rawPut(b, fmt.Sprintf("%sraw/%d", prefix, n.Add(1)%1000), value)
+	for _, callers := range []int{1, 64, 256} {
+		b.Run(fmt.Sprintf("callers%d", callers), func(b *testing.B) {
+			parallel(b, callers, func(caller int) { rawPut(b, fmt.Sprintf("%sraw/%d", prefix, caller), value) })
+		})
+	}
+}
+
+// parallel lets so many callers do b.N of something together. The processor's
+// time that one costs is that of etcd too.
+func parallel(b *testing.B, callers int, do func(caller int)) {
+	b.Helper()
+	b.ReportAllocs()
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	var all sync.WaitGroup
+	before := cpu()
+	b.ResetTimer()
+	for caller := range callers {
+		all.Go(func() {
+			for left.Add(-1) >= 0 {
+				do(caller)
 			}
 		})
-	})
+	}
+	all.Wait()
+	b.ReportMetric(float64((cpu()-before).Microseconds())/float64(b.N), "cpu-µs/op")
 }
 
 func rawPut(b *testing.B, key, value string) {
@@ -38,34 +52,124 @@ func rawPut(b *testing.B, key, value string) {
 	}
 }
 
-// BenchmarkAcquireRelease takes a slot and returns it: two transactions.
+// BenchmarkAcquireRelease takes a slot and returns it: two transactions, or two
+// parts of those that it shares with others.
 func BenchmarkAcquireRelease(b *testing.B) {
-	b.Run("one", func(b *testing.B) {
-		f := newFleet(b)
-		s := f.store()
-		f.declare(s, 1, 1)
-		for b.Loop() {
-			cycle(b, s, "g", "n0")
-		}
-	})
-	for _, groups := range []int{1, 64} {
-		b.Run(fmt.Sprintf("parallel64/groups%d", groups), func(b *testing.B) {
+	for _, c := range []struct{ callers, groups, holds int }{
+		{1, 1, 0}, {64, 1, 0}, {256, 1, 0}, {64, 64, 0}, {64, 1, 10}, {64, 1, 1000},
+	} {
+		b.Run(fmt.Sprintf("callers%d/groups%d/holds%d", c.callers, c.groups, c.holds), func(b *testing.B) {
 			s := newFleet(b).store()
-			for g := range groups {
-				do(b, s, fmt.Sprintf("g%d", g), semaphore.PutSpec{Spec: semaphore.Spec{Slots: semaphore.Slots{N: 200}}, IfMatch: -1})
-				for n := range 200 {
-					do(b, s, fmt.Sprintf("g%d", g), semaphore.PutMember{Node: fmt.Sprintf("n%d", n)})
+			for g := range c.groups {
+				name := fmt.Sprintf("g%d", g)
+				do(b, s, name, semaphore.PutSpec{IfMatch: -1, Spec: semaphore.Spec{
+					Slots:  semaphore.Slots{N: 2000},
+					Limits: []semaphore.Limit{{By: "zone", Max: semaphore.Slots{N: 2000}}},
+				}})
+				each(c.callers+c.holds, func(n int) {
+					do(b, s, name, semaphore.PutMember{Node: fmt.Sprintf("n%d", n), Registered: map[string]string{"zone": fmt.Sprint(n % 3)}})
+					if n >= c.callers {
+						do(b, s, name, agent(fmt.Sprintf("n%d", n)))
+					}
+				})
+			}
+			parallel(b, c.callers, func(n int) { cycle(b, s, fmt.Sprintf("g%d", n%c.groups), fmt.Sprintf("n%d", n)) })
+		})
+	}
+}
+
+// each does something for the numbers below n, 64 at a time.
+func each(n int, do func(i int)) {
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range 64 {
+		all.Go(func() {
+			for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
+				do(int(i))
+			}
+		})
+	}
+	all.Wait()
+}
+
+// BenchmarkRegister makes members of a group, and says what one costs when
+// there are few, and when there are thousands.
+func BenchmarkRegister(b *testing.B) {
+	for _, members := range []int{100, 10_000} {
+		b.Run(fmt.Sprintf("members%d", members), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				f := newFleet(b)
+				s := f.store()
+				f.declare(s, 1, 0)
+				before := cpu()
+				each(members, func(n int) { do(b, s, "g", semaphore.PutMember{Node: fmt.Sprintf("n%d", n)}) })
+				b.ReportMetric(float64((cpu()-before).Microseconds())/float64(members), "cpu-µs/member")
+			}
+		})
+	}
+}
+
+// cpu is the time that this process has used.
+func cpu() time.Duration {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkHandover is a release until the next has its slot, while so many
+// wait. Who had it stands behind the others again.
+func BenchmarkHandover(b *testing.B) {
+	for _, c := range []struct {
+		waiters int
+		blocked bool // all but a few by a limit
+	}{{64, false}, {10_000, false}, {10_000, true}} {
+		b.Run(fmt.Sprintf("waiters%d/blocked=%t", c.waiters, c.blocked), func(b *testing.B) {
+			s := newFleet(b).store()
+			do(b, s, "g", semaphore.PutSpec{IfMatch: -1, Spec: semaphore.Spec{
+				Slots:  semaphore.Slots{N: 2},
+				Limits: []semaphore.Limit{{By: "zone", Max: semaphore.Slots{N: 1}}},
+			}})
+			zone := func(n int) string {
+				if c.blocked && n < c.waiters-64 {
+					return "dead"
+				}
+				return "alive"
+			}
+			each(c.waiters+1, func(n int) {
+				do(b, s, "g", semaphore.PutMember{Node: fmt.Sprintf("n%d", n), Registered: map[string]string{"zone": zone(n)}})
+			})
+			do(b, s, "g", semaphore.PutMember{Node: "dead", Registered: map[string]string{"zone": "dead"}})
+			do(b, s, "g", agent("dead"))
+			holder := do(b, s, "g", agent(fmt.Sprintf("n%d", c.waiters))).Hold
+			granted := make(chan *semaphore.Hold, 1)
+			wait := func(node string) {
+				a, err := s.Acquire(context.Background(), "g", agent(node), time.Hour)
+				if err == nil && a.Hold != nil {
+					granted <- a.Hold
 				}
 			}
-			var n atomic.Int64
-			b.SetParallelism(32)
-			b.ResetTimer()
-			b.RunParallel(func(pb *testing.PB) {
-				id := n.Add(1)
-				for pb.Next() {
-					cycle(b, s, fmt.Sprintf("g%d", id%int64(groups)), fmt.Sprintf("n%d", id))
-				}
-			})
+			for n := range c.waiters {
+				go wait(fmt.Sprintf("n%d", n))
+			}
+			until(b, "all wait", func() bool { st, _ := s.View("g"); return len(st.Queue) == c.waiters })
+			var took []time.Duration
+			b.ReportAllocs()
+			for b.Loop() {
+				begin := time.Now()
+				go do(b, s, "g", release(holder))
+				next := <-granted
+				took = append(took, time.Since(begin))
+				go wait(holder.Node)
+				holder = next
+			}
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
+			b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
+			idle := cpu()
+			time.Sleep(time.Second)
+			b.ReportMetric(100*(cpu()-idle).Seconds(), "idle-%cpu")
+			s.Stop()
 		})
 	}
 }
@@ -79,7 +183,7 @@ func cycle(b *testing.B, s semaphore.Store, group, node string) {
 	do(b, s, group, release(a.Hold))
 }
 
-func do(b *testing.B, s semaphore.Store, group string, op semaphore.Op) semaphore.Answer {
+func do(b testing.TB, s semaphore.Store, group string, op semaphore.Op) semaphore.Answer {
 	a, err := s.Do(context.Background(), group, op)
 	if err != nil || a.Kind != semaphore.OK {
 		b.Errorf("%T: %+v, %v", op, a, err)

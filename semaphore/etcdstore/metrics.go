@@ -49,23 +49,40 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	return m
 }
 
-// committed counts what a decision that committed did to st.
-func (m *metrics) committed(st *semaphore.State, d semaphore.Decision) {
-	for _, e := range d.Events {
-		if e.Kind == "hold.confirmed" {
-			m.confirms.Inc()
+// counts is what a decision does, if it commits: holds made and ended, by door.
+type counts struct {
+	confirms         int
+	grants, releases []semaphore.Via
+}
+
+// countsOf is what a decision does to the state that it was made on.
+func countsOf(st *semaphore.State, d semaphore.Decision) (n counts) {
+	for i := range d.Events {
+		if d.Events[i].Kind == "hold.confirmed" {
+			n.confirms++
 		}
 	}
 	for _, c := range d.Changes {
 		switch {
 		case c.DeleteHold != "":
 			h, _ := st.Hold(c.DeleteHold)
-			m.releases.WithLabelValues(string(h.Via)).Inc()
+			n.releases = append(n.releases, h.Via)
 		case c.Hold != nil:
 			if _, held := st.Hold(c.Hold.Node); !held {
-				m.grants.WithLabelValues(string(c.Hold.Via)).Inc()
+				n.grants = append(n.grants, c.Hold.Via)
 			}
 		}
+	}
+	return n
+}
+
+func (m *metrics) committed(n counts) {
+	m.confirms.Add(float64(n.confirms))
+	for _, via := range n.grants {
+		m.grants.WithLabelValues(string(via)).Inc()
+	}
+	for _, via := range n.releases {
+		m.releases.WithLabelValues(string(via)).Inc()
 	}
 }
 

@@ -78,7 +78,7 @@ func (w *writes) remove(key string) { w.change(key, clientv3.OpDelete(key)) }
 
 // newWrites writes down an attempt. The head is compared and put in every one.
 func (s *Store) newWrites(g *group, a *attempt) *writes {
-	w := &writes{at: map[string]int{}}
+	w := &writes{at: make(map[string]int, a.changes+1), ops: make([]clientv3.Op, 0, a.changes+1)}
 	head := s.keys.group(g.name, headKey)
 	w.cmps = append(w.cmps, unchanged(head, a.base.HeadRev))
 	if slices.ContainsFunc(a.parts, func(p part) bool { return p.d.GuardFreeze }) {
@@ -147,7 +147,11 @@ func (s *Store) exchange(g *group, w *writes, a *attempt, tried []*attempt) (*at
 	ctx, cancel := context.WithTimeout(context.Background(), attemptTimeout)
 	defer cancel()
 	begin := time.Now()
-	resp, err := s.cfg.Client.Txn(ctx).If(w.cmps...).Then(w.ops...).Else(s.reads(g, w.waiters, tried)...).Commit()
+	core := s.coreReads(g)
+	if s.isLarge(g) {
+		core = core[:1]
+	}
+	resp, err := s.cfg.Client.Txn(ctx).If(w.cmps...).Then(w.ops...).Else(s.reads(g, core, w.waiters, tried)...).Commit()
 	s.metrics.txn.Observe(time.Since(begin).Seconds())
 	if err != nil {
 		return nil, 0, classify(err)
@@ -156,7 +160,13 @@ func (s *Store) exchange(g *group, w *writes, a *attempt, tried []*attempt) (*at
 		return a, resp.Header.Revision, nil
 	}
 	s.metrics.conflicts.Inc()
-	if won, rev := s.takeOver(g, resp.Responses, resp.Header.Revision, w.waiters, tried); won != nil {
+	won, rev, head := s.takeOver(g, resp.Responses, resp.Header.Revision, len(core), w.waiters, tried)
+	if len(core) == 1 && !s.catchUp(g, head) {
+		if won, rev, err = s.resolve(g, tried); err != nil {
+			return nil, 0, err
+		}
+	}
+	if won != nil {
 		return won, rev, nil
 	}
 	return nil, 0, errLost
@@ -170,11 +180,12 @@ func (s *Store) resolve(g *group, tried []*attempt) (*attempt, int64, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), attemptTimeout)
 	defer cancel()
-	resp, err := s.cfg.Client.Txn(ctx).Then(s.reads(g, nil, tried)...).Commit()
+	core := s.coreReads(g)
+	resp, err := s.cfg.Client.Txn(ctx).Then(s.reads(g, core, nil, tried)...).Commit()
 	if err != nil {
 		return nil, 0, classify(err)
 	}
-	won, rev := s.takeOver(g, resp.Responses, resp.Header.Revision, nil, tried)
+	won, rev, _ := s.takeOver(g, resp.Responses, resp.Header.Revision, len(core), nil, tried)
 	return won, rev, nil
 }
 
@@ -213,16 +224,20 @@ func (s *Store) rest(ctx context.Context, err error) error {
 	return pause(ctx, retryPause)
 }
 
-// reads are the reads of a group, in the order in which takeOver takes them:
-// all but the queue, of which it reads some waiters.
-func (s *Store) reads(g *group, waiters []string, tried []*attempt) []clientv3.Op {
-	ops := []clientv3.Op{
-		clientv3.OpGet(s.keys.freeze()),
+// coreReads are the reads of what a group's head guards; the head is the first.
+func (s *Store) coreReads(g *group) []clientv3.Op {
+	return []clientv3.Op{
 		clientv3.OpGet(s.keys.group(g.name, headKey)),
 		clientv3.OpGet(s.keys.group(g.name, specKey)),
 		clientv3.OpGet(s.keys.nodes(g.name, holdKeys), clientv3.WithPrefix()),
 		clientv3.OpGet(s.keys.nodes(g.name, memberKeys), clientv3.WithPrefix()),
 	}
+}
+
+// reads are the reads of a group, in the order in which takeOver takes them:
+// all but the queue, of which it reads some waiters.
+func (s *Store) reads(g *group, core []clientv3.Op, waiters []string, tried []*attempt) []clientv3.Op {
+	ops := append([]clientv3.Op{clientv3.OpGet(s.keys.freeze())}, core...)
 	for _, a := range tried {
 		ops = append(ops, clientv3.OpGet(a.key))
 	}
@@ -232,9 +247,10 @@ func (s *Store) reads(g *group, waiters []string, tried []*attempt) []clientv3.O
 	return ops
 }
 
-// takeOver makes the answers to reads the group's state. It returns the
-// attempt that has committed, if one has.
-func (s *Store) takeOver(g *group, responses []*etcdserverpb.ResponseOp, rev int64, waiters []string, tried []*attempt) (*attempt, int64) {
+// takeOver makes the answers to reads the group's state; with the head alone,
+// of the core, only the rest of it. It returns the attempt that has committed,
+// if one has, and the head's ModRevision.
+func (s *Store) takeOver(g *group, responses []*etcdserverpb.ResponseOp, rev int64, cores int, waiters []string, tried []*attempt) (won *attempt, wonRev, head int64) {
 	kvs := func(i int) []*mvccpb.KeyValue { return responses[i].GetResponseRange().GetKvs() }
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -243,13 +259,24 @@ func (s *Store) takeOver(g *group, responses []*etcdserverpb.ResponseOp, rev int
 		freeze = found[0]
 	}
 	s.setFreeze(freeze, rev)
-	var core []*mvccpb.KeyValue
-	for i := 1; i <= 4; i++ {
-		core = append(core, kvs(i)...)
+	if found := kvs(1); len(found) > 0 {
+		head = found[0].ModRevision
 	}
-	s.replaceCore(g, core, rev)
+	if cores > 1 {
+		var core []*mvccpb.KeyValue
+		for i := 1; i <= cores; i++ {
+			core = append(core, kvs(i)...)
+		}
+		s.replaceCore(g, core, rev)
+	}
+	for i := range tried {
+		if found := kvs(1 + cores + i); len(found) > 0 && string(found[0].Value) == tried[i].value {
+			won, wonRev = tried[i], found[0].ModRevision
+			break
+		}
+	}
 	for i, node := range waiters {
-		if found := kvs(5 + len(tried) + i); len(found) > 0 {
+		if found := kvs(1 + cores + len(tried) + i); len(found) > 0 {
 			s.putWaiter(g, node, found[0])
 		} else if s.removeWaiter(g, node, rev) {
 			g.lostPlace(node)
@@ -257,10 +284,5 @@ func (s *Store) takeOver(g *group, responses []*etcdserverpb.ResponseOp, rev int
 	}
 	s.wakeLocked()
 	g.wake()
-	for i := range tried {
-		if found := kvs(5 + i); len(found) > 0 && string(found[0].Value) == tried[i].value {
-			return tried[i], found[0].ModRevision
-		}
-	}
-	return nil, 0
+	return won, wonRev, head
 }
