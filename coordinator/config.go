@@ -13,6 +13,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"github.com/lockkeeper/lockkeeper/coordinator/door"
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
@@ -35,6 +36,7 @@ type Config struct {
 	// for it, instead of refusing the node.
 	AutoCreateGroups bool            `yaml:"auto_create_groups"`
 	FleetLock        FleetLockConfig `yaml:"fleetlock"`
+	Limits           LimitsConfig    `yaml:"limits"`
 	Etcd             EtcdConfig      `yaml:"etcd"`
 	Snapshots        SnapshotsConfig `yaml:"snapshots"`
 	Log              LogConfig       `yaml:"log"`
@@ -62,6 +64,16 @@ type FleetLockNetwork struct {
 	CIDR   string   `yaml:"cidr"`
 	Groups []string `yaml:"groups"`
 }
+
+// LimitsConfig bounds what one client, a token or an address without one, has
+// in progress at once, so that a flood of one leaves room for the others.
+type LimitsConfig struct {
+	Requests int `yaml:"requests"` // being carried out, default 256
+	Waiting  int `yaml:"waiting"`  // that may wait: long polls, streams, acquires; default 20000
+}
+
+// maxLimit bounds the limits themselves.
+const maxLimit = 1_000_000
 
 // EtcdConfig tunes the embedded store, or names an existing etcd: with
 // endpoints nothing is embedded.
@@ -101,6 +113,7 @@ func DefaultConfig() Config {
 		DataDir:   defaultDataDir(),
 		Listen:    "127.0.0.1:8080",
 		FleetLock: FleetLockConfig{Wait: 25 * time.Second},
+		Limits:    LimitsConfig{Requests: door.DefaultRequests, Waiting: door.DefaultWaiting},
 		Etcd:      EtcdConfig{Quota: 2 << 30, Heartbeat: 100 * time.Millisecond, Election: time.Second},
 		Snapshots: SnapshotsConfig{Every: time.Hour, Keep: 48},
 		Log:       LogConfig{Level: "info", Format: "text"},
@@ -112,6 +125,8 @@ func (c Config) withDefaults() Config {
 	def := DefaultConfig()
 	fill(&c.DataDir, def.DataDir)
 	fill(&c.Listen, def.Listen)
+	fill(&c.Limits.Requests, def.Limits.Requests)
+	fill(&c.Limits.Waiting, def.Limits.Waiting)
 	fill(&c.Etcd.Quota, def.Etcd.Quota)
 	fill(&c.Etcd.Heartbeat, def.Etcd.Heartbeat)
 	fill(&c.Etcd.Election, def.Etcd.Election)
@@ -179,6 +194,12 @@ func (c *Config) Validate() error {
 	}
 	if c.TLS.SelfSigned && c.TLS.Cert != "" {
 		bad("tls", "either cert and key, or self_signed")
+	}
+	if c.Limits.Requests < 1 || c.Limits.Requests > maxLimit {
+		bad("limits.requests", "%d: want 1 to %d", c.Limits.Requests, maxLimit)
+	}
+	if c.Limits.Waiting < 1 || c.Limits.Waiting > maxLimit {
+		bad("limits.waiting", "%d: want 1 to %d", c.Limits.Waiting, maxLimit)
 	}
 	if c.FleetLock.Wait < 0 || c.FleetLock.Wait > 25*time.Minute {
 		bad("fleetlock.wait", "%s: want 0s to 25m", c.FleetLock.Wait)

@@ -29,9 +29,13 @@ func (c *Coordinator) serve() error {
 	}
 	c.registry.MustRegister(&fleetCollector{status: c.selfStatus, now: time.Now})
 
+	limiter := door.NewLimiter(c.cfg.Limits.Requests, c.cfg.Limits.Waiting)
+	if err := limiter.Register(c.registry); err != nil {
+		return err
+	}
 	options := door.Options{
 		Authenticate: c.service.Authenticate, Cluster: c.service, AllowedHosts: c.cfg.Hosts,
-		Loopback: !c.doors.needsTokens(), Logger: c.log, Metrics: metrics,
+		Loopback: !c.doors.needsTokens(), Limiter: limiter, Logger: c.log, Metrics: metrics,
 	}
 	handler := c.handler()
 	c.doors.serve(c.doors.main, door.Wrap(handler, options))

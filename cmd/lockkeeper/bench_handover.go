@@ -16,6 +16,9 @@ import (
 // maxBenchWaiters is as many as a coordinator parks.
 const maxBenchWaiters = 10_000
 
+// arrivals is how many waiters come in a tenth of a second.
+const arrivals = 200
+
 func (a *app) benchHandoverCommand(f *benchFlags) *cobra.Command {
 	var waiting int
 	var hold time.Duration
@@ -132,6 +135,9 @@ func (y *relay) run(ctx context.Context, n int, idle time.Duration, row *benchRo
 	g, gctx := errgroup.WithContext(waiters)
 	r.progress("%s in line", count(n, "waiter gets", "waiters get"))
 	for i := range n {
+		if i%arrivals == arrivals-1 {
+			pause(gctx, time.Second/10)
+		}
 		g.Go(func() error { return y.take(gctx, waiters, y.w.nodes[i]) })
 	}
 	err = y.everybodyWaits(gctx, n)

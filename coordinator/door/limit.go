@@ -21,8 +21,13 @@ const (
 	DefaultWaiting  = 20_000
 )
 
-// retryBusy is when a client that asks too much at once may ask again.
-const retryBusy = time.Second
+const (
+	// patience is how long a request stands in line for a place among those that
+	// are carried out, before it is refused.
+	patience = time.Second
+	// retryBusy is when a client that asks too much at once may ask again.
+	retryBusy = time.Second
+)
 
 // Limiter keeps one client from taking the coordinator away from the others:
 // it bounds what a client has in progress. One serves all listeners.
@@ -31,8 +36,12 @@ const retryBusy = time.Second
 // wait, long polls, event streams, and acquires that may take a place in the
 // queue, costs little while it waits and is counted apart, so that a whole
 // fleet may wait behind one address. Such an acquire is carried out like any
-// other request first; when as many are in progress as may be, it stands in
-// line for that instead of being refused.
+// other request first.
+//
+// What cannot be carried out yet stands in line behind the client's other
+// requests: an acquire that may wait for as long as that, any other for a
+// moment. So a burst is served in turn, and whoever keeps asking without
+// reading Retry-After is slowed down by it.
 type Limiter struct {
 	requests, waiting int
 
@@ -88,64 +97,92 @@ func NewLimiter(requests, waiting int) *Limiter {
 type ticket struct {
 	l      *Limiter
 	client string
+	brief  bool // it will not wait any more once it is carried out
 	busy   bool // one of requests
 	waits  bool // one of waiting
 }
 
-// enter lets a request of a client in, or says that the client has too many.
+// enter lets a request of a client in, when its turn comes, or says that the
+// client has too many.
 func (l *Limiter) enter(ctx context.Context, client string, k kind) (*ticket, error) {
 	if l == nil || k == unbounded {
 		return &ticket{}, nil
 	}
-	t := &ticket{l: l, client: client}
-	l.mu.Lock()
-	u := l.clients[client]
-	if u == nil {
-		u = &usage{}
-		l.clients[client] = u
+	t, turn, err := l.take(client, k)
+	if err != nil || turn == nil {
+		return t, err
 	}
-	switch {
-	case k == brief && u.requests >= l.requests:
-		l.mu.Unlock()
-		return nil, tooBusy("%d requests of %s are in progress, which is the most (limits.requests)", l.requests, client)
-	case k != brief && u.waiting >= l.waiting:
-		l.mu.Unlock()
-		return nil, tooBusy("%d requests of %s wait, which is the most (limits.waiting)", l.waiting, client)
-	case k == brief:
-		u.requests++
-		t.busy = true
-	default:
-		u.waiting++
-		t.waits = true
+	var late <-chan time.Time
+	if k == brief {
+		timer := time.NewTimer(patience)
+		defer timer.Stop()
+		late = timer.C
 	}
-	if k != queues {
-		l.mu.Unlock()
-		return t, nil
-	}
-	if u.requests < l.requests {
-		u.requests++
-		t.busy = true
-		l.mu.Unlock()
-		return t, nil
-	}
-	turn := make(chan struct{})
-	u.line = append(u.line, turn)
-	l.mu.Unlock()
 	select {
 	case <-turn:
-		t.busy = true
+		t.begin()
 		return t, nil
+	case <-late:
+		err = tooBusy("%d requests of %s are in progress, which is the most (limits.requests)", l.requests, client)
 	case <-ctx.Done():
+		err = api.Errorf(api.NoQuorum, "the request ended before it could be carried out")
 	}
 	l.mu.Lock()
+	u := l.clients[client]
 	i := slices.Index(u.line, turn)
 	if i >= 0 {
 		u.line = slices.Delete(u.line, i, i+1)
 	}
 	l.mu.Unlock()
-	t.busy = i < 0 // its turn came meanwhile
+	if t.busy = i < 0; t.busy && ctx.Err() == nil {
+		t.begin() // its turn came in that moment
+		return t, nil
+	}
 	t.leave()
-	return nil, api.Errorf(api.NoQuorum, "the request ended before it could be carried out")
+	return nil, err
+}
+
+// take notes a request. With a channel, it has to wait for its turn.
+func (l *Limiter) take(client string, k kind) (*ticket, chan struct{}, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	u := l.clients[client]
+	if u == nil {
+		u = &usage{}
+		l.clients[client] = u
+	}
+	t := &ticket{l: l, client: client, brief: k == brief}
+	place := k == patient || u.requests < l.requests
+	if t.waits = k != brief || !place; t.waits {
+		if u.waiting >= l.waiting {
+			return nil, nil, tooBusy("%d requests of %s wait, which is the most (limits.waiting)", l.waiting, client)
+		}
+		u.waiting++
+	}
+	switch {
+	case k == patient:
+		return t, nil, nil
+	case place:
+		u.requests++
+		t.busy = true
+		return t, nil, nil
+	}
+	turn := make(chan struct{})
+	u.line = append(u.line, turn)
+	return t, turn, nil
+}
+
+// begin: its turn has come. From then on only what may wait again counts as
+// waiting.
+func (t *ticket) begin() {
+	t.busy = true
+	if !t.brief {
+		return
+	}
+	t.l.mu.Lock()
+	defer t.l.mu.Unlock()
+	t.waits = false
+	t.l.clients[t.client].waiting--
 }
 
 func tooBusy(format string, args ...any) error {

@@ -13,7 +13,7 @@ import (
 
 // parkAfter is how long a request may wait in net/http's hands. Most slots are
 // there by then, and the connection serves for the confirm too.
-const parkAfter = 50 * time.Millisecond
+const parkAfter = 250 * time.Millisecond
 
 // apart is a call that is carried out beside its handler, which may return
 // before it ends.

@@ -15,6 +15,7 @@ import (
 const (
 	retryNoQuorum = 3 * time.Second
 	retryDisk     = 30 * time.Second
+	retryBusy     = time.Second
 	retryLocked   = 10 * time.Second
 	retryFrozen   = 30 * time.Second
 	// retryMost bounds what a refusal that passes at a known time says: windows
@@ -90,6 +91,8 @@ func (s *Service) problem(ctx context.Context, err error) error {
 		return known
 	case errors.Is(err, semaphore.ErrNoQuorum), errors.Is(err, fleet.ErrChanged):
 		return noQuorum()
+	case errors.Is(err, semaphore.ErrBusy):
+		return &api.Error{Kind: api.Rate, RetryAfter: retryBusy, Detail: err.Error() + ": ask again in a moment"}
 	case errors.Is(err, semaphore.ErrDiskLow):
 		return &api.Error{
 			Kind: api.DiskLow, RetryAfter: retryDisk,

@@ -1,0 +1,199 @@
+package door
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/coordinator/auth"
+)
+
+// enter lets one request in that must not have to wait.
+func enter(t *testing.T, l *Limiter, client string, k kind) *ticket {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // whoever would stand in line leaves at once
+	ticket, err := l.enter(ctx, client, k)
+	if err != nil {
+		t.Fatalf("%s has to wait: %v", client, err)
+	}
+	return ticket
+}
+
+func isKind(err error) api.Kind {
+	if e, ok := err.(*api.Error); ok { //nolint:errorlint // made by this very package
+		return e.Kind
+	}
+	return ""
+}
+
+func TestLimiter_OneTooManyIsRefusedAndAnotherClientIsNot(t *testing.T) {
+	l := NewLimiter(2, 3)
+	first := enter(t, l, "loud", brief)
+	enter(t, l, "loud", brief)
+	_, err := l.enter(t.Context(), "loud", brief)
+	if e, ok := err.(*api.Error); !ok || e.Kind != api.Rate || e.RetryAfter <= 0 { //nolint:errorlint // made by this very package
+		t.Fatalf("the third request: %v, want 429 with Retry-After", err)
+	}
+	enter(t, l, "quiet", brief).leave()
+	first.leave()
+	enter(t, l, "loud", brief)
+}
+
+func TestLimiter_WhatWaitsIsCountedApartAndBoundedToo(t *testing.T) {
+	l := NewLimiter(1, 3)
+	enter(t, l, "site", brief)
+	polls := []*ticket{enter(t, l, "site", patient), enter(t, l, "site", patient), enter(t, l, "site", patient)}
+	if _, err := l.enter(t.Context(), "site", patient); isKind(err) != api.Rate {
+		t.Errorf("the fourth long poll: %v", err)
+	}
+	if _, err := l.enter(t.Context(), "site", queues); isKind(err) != api.Rate {
+		t.Errorf("an acquire behind as many as may wait: %v", err)
+	}
+	polls[0].leave()
+	enter(t, l, "site", patient)
+}
+
+func TestLimiter_AcquiresStandInLineAndGoOnWhenOneIsParkedOrAnswered(t *testing.T) {
+	l := NewLimiter(1, 10)
+	first := enter(t, l, "site", queues)
+	type got struct {
+		name   string
+		ticket *ticket
+	}
+	in := make(chan got)
+	line := func() int {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return len(l.clients["site"].line)
+	}
+	for i, name := range []string{"second", "third"} {
+		go func() {
+			ticket, err := l.enter(context.Background(), "site", queues)
+			if err != nil {
+				t.Error(err)
+			}
+			in <- got{name, ticket}
+		}()
+		for line() != i+1 {
+			continue // until it stands there
+		}
+	}
+	first.parked()
+	second := <-in
+	if second.name != "second" || line() != 1 {
+		t.Fatalf("%s came first, %d stand in line", second.name, line())
+	}
+	second.ticket.leave()
+	third := <-in
+	third.ticket.leave()
+	first.leave()
+	if len(l.clients) != 0 {
+		t.Errorf("what has ended is still counted: %+v", l.clients["site"])
+	}
+}
+
+func TestLimiter_WhoLeavesTheLineTakesNoPlace(t *testing.T) {
+	l := NewLimiter(1, 10)
+	first := enter(t, l, "site", queues)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := l.enter(ctx, "site", queues); err == nil {
+		t.Fatal("a request that has ended was let in")
+	}
+	first.leave()
+	enter(t, l, "site", brief).leave()
+	if len(l.clients) != 0 {
+		t.Errorf("what has ended is still counted: %+v", l.clients)
+	}
+}
+
+func TestLimiter_CountsEachRequestAsItIs(t *testing.T) {
+	for target, want := range map[string]kind{
+		"GET /healthz": unbounded, "GET /readyz": unbounded, "GET /api/v1/status": brief, "GET /": brief, "GET /metrics": brief,
+		"GET /api/v1/events/stream?after=0": patient, "GET /ui/stream": patient, "POST /v1/pre-reboot": patient,
+		"POST /v1/steady-state": brief, "POST /api/v1/nodes/a%2Fb/poll": patient, "GET /api/v1/nodes/x/poll": brief,
+		"PUT /api/v1/groups/g/holds/n": brief, "PUT /api/v1/groups/g/holds/n?wait=30s": queues, "DELETE /api/v1/groups/g/holds/n?fence=1": brief,
+	} {
+		var method, path string
+		for i := range target {
+			if target[i] == ' ' {
+				method, path = target[:i], target[i+1:]
+				break
+			}
+		}
+		if got := kindOfRequest(httptest.NewRequest(method, "http://localhost"+path, nil)); got != want {
+			t.Errorf("%s counts as %d, want %d", target, got, want)
+		}
+	}
+}
+
+func TestLimiter_AClientIsItsTokenElseItsAddress(t *testing.T) {
+	r := httptest.NewRequest("GET", "http://localhost/", nil)
+	r.RemoteAddr = "10.0.0.7:4711"
+	for want, p := range map[string]auth.Principal{
+		"10.0.0.7": auth.Local(), "token t1": {Name: "token t1", Role: api.RoleViewer},
+	} {
+		if got := clientOf(r, p); got != want {
+			t.Errorf("%+v is %q, want %q", p, got, want)
+		}
+	}
+	r.RemoteAddr = "@"
+	if got := clientOf(r, auth.Local()); got != "this host" {
+		t.Errorf("through a unix socket it is %q", got)
+	}
+}
+
+func TestLimiter_ShowsWhatIsInProgress(t *testing.T) {
+	l := NewLimiter(5, 5)
+	reg := prometheus.NewRegistry()
+	if err := l.Register(reg); err != nil {
+		t.Fatal(err)
+	}
+	enter(t, l, "a", brief)
+	enter(t, l, "b", queues)
+	enter(t, l, "b", patient)
+	families, err := reg.Gather()
+	if err != nil || len(families) != 1 || families[0].GetName() != "lockkeeper_http_in_progress" {
+		t.Fatalf("%v, %v", families, err)
+	}
+	for _, m := range families[0].GetMetric() {
+		if m.GetGauge().GetValue() != 2 {
+			t.Errorf("%v, want 2", m)
+		}
+	}
+}
+
+func TestLimiter_ARefusalIsAProblemWithItsTime(t *testing.T) {
+	l := NewLimiter(1, 1)
+	inside := make(chan struct{})
+	leave := make(chan struct{})
+	h := Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/api/v1/slow" {
+			close(inside)
+			<-leave
+		}
+	}), Options{Loopback: true, Limiter: l})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "http://localhost/api/v1/slow", nil))
+	}()
+	<-inside
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest("GET", "http://localhost/api/v1/status", nil))
+	if w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") != "1" || w.Header().Get("Content-Type") != api.ProblemType {
+		t.Errorf("status %d, %v", w.Code, w.Header())
+	}
+	close(leave)
+	<-done
+	w = httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest("GET", "http://localhost/api/v1/status", nil))
+	if w.Code != http.StatusOK {
+		t.Errorf("afterwards: status %d", w.Code)
+	}
+}
