@@ -47,14 +47,10 @@ func (a *app) benchCyclesCommand(f *benchFlags) *cobra.Command {
 // cycles measures n clients, each of which takes a slot and returns it again
 // and again, beside as many callers that put.
 func (w *benchWorld) cycles(ctx context.Context, n int, row *benchRow) error {
-	raw, err := w.r.yardstick(ctx, n)
-	if err != nil {
-		return err
-	}
-	w.r.progress("cycles by %s for %s", count(n, "client", "clients"), w.r.duration)
-	m, err := w.load(ctx, n, func(c *client.Wire, node string, request int) error { return w.cycle(c, node, request) })
-	row.Measured, row.Raw = m, raw
-	return err
+	return w.r.besides(ctx, n, row, func(span time.Duration, rec *recorder) error {
+		w.r.progress("cycles by %s for %s", count(n, "client", "clients"), span)
+		return w.load(ctx, n, span, rec, w.cycle)
+	})
 }
 
 func (w *benchWorld) cycle(c *client.Wire, node string, request int) error {
@@ -70,9 +66,8 @@ func (w *benchWorld) asking(request int) api.AcquireRequest {
 }
 
 // load has n clients do something again and again, for a warm-up that does not
-// count and then for the duration.
-func (w *benchWorld) load(ctx context.Context, n int, do func(c *client.Wire, node string, request int) error) (api.Measured, error) {
-	rec := newRecorder()
+// count and then for a span of time.
+func (w *benchWorld) load(ctx context.Context, n int, span time.Duration, rec *recorder, do func(c *client.Wire, node string, request int) error) error {
 	g, gctx := errgroup.WithContext(ctx)
 	ready := make(chan struct{}, n)
 	start := make(chan struct{})
@@ -107,16 +102,13 @@ func (w *benchWorld) load(ctx context.Context, n int, do func(c *client.Wire, no
 		<-ready
 	}
 	close(start)
-	pause(gctx, min(time.Second, w.r.duration/4))
+	pause(gctx, min(time.Second/2, span/4))
 	counts.Store(true)
 	began := time.Now()
-	pause(gctx, w.r.duration)
-	took := time.Since(began)
+	pause(gctx, span)
+	rec.over(time.Since(began))
 	over.Store(true)
-	if err := g.Wait(); err != nil {
-		return api.Measured{}, cause(ctx, err)
-	}
-	return rec.measured(took), nil
+	return g.Wait()
 }
 
 // pause waits, at most until ctx ends.

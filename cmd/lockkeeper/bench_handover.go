@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -95,13 +96,9 @@ this machine, which costs the coordinator nothing.`,
 // handover parks n waiters behind a holder, watches the coordinator for a while
 // in which nothing happens, and lets the slot go round.
 func (r *benchRun) handover(ctx context.Context, name string, n int, hold, idle time.Duration) error {
-	raw, err := r.yardstick(ctx, 1)
-	if err != nil {
-		return err
-	}
-	row := benchRow{Waiting: n, Raw: raw}
-	err = r.world(ctx, name, 1, n+1, func(w *benchWorld) error {
-		relay := &relay{w: w, hold: hold, rec: newRecorder(), born: time.Now()}
+	row := benchRow{Waiting: n}
+	err := r.world(ctx, name, 1, n+1, func(w *benchWorld) error {
+		relay := &relay{w: w, hold: hold, born: time.Now()}
 		return relay.run(ctx, n, idle, &row)
 	})
 	r.report.Runs = append(r.report.Runs, row)
@@ -112,11 +109,11 @@ func (r *benchRun) handover(ctx context.Context, name string, n int, hold, idle 
 type relay struct {
 	w    *benchWorld
 	hold time.Duration
-	rec  *recorder
 	born time.Time
 
-	released atomic.Int64 // when the last release was sent, in ns since born; 0 while it is held
-	counts   atomic.Bool
+	released atomic.Int64             // when the last release was sent, in ns since born; 0 while it is held
+	rec      atomic.Pointer[recorder] // nil while nothing is measured
+	stop     sync.RWMutex             // held by run while nobody may release
 }
 
 func (y *relay) run(ctx context.Context, n int, idle time.Duration, row *benchRow) error {
@@ -130,6 +127,7 @@ func (y *relay) run(ctx context.Context, n int, idle time.Duration, row *benchRo
 	if err != nil {
 		return err
 	}
+	y.stop.Lock()
 	waiters, leave := context.WithCancel(ctx)
 	defer leave()
 	g, gctx := errgroup.WithContext(waiters)
@@ -148,17 +146,24 @@ func (y *relay) run(ctx context.Context, n int, idle time.Duration, row *benchRo
 		}
 	}
 	if err == nil {
-		r.progress("handover for %s", r.duration)
 		y.sent()
-		if err = holder.Release(y.w.group, y.w.nodes[n], fence, r.instance); err == nil {
-			pause(gctx, min(time.Second, r.duration/4))
-			y.counts.Store(true)
-			began := time.Now()
-			pause(gctx, r.duration)
-			y.counts.Store(false)
-			row.Measured = y.rec.measured(time.Since(began))
-		}
+		err = holder.Release(y.w.group, y.w.nodes[n], fence, r.instance)
 	}
+	if err == nil {
+		err = r.besides(gctx, 1, row, func(span time.Duration, rec *recorder) error {
+			y.stop.Unlock()
+			defer y.stop.Lock() // the next yardstick has the machine for itself
+			r.progress("handover for %s", span)
+			pause(gctx, min(time.Second/2, span/4))
+			y.rec.Store(rec)
+			began := time.Now()
+			pause(gctx, span)
+			y.rec.Store(nil)
+			rec.over(time.Since(began))
+			return nil
+		})
+	}
+	y.stop.Unlock()
 	leave()
 	if e := g.Wait(); e != nil {
 		err = e
@@ -177,10 +182,13 @@ func (y *relay) take(ctx, waiters context.Context, node string) error {
 	for request := 1; ; request++ {
 		fence, err := c.Acquire(y.w.group, node, y.w.asking(request), maxWait)
 		if err == nil {
-			if sent := y.released.Swap(0); sent > 0 && y.counts.Load() {
-				y.rec.add(time.Since(y.born) - time.Duration(sent))
+			got := time.Since(y.born)
+			if sent, rec := y.released.Swap(0), y.rec.Load(); sent > 0 && rec != nil {
+				rec.add(got - time.Duration(sent))
 			}
 			pause(ctx, y.hold)
+			y.stop.RLock() // it is kept while the yardstick is taken
+			y.stop.RUnlock()
 			y.sent()
 			err = c.Release(y.w.group, node, fence, y.w.r.instance)
 		}
@@ -198,7 +206,11 @@ func (y *relay) sent() { y.released.Store(int64(time.Since(y.born))) }
 // everybodyWaits returns when the coordinator says so.
 func (y *relay) everybodyWaits(ctx context.Context, n int) error {
 	for {
-		groups, err := y.w.r.c.Groups(ctx)
+		var groups []api.Group
+		err := patiently(ctx, func() (err error) {
+			groups, err = y.w.r.c.Groups(ctx)
+			return err
+		})
 		if err != nil {
 			return cause(ctx, err)
 		}
@@ -234,8 +246,9 @@ func (a *app) benchRefusedCommand(f *benchFlags) *cobra.Command {
 func (w *benchWorld) refused(ctx context.Context, n int) error {
 	row := benchRow{Clients: n}
 	err := w.holdAll(ctx, w.nodes[n:])
+	raw, rec := newRecorder(), newRecorder()
 	if err == nil {
-		row.Raw, err = w.r.yardstick(ctx, n)
+		err = w.r.yardstick(ctx, n, raw)
 	}
 	if err != nil {
 		return err
@@ -245,7 +258,7 @@ func (w *benchWorld) refused(ctx context.Context, n int) error {
 		return err
 	}
 	w.r.progress("refusals to %s for %s", count(n, "client", "clients"), w.r.duration)
-	row.Measured, err = w.load(ctx, n, func(c *client.Wire, node string, request int) error {
+	err = w.load(ctx, n, w.r.duration, rec, func(c *client.Wire, node string, request int) error {
 		_, err := c.Acquire(w.group, node, w.asking(request), 0)
 		return isRefusal(err)
 	})
@@ -256,6 +269,7 @@ func (w *benchWorld) refused(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
+	row.set(rec, raw)
 	writes := after.Store.Revision - before.Store.Revision
 	row.Writes = &writes
 	w.r.report.Runs = append(w.r.report.Runs, row)

@@ -42,12 +42,11 @@ a slot, without a moment between them.`,
 			return a.bench(cmd.Context(), f, "makespan", func(ctx context.Context, r *benchRun) error {
 				for i := range hosts {
 					row := benchRow{Clients: hosts[i]}
-					raw, err := r.yardstick(ctx, 1)
-					if err != nil {
+					raw := newRecorder()
+					if err := r.yardstick(ctx, 1, raw); err != nil {
 						return err
 					}
-					row.Raw = raw
-					err = r.world(ctx, "makespan", slots[i], hosts[i], func(w *benchWorld) error { return w.makespan(ctx, slots[i], hold, &row) })
+					err := r.world(ctx, "makespan", slots[i], hosts[i], func(w *benchWorld) error { return w.makespan(ctx, slots[i], hold, raw, &row) })
 					if err != nil {
 						return err
 					}
@@ -64,7 +63,7 @@ a slot, without a moment between them.`,
 	return c
 }
 
-func (w *benchWorld) makespan(ctx context.Context, slots int, hold time.Duration, row *benchRow) error {
+func (w *benchWorld) makespan(ctx context.Context, slots int, hold time.Duration, raw *recorder, row *benchRow) error {
 	rounds := (len(w.nodes) + slots - 1) / slots
 	ideal := time.Duration(rounds) * hold
 	w.r.progress("%s need a slot; ideal %s", count(len(w.nodes), "simulated host", "simulated hosts"), ideal)
@@ -99,7 +98,8 @@ func (w *benchWorld) makespan(ctx context.Context, slots int, hold time.Duration
 		return cause(ctx, err)
 	}
 	took := time.Since(began)
-	row.Measured = rec.measured(took)
+	rec.over(took)
+	row.set(rec, raw)
 	row.Makespan = &makespan{
 		Hosts: len(w.nodes), Slots: slots, Hold: hold.Seconds(), Ideal: ideal.Seconds(),
 		Seconds: took.Seconds(), Ratio: took.Seconds() / ideal.Seconds(),

@@ -53,6 +53,12 @@ type makespan struct {
 	Ratio   float64 `json:"ratio"`
 }
 
+// set takes over what was measured, and its yardstick.
+func (b *benchRow) set(rec, raw *recorder) {
+	m := raw.measured()
+	b.Measured, b.Raw = rec.measured(), &m
+}
+
 func (r *benchReport) note(format string, args ...any) {
 	r.Notes = append(r.Notes, fmt.Sprintf(format, args...))
 }
@@ -143,10 +149,11 @@ func ratio(a, b float64) string {
 	return fmt.Sprintf("%.2f", a/b)
 }
 
-// recorder gathers durations of many clients.
+// recorder gathers durations of many clients, over several spans of time.
 type recorder struct {
 	mu   sync.Mutex
-	hist *hdr.Histogram
+	hist *hdr.Histogram // of microseconds
+	took time.Duration
 }
 
 func newRecorder() *recorder {
@@ -160,13 +167,38 @@ func (r *recorder) add(d time.Duration) {
 	_ = r.hist.RecordValue(us) // within its bounds
 }
 
-// measured is what was gathered within that time.
-func (r *recorder) measured(took time.Duration) api.Measured {
+// over says that a span of time has been measured.
+func (r *recorder) over(span time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.took += span
+}
+
+// merge adds what a coordinator has measured.
+func (r *recorder) merge(m api.Measured) error {
+	h, err := hdr.Decode([]byte(m.Histogram))
+	if err != nil {
+		return fmt.Errorf("the coordinator's histogram of raw puts: %w", err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.took += time.Duration(m.Seconds * float64(time.Second))
+	if lost := r.hist.Merge(h); lost > 0 {
+		return fmt.Errorf("%d raw puts took longer than %s", lost, time.Hour)
+	}
+	return nil
+}
+
+func (r *recorder) measured() api.Measured {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	h := r.hist
-	return api.Measured{
-		Count: h.TotalCount(), Seconds: took.Seconds(), Rate: float64(h.TotalCount()) / took.Seconds(),
+	m := api.Measured{
+		Count: h.TotalCount(), Seconds: r.took.Seconds(),
 		P50: h.ValueAtQuantile(50), P99: h.ValueAtQuantile(99), P999: h.ValueAtQuantile(99.9), Max: h.Max(),
 	}
+	if r.took > 0 {
+		m.Rate = float64(m.Count) / r.took.Seconds()
+	}
+	return m
 }

@@ -82,13 +82,26 @@ func eachNode(ctx context.Context, c benchCoordinator, nodes []string, do func(*
 				if i >= len(nodes) {
 					return nil
 				}
-				if err := do(wire, nodes[i]); err != nil {
+				if err := patiently(ctx, func() error { return do(wire, nodes[i]) }); err != nil {
 					return cause(ctx, err)
 				}
 			}
 		})
 	}
 	return g.Wait()
+}
+
+// patiently asks again when the coordinator has too much to do, as it may under
+// the load of the benchmark itself.
+func patiently(ctx context.Context, ask func() error) error {
+	for {
+		err := ask()
+		var refused *api.Error
+		if !errors.As(err, &refused) || refused.Kind != api.Rate || ctx.Err() != nil {
+			return err
+		}
+		pause(ctx, max(refused.RetryAfter, 100*time.Millisecond))
+	}
 }
 
 // cause is why a request ended: what ended the context, if that did.
@@ -101,12 +114,17 @@ func cause(ctx context.Context, err error) error {
 
 // cleanBench returns every hold in the group, forgets its nodes and deletes it.
 func cleanBench(ctx context.Context, c benchCoordinator, group string, nodes []string) error {
-	holds, err := c.Holds(ctx, group)
+	var holds []api.Hold
+	err := patiently(ctx, func() (err error) {
+		holds, err = c.Holds(ctx, group)
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	for _, h := range holds {
-		if err := c.Release(ctx, group, h.Node, h.Fence, h.Instance); err != nil {
+		err := patiently(ctx, func() error { return c.Release(ctx, group, h.Node, h.Fence, h.Instance) })
+		if err != nil {
 			return err
 		}
 	}
@@ -127,7 +145,7 @@ func cleanBench(ctx context.Context, c benchCoordinator, group string, nodes []s
 	if err != nil {
 		return err
 	}
-	return c.DeleteGroup(ctx, group, "")
+	return patiently(ctx, func() error { return c.DeleteGroup(ctx, group, "") })
 }
 
 func releaseOf(ctx context.Context, c benchCoordinator, group, node string) error {

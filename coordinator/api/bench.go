@@ -23,4 +23,7 @@ type Measured struct {
 	P99     int64   `json:"p99_us"`
 	P999    int64   `json:"p999_us"`
 	Max     int64   `json:"max_us"`
+	// Histogram is all of it, as an HdrHistogram of microseconds (version 2,
+	// compressed, base64), so that several can be added up.
+	Histogram string `json:"histogram,omitempty"`
 }

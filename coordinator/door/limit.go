@@ -38,7 +38,7 @@ const (
 // fleet may wait behind one address. Such an acquire is carried out like any
 // other request first.
 //
-// What cannot be carried out yet stands in line behind the client's other
+// What cannot be carried out yet stands in line for the client's other
 // requests: an acquire that may wait for as long as that, any other for a
 // moment. So a burst is served in turn, and whoever keeps asking without
 // reading Retry-After is slowed down by it.
@@ -77,7 +77,7 @@ func (l *Limiter) Register(reg prometheus.Registerer) error {
 // usage is what one client has in progress.
 type usage struct {
 	requests, waiting int
-	line              []chan struct{} // of acquires that want to be one of requests
+	short, line       []chan struct{} // who wants to be one of requests: those that do not wait, first, and acquires
 }
 
 // NewLimiter makes a Limiter of so many requests in progress, and so many that
@@ -128,10 +128,10 @@ func (l *Limiter) enter(ctx context.Context, client string, k kind) (*ticket, er
 		err = api.Errorf(api.NoQuorum, "the request ended before it could be carried out")
 	}
 	l.mu.Lock()
-	u := l.clients[client]
-	i := slices.Index(u.line, turn)
+	line := l.clients[client].lineOf(k)
+	i := slices.Index(*line, turn)
 	if i >= 0 {
-		u.line = slices.Delete(u.line, i, i+1)
+		*line = slices.Delete(*line, i, i+1)
 	}
 	l.mu.Unlock()
 	if t.busy = i < 0; t.busy && ctx.Err() == nil {
@@ -168,8 +168,18 @@ func (l *Limiter) take(client string, k kind) (*ticket, chan struct{}, error) {
 		return t, nil, nil
 	}
 	turn := make(chan struct{})
-	u.line = append(u.line, turn)
+	line := u.lineOf(k)
+	*line = append(*line, turn)
 	return t, turn, nil
+}
+
+// lineOf is where a request of that kind stands. Thousands of acquires that
+// have time must not keep a person's request from its turn.
+func (u *usage) lineOf(k kind) *[]chan struct{} {
+	if k == brief {
+		return &u.short
+	}
+	return &u.line
 }
 
 // begin: its turn has come. From then on only what may wait again counts as
@@ -204,10 +214,12 @@ func (t *ticket) parked() {
 func (t *ticket) idle() {
 	t.busy = false
 	u := t.l.clients[t.client]
-	if len(u.line) > 0 {
-		close(u.line[0])
-		u.line = u.line[1:]
-		return
+	for _, line := range []*[]chan struct{}{&u.short, &u.line} {
+		if len(*line) > 0 {
+			close((*line)[0])
+			*line = (*line)[1:]
+			return
+		}
 	}
 	u.requests--
 }
@@ -227,7 +239,7 @@ func (t *ticket) leave() {
 		t.waits = false
 		u.waiting--
 	}
-	if u.requests == 0 && u.waiting == 0 && len(u.line) == 0 {
+	if u.requests == 0 && u.waiting == 0 {
 		delete(t.l.clients, t.client)
 	}
 	t.l = nil

@@ -97,6 +97,32 @@ func TestLimiter_AcquiresStandInLineAndGoOnWhenOneIsParkedOrAnswered(t *testing.
 	}
 }
 
+func TestLimiter_ARequestThatDoesNotWaitGoesBeforeAcquiresThatDo(t *testing.T) {
+	l := NewLimiter(1, 10)
+	first := enter(t, l, "site", brief)
+	in := make(chan kind)
+	for i, k := range []kind{queues, brief} {
+		go func() {
+			ticket, err := l.enter(context.Background(), "site", k)
+			if err != nil {
+				t.Error(err)
+			}
+			in <- k
+			ticket.leave()
+		}()
+		for standing := 0; standing != i+1; {
+			l.mu.Lock()
+			standing = len(l.clients["site"].line) + len(l.clients["site"].short)
+			l.mu.Unlock()
+		}
+	}
+	first.leave()
+	if k := <-in; k != brief {
+		t.Error("an acquire that has time went first")
+	}
+	<-in
+}
+
 func TestLimiter_WhoLeavesTheLineTakesNoPlace(t *testing.T) {
 	l := NewLimiter(1, 10)
 	first := enter(t, l, "site", queues)

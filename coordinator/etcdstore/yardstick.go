@@ -82,8 +82,13 @@ func (d *DB) MeasurePuts(ctx context.Context, callers int, duration time.Duratio
 	if failed != nil {
 		return api.Measured{}, outcome(ctx, failed)
 	}
+	text, err := hist.Encode(hdr.V2CompressedEncodingCookieBase)
+	if err != nil {
+		return api.Measured{}, err
+	}
 	return api.Measured{
-		Count: hist.TotalCount(), Seconds: took.Seconds(), Rate: float64(hist.TotalCount()) / took.Seconds(),
+		Histogram: string(text),
+		Count:     hist.TotalCount(), Seconds: took.Seconds(), Rate: float64(hist.TotalCount()) / took.Seconds(),
 		P50: hist.ValueAtQuantile(50), P99: hist.ValueAtQuantile(99), P999: hist.ValueAtQuantile(99.9), Max: hist.Max(),
 	}, nil
 }
