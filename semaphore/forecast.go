@@ -82,8 +82,10 @@ type forecast struct {
 	t     time.Time
 	hold  time.Duration
 	tally *tally
-	queue []Waiter
-	ends  []ending // of holds, in order
+	queue []*Member   // in order; nil who has gone
+	first int         // all before it have gone
+	ends  []ending    // of holds, in order
+	may   []time.Time // when waiters may ask again, in order
 }
 
 type ending struct {
@@ -105,19 +107,33 @@ func newForecast(s *State, node string, now time.Time, hold time.Duration) *fore
 		f.ends = append(f.ends, ending{end, holder, h.Labels})
 	}
 	slices.SortFunc(f.ends, func(a, b ending) int { return a.at.Compare(b.at) })
-	f.queue = make([]Waiter, 0, s.Waiting()+1)
+	f.queue = make([]*Member, 0, s.Waiting()+1)
+	_, queued := s.Waiter(node)
 	for w := range s.EachWaiter {
-		f.queue = append(f.queue, *w)
-	}
-	if Place(s, node) == 0 {
 		// A newcomer comes with rank 0, behind all that wait with the same.
-		i := slices.IndexFunc(f.queue, func(w Waiter) bool { return w.Rank(now) < 0 })
-		if i < 0 {
-			i = len(f.queue)
+		if !queued && w.Rank(now) < 0 {
+			f.join(node)
+			queued = true
 		}
-		f.queue = slices.Insert(f.queue, i, Waiter{Node: node})
+		f.join(w.Node)
 	}
+	if !queued {
+		f.join(node)
+	}
+	slices.SortFunc(f.may, time.Time.Compare)
 	return f
+}
+
+// join puts a node at the end of the queue, unless it can never be granted.
+func (f *forecast) join(node string) {
+	m, member := f.s.Member(node)
+	if _, holds := f.s.Hold(node); !member || holds || m.Duplicate != "" {
+		return
+	}
+	f.queue = append(f.queue, &m)
+	if m.RetryAfter.After(f.t) {
+		f.may = append(f.may, m.RetryAfter)
+	}
 }
 
 // advance lets the time pass, and the holds end that end by then.
@@ -126,6 +142,9 @@ func (f *forecast) advance(to time.Time) {
 	for len(f.ends) > 0 && !f.ends[0].at.After(to) {
 		f.tally.free(f.ends[0].node, f.ends[0].of)
 		f.ends = f.ends[1:]
+	}
+	for len(f.may) > 0 && !f.may[0].After(to) {
+		f.may = f.may[1:]
 	}
 }
 
@@ -136,11 +155,8 @@ func (f *forecast) nextReturn() bool {
 	if len(f.ends) > 0 {
 		next = f.ends[0].at
 	}
-	for _, w := range f.queue {
-		m, _ := f.s.Member(w.Node)
-		if after := m.RetryAfter; after.After(f.t) && (next.IsZero() || after.Before(next)) {
-			next = after
-		}
+	if len(f.may) > 0 && (next.IsZero() || f.may[0].Before(next)) {
+		next = f.may[0]
 	}
 	if next.IsZero() {
 		return false
@@ -151,16 +167,26 @@ func (f *forecast) nextReturn() bool {
 
 // grantNext gives a slot to the first who may go, and says to whom.
 func (f *forecast) grantNext() (node string, looked int) {
-	for i, w := range f.queue {
-		m, member := f.s.Member(w.Node)
-		if !member || f.tally.holds(w.Node) || barred(m, f.t) != nil || !f.tally.fits(&m) {
+	for i := f.first; i < len(f.queue); i++ {
+		m := f.queue[i]
+		if m == nil {
+			if i == f.first {
+				f.first++
+			}
 			continue
 		}
-		f.tally.take(m)
-		f.queue = slices.Delete(f.queue, i, i+1)
-		f.ends = append(f.ends, ending{f.t.Add(f.hold), w.Node, m.Labels()})
+		looked++
+		if m.RetryAfter.After(f.t) || !f.tally.fits(m) {
+			if f.tally.out >= f.tally.slots && !f.s.Spec.CountUnreachable {
+				return "", looked // nobody fits
+			}
+			continue
+		}
+		f.tally.take(*m)
+		f.queue[i] = nil
+		f.ends = append(f.ends, ending{f.t.Add(f.hold), m.Node, m.Labels()})
 		f.s.Head.LastGrant = f.t
-		return w.Node, i + 1
+		return m.Node, looked
 	}
-	return "", len(f.queue)
+	return "", looked
 }

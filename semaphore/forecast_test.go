@@ -127,3 +127,35 @@ func TestForecast_IsWhatTheRulesDo(t *testing.T) {
 		}
 	})
 }
+
+func BenchmarkForecast_TheLastOf10000(b *testing.B) {
+	for name, limits := range map[string][]semaphore.Limit{"free": nil, "limited": spread} {
+		b.Run(name, func(b *testing.B) {
+			s := semaphore.State{
+				Group: "g", Revision: 1, HeadRev: 1, Members: map[string]semaphore.Member{},
+				Spec: semaphore.Spec{Slots: semaphore.Slots{N: 10}, Limits: limits},
+			}
+			for i := range 10_000 {
+				node := fmt.Sprint("n", i)
+				zone := fmt.Sprint("z", i%20)
+				s.Members[node] = semaphore.Member{V: 1, Node: node, Registered: map[string]string{"zone": zone}}
+				s.Queue = append(s.Queue, semaphore.Waiter{V: 1, Node: node, Since: now, CreateRevision: int64(i + 1)})
+			}
+			s.Keep(now)
+			for b.Loop() {
+				if _, known := semaphore.Forecast(&s, "n9999", now, time.Minute); !known {
+					b.Fatal("nothing is known")
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkWindow_ThatOpensEachMinute(b *testing.B) {
+	w := semaphore.Window{Cron: "* * * * *", Duration: hours(168)}
+	for b.Loop() {
+		if _, open := w.At(now); !open {
+			b.Fatal("it is shut")
+		}
+	}
+}

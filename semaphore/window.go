@@ -2,6 +2,8 @@ package semaphore
 
 import (
 	"fmt"
+	"slices"
+	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -43,25 +45,28 @@ const (
 // Span is a piece of time, Start included and End not.
 type Span struct{ Start, End time.Time }
 
-// At is the opening that contains t, the one that ends last if there are
-// several. A window that is not valid is never open.
+// At is the opening that contains t, the last to start if there are several. A
+// window that is not valid is never open.
 func (w *Window) At(t time.Time) (Span, bool) {
 	s, err := w.schedule()
 	if err != nil {
 		return Span{}, false
 	}
-	var found Span
-	local := t.In(s.zone)
-	back := int(time.Duration(w.Duration)/(24*time.Hour)) + 1
-	y, m, d := local.Date()
-	for day := -back; day <= 1; day++ {
-		for span := range s.openings(time.Date(y, m, d+day, 0, 0, 0, 0, time.UTC)) {
-			if !t.Before(span.Start) && t.Before(span.End) && span.End.After(found.End) {
-				found = span
+	y, m, d := t.In(s.zone).Date()
+	// Two days of slack for clocks that change, and for what was moved by it.
+	for day := 1; day >= -int(s.lasts/(24*time.Hour))-2; day-- {
+		date := time.Date(y, m, d+day, 0, 0, 0, 0, time.UTC)
+		if !s.days(date) {
+			continue
+		}
+		started := sort.Search(len(s.times), func(i int) bool { return s.opening(date, s.times[i]).Start.After(t) })
+		for _, minute := range slices.Backward(s.times[:started]) {
+			if span := s.opening(date, minute); t.Before(span.End) {
+				return span, true
 			}
 		}
 	}
-	return found, !found.End.IsZero()
+	return Span{}, false
 }
 
 // Next is the first opening that starts after t.
@@ -72,8 +77,12 @@ func (w *Window) Next(t time.Time) (Span, bool) {
 	}
 	y, m, d := t.In(s.zone).Date()
 	for day := range horizon {
-		for span := range s.openings(time.Date(y, m, d+day, 0, 0, 0, 0, time.UTC)) {
-			if span.Start.After(t) {
+		date := time.Date(y, m, d+day, 0, 0, 0, 0, time.UTC)
+		if !s.days(date) {
+			continue
+		}
+		for _, minute := range s.times {
+			if span := s.opening(date, minute); span.Start.After(t) {
 				return span, true
 			}
 		}
@@ -89,24 +98,15 @@ type schedule struct {
 	times []int // minutes after midnight, ascending
 }
 
-// openings are those that start on a date, in order. The date is a midnight
-// UTC that stands for the day, whatever its length in the zone.
-func (s *schedule) openings(date time.Time) func(yield func(Span) bool) {
-	return func(yield func(Span) bool) {
-		if !s.days(date) {
-			return
-		}
-		for _, minute := range s.times {
-			wall := date.Add(time.Duration(minute) * time.Minute)
-			span := Span{firstShown(wall, s.zone), firstShown(wall.Add(s.lasts), s.zone)}
-			if !span.End.After(span.Start) {
-				span.End = span.Start.Add(s.lasts)
-			}
-			if !yield(span) {
-				return
-			}
-		}
+// opening is the one that starts on a date, at a minute of it. The date is a
+// midnight UTC that stands for the day, whatever its length in the zone.
+func (s *schedule) opening(date time.Time, minute int) Span {
+	wall := date.Add(time.Duration(minute) * time.Minute)
+	span := Span{firstShown(wall, s.zone), firstShown(wall.Add(s.lasts), s.zone)}
+	if !span.End.After(span.Start) {
+		span.End = span.Start.Add(s.lasts)
 	}
+	return span
 }
 
 // firstShown is the first moment at which the zone's wall clock shows wall (a

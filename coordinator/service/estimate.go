@@ -13,9 +13,6 @@ const (
 	// estimateShare is how many times as long as it took an estimate is good
 	// for: who watches a node in a long queue asks for it at every change.
 	estimateShare = 50
-	// estimatePlaces is how far back in the queue a node may be for an estimate:
-	// playing a longer one through takes seconds.
-	estimatePlaces = 2000
 	// estimatesKept bounds the estimates that are remembered.
 	estimatesKept = 64
 )
@@ -36,7 +33,7 @@ type estimate struct {
 // estimate says when a node that wants to go is likely to be let.
 func (s *Service) estimate(ctx context.Context, v *api.Verdict, st *semaphore.State, now time.Time) {
 	mean, basis := s.meanHold(ctx, v.Group)
-	if mean == 0 || max(v.Place, len(st.Queue)) > estimatePlaces {
+	if mean == 0 {
 		return
 	}
 	l := &s.estimates
