@@ -187,9 +187,7 @@ func (y *relay) take(ctx, waiters context.Context, node string) error {
 				rec.add(got - time.Duration(sent))
 			}
 			pause(ctx, y.hold)
-			y.stop.RLock() // it is kept while the yardstick is taken
-			y.stop.RUnlock()
-			y.sent()
+			y.mayRelease()
 			err = c.Release(y.w.group, node, fence, y.w.r.instance)
 		}
 		switch {
@@ -199,6 +197,13 @@ func (y *relay) take(ctx, waiters context.Context, node string) error {
 			return err
 		}
 	}
+}
+
+// mayRelease returns when no yardstick is being taken: the slot is kept then.
+func (y *relay) mayRelease() {
+	y.stop.RLock()
+	defer y.stop.RUnlock()
+	y.sent()
 }
 
 func (y *relay) sent() { y.released.Store(int64(time.Since(y.born))) }
