@@ -24,8 +24,9 @@ bin/tools/golangci-lint: tools/go.mod tools/go.sum
 fmt: ## gofmt over everything
 	gofmt -w agent cmd coordinator semaphore web
 
-bench: ## the store beside raw etcd puts, in the same run
-	$(GO) test -run '^$$' -bench . -benchtime 2s ./semaphore/...
+bench: build ## the store, then a coordinator over HTTP, each beside raw etcd puts in the same run
+	$(GO) test -run '^$$' -bench . -benchtime 1s ./semaphore/etcdstore
+	docs/plots/measure bin
 
 clean:
 	rm -rf bin test-output

@@ -33,17 +33,29 @@ func parallel(b *testing.B, callers int, do func(caller int)) {
 	var left atomic.Int64
 	left.Store(int64(b.N))
 	var all sync.WaitGroup
+	took := make([]time.Duration, b.N)
 	before := cpu()
 	b.ResetTimer()
 	for caller := range callers {
 		all.Go(func() {
-			for left.Add(-1) >= 0 {
+			for i := left.Add(-1); i >= 0; i = left.Add(-1) {
+				begin := time.Now()
 				do(caller)
+				took[i] = time.Since(begin)
 			}
 		})
 	}
 	all.Wait()
 	b.ReportMetric(float64((cpu()-before).Microseconds())/float64(b.N), "cpu-µs/op")
+	percentiles(b, took)
+}
+
+// percentiles says how long operations took.
+func percentiles(b *testing.B, took []time.Duration) {
+	slices.Sort(took)
+	for name, perMille := range map[string]int{"p50-µs": 500, "p99-µs": 990, "p99.9-µs": 999} {
+		b.ReportMetric(float64(took[len(took)*perMille/1000].Microseconds()), name)
+	}
 }
 
 func rawPut(b *testing.B, key, value string) {
@@ -163,9 +175,7 @@ func BenchmarkHandover(b *testing.B) {
 				go wait(holder.Node)
 				holder = next
 			}
-			slices.Sort(took)
-			b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
-			b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
+			percentiles(b, took)
 			idle := cpu()
 			time.Sleep(time.Second)
 			b.ReportMetric(100*(cpu()-idle).Seconds(), "idle-%cpu")
