@@ -67,7 +67,11 @@ func newSnapshots(cfg SnapshotsConfig, source snapshotSource, host string, clust
 		}),
 	}
 	if cfg.Dir != "" {
-		reg.MustRegister(s.size, s.success, s.failures)
+		interval := prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "lockkeeper_snapshot_interval_seconds", Help: "How often a snapshot is taken.",
+		})
+		interval.Set(cfg.Every.Seconds())
+		reg.MustRegister(interval, s.size, s.success, s.failures)
 	}
 	return s
 }

@@ -60,7 +60,10 @@ func TestMetrics_ThePageNamesWhatACoordinatorExposes(t *testing.T) {
 // metrics.
 func scrape(t *testing.T) string {
 	t.Helper()
-	c, err := coordinator.New(coordinator.Config{DataDir: filepath.Join(t.TempDir(), "data"), Listen: "127.0.0.1:0"})
+	c, err := coordinator.New(coordinator.Config{
+		DataDir: filepath.Join(t.TempDir(), "data"), Listen: "127.0.0.1:0",
+		Snapshots: coordinator.SnapshotsConfig{Dir: t.TempDir()},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

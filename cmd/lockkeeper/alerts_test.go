@@ -19,7 +19,10 @@ func TestAlerts_AskOnlyForMetricsThatACoordinatorHas(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := daemon.New(daemon.Config{DataDir: filepath.Join(t.TempDir(), "data"), Listen: "127.0.0.1:0"})
+	c, err := daemon.New(daemon.Config{
+		DataDir: filepath.Join(t.TempDir(), "data"), Listen: "127.0.0.1:0",
+		Snapshots: daemon.SnapshotsConfig{Dir: t.TempDir()},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
