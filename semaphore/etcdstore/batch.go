@@ -22,14 +22,6 @@ const (
 	batchChanges  = 256
 )
 
-// Bounds of the requests of clients that wait in memory for a group's next
-// batch. Releases and all else that sets things right have room when a flood
-// of acquires has taken its own.
-const (
-	pendingAcquires = 8192
-	pendingAll      = 2 * pendingAcquires
-)
-
 // spareOps are what a transaction holds beside changes: the head, the
 // comparisons of head and freeze, the reads of a lost comparison, among them
 // one for each earlier attempt whose outcome is not known.
@@ -68,11 +60,13 @@ func (r *request) answer(a semaphore.Answer, err error) bool {
 
 func (r *request) waits() bool { return r.state.Load() == waiting }
 
-// ask is do for what a client asks anew: ErrBusy when too many do.
+// ask is do for what a client asks anew: ErrBusy when too many do. Releases and
+// all else that sets things right have room when a flood of acquires has taken
+// its own.
 func (s *Store) ask(ctx context.Context, g *group, op semaphore.Op) (semaphore.Answer, error) {
-	most := pendingAll
+	most := 2 * s.cfg.MaxPending
 	if _, acquires := op.(semaphore.Acquire); acquires {
-		most = pendingAcquires
+		most = s.cfg.MaxPending
 	}
 	s.mu.RLock()
 	n := len(g.pending)

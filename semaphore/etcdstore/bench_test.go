@@ -137,7 +137,10 @@ func BenchmarkHandover(b *testing.B) {
 		blocked bool // all but a few by a limit
 	}{{64, false}, {10_000, false}, {10_000, true}} {
 		b.Run(fmt.Sprintf("waiters%d/blocked=%t", c.waiters, c.blocked), func(b *testing.B) {
-			s := newFleet(b).store()
+			f := newFleet(b)
+			cfg := f.config()
+			cfg.PlaceTime = time.Millisecond // for which a slot is kept for those that are blocked
+			s := f.open(cfg)
 			do(b, s, "g", semaphore.PutSpec{IfMatch: -1, Spec: semaphore.Spec{
 				Slots:  semaphore.Slots{N: 2},
 				Limits: []semaphore.Limit{{By: "zone", Max: semaphore.Slots{N: 1}}},

@@ -25,9 +25,11 @@ const retryPause = 50 * time.Millisecond
 // defaultTxnOps is etcd's own default of --max-txn-ops.
 const defaultTxnOps = 128
 
-// defaultMaxWaiters is how many nodes wait in a group, where nothing else is
-// said.
-const defaultMaxWaiters = 10_000
+// Bounds where nothing else is said.
+const (
+	defaultMaxWaiters = 10_000
+	defaultMaxPending = 16_384
+)
 
 // Config of a Store.
 type Config struct {
@@ -56,6 +58,10 @@ type Config struct {
 	FenceFloor func() int64
 	// MaxWaiters is how many nodes wait in one group at most. Default 10,000.
 	MaxWaiters int
+	// MaxPending is how many acquires of one group are kept in memory until a
+	// transaction takes them, and twice that of all requests: ErrBusy beyond.
+	// Default 16,384, so that all who may wait may ask at once.
+	MaxPending int
 	// PlaceTime is how long the place of a waiter whose client is gone is kept
 	// at least. Default 30 s.
 	PlaceTime time.Duration
@@ -120,6 +126,9 @@ func New(cfg Config) *Store {
 	}
 	if cfg.MaxWaiters <= 0 {
 		cfg.MaxWaiters = defaultMaxWaiters
+	}
+	if cfg.MaxPending <= 0 {
+		cfg.MaxPending = defaultMaxPending
 	}
 	if cfg.MaxTxnOps < defaultTxnOps {
 		cfg.MaxTxnOps = defaultTxnOps

@@ -18,7 +18,7 @@ import (
 // lock, on which Decide's outcome is applied at once.
 func TestMemory(t *testing.T) {
 	open := func(*testing.T) (a, b semaphore.Store) {
-		m := &memory{groups: map[string]semaphore.State{}, places: map[string][]*place{}, changed: make(chan struct{})}
+		m := &memory{groups: map[string]semaphore.State{}, places: map[string][]*place{}, changed: make(chan struct{}), reserved: map[string]reservation{}}
 		return &memoryStore{m, "a"}, &memoryStore{m, "b"}
 	}
 	storetest.Run(t, open, storetest.Options{
@@ -41,8 +41,11 @@ func TestMemory(t *testing.T) {
 			defer m.mu.Unlock()
 			m.ahead += d
 		},
+		MaxWaiters: mostWaiters,
 	})
 }
+
+const mostWaiters = 64
 
 type memory struct {
 	mu       sync.Mutex
@@ -52,6 +55,14 @@ type memory struct {
 	places   map[string][]*place
 	freeze   *semaphore.Freeze
 	changed  chan struct{}
+	reserved map[string]reservation
+}
+
+// reservation is what is kept in a group for a waiter that was overtaken.
+type reservation struct {
+	node  string
+	until time.Time
+	since map[string]int64 // by how many grants, when the last one of a node ended
 }
 
 // place is a waiter, with the calls that are parked for it at each store.
@@ -84,7 +95,30 @@ func (s *memoryStore) state(group string) semaphore.State {
 		state.Queue = append(state.Queue, w)
 	}
 	semaphore.SortQueue(state.Queue, s.now())
+	s.reserve(group, &state)
 	return state
+}
+
+func (s *memoryStore) reserve(group string, state *semaphore.State) {
+	r := s.reserved[group]
+	i := slices.IndexFunc(state.Queue, func(w semaphore.Waiter) bool { return w.Node == r.node })
+	if over := !s.now().Before(r.until); i < 0 || over {
+		if i >= 0 {
+			r.since[r.node] = semaphore.Overtaken(state, state.Queue[i])
+		}
+		r.node = ""
+		i = slices.IndexFunc(state.Queue, func(w semaphore.Waiter) bool { return semaphore.MayReserve(state, w, r.since[w.Node]) })
+		if i >= 0 {
+			r.node, r.until = state.Queue[i].Node, s.now().Add(30*time.Second)
+		}
+	}
+	if r.since == nil {
+		r.since = map[string]int64{}
+	}
+	s.reserved[group] = r
+	if i >= 0 {
+		state.Queue[i].Reserved = true
+	}
 }
 
 func (m *memory) now() time.Time { return time.Now().Add(m.ahead) }
@@ -119,6 +153,9 @@ func (s *memoryStore) Acquire(ctx context.Context, group string, op semaphore.Ac
 	answer := s.decide(group, op)
 	if wait == 0 || !answer.Kind.Passes() {
 		return answer, nil
+	}
+	if s.placeOf(group, op.Node) == 0 && len(s.places[group]) >= mostWaiters {
+		return semaphore.Answer{Kind: semaphore.RetryLater, Detail: "too many nodes wait"}, nil
 	}
 	p := s.park(group, op)
 	defer func() { s.leave(group, p, op, ctx.Err() != nil) }()
@@ -158,7 +195,8 @@ func (s *memoryStore) park(group string, op semaphore.Acquire) *place {
 		s.tell()
 		i = len(s.places[group])
 		s.places[group] = append(s.places[group], &place{
-			Waiter: semaphore.Waiter{V: 1, Node: op.Node, Via: op.Via, Instance: op.Instance, Since: s.now(), CreateRevision: s.revision},
+			Waiter: semaphore.Waiter{V: 1, Node: op.Node, Via: op.Via, Instance: op.Instance, Since: s.now(), CreateRevision: s.revision,
+				Grants: s.groups[group].Head.Grants, Ahead: i},
 			parked: map[string]int{},
 		})
 	}

@@ -20,6 +20,8 @@ type Options struct {
 	PutRaw func(t *testing.T, s semaphore.Store, key string, value []byte)
 	// Advance moves the clock that both stores are given, forward.
 	Advance func(t *testing.T, s semaphore.Store, d time.Duration)
+	// MaxWaiters is how many nodes the stores let wait in one group, 64 at least.
+	MaxWaiters int
 }
 
 // Patience is how long the suite waits for what must happen by itself.
@@ -72,6 +74,11 @@ func Run(t *testing.T, open func(t *testing.T) (a, b semaphore.Store), options .
 		"NodeIDs_AnyTextStaysApart":                           nodeIDs,
 		"Race_NeverMoreHoldersThanSlots":                      race,
 		"Race_OneNodeAskedTwiceGetsOneHold":                   raceOneNode,
+		"Blackout_EndsByItselfAndTheFirstGoes":                blackoutEnds,
+		"Window_ShutIsWaitedForAndOpenedByTheSpec":            windowShut,
+		"Interval_LiesBetweenTwoGrants":                       intervalBetween,
+		"Reservation_EndsTheStarvingOfAWaiter":                reservation,
+		"Waiters_OneTooManyIsTurnedAwayWithoutAWrite":         waitersBound,
 		"NewerSchema_StopsAllButReleases":                     newerSchema,
 	}
 	for name, run := range cases {

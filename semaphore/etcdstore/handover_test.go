@@ -1,0 +1,163 @@
+package etcdstore_test
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/lockkeeper/lockkeeper/semaphore"
+)
+
+// present waits until the store knows that the node's client is parked here.
+func present(t *testing.T, s semaphore.Store, node string) {
+	t.Helper()
+	until(t, node+" is parked", func() bool {
+		st, _ := s.View("g")
+		w, waits := st.Waiter(node)
+		return waits && w.Present
+	})
+}
+
+func TestHandover_ReleaseAndNextGrantAreOneTransaction(t *testing.T) {
+	f := newFleet(t)
+	s := f.store()
+	f.declare(s, 1, 2)
+	h := f.ok(s, agent("n0")).Hold
+	waiting := park(t.Context(), s, agent("n1"), time.Minute)
+	present(t, s, "n1")
+	released := f.ok(s, release(h))
+	granted(t, waiting)
+	resp, err := node.Client().Get(t.Context(), f.prefix+"groups/g/", clientv3.WithPrefix())
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for _, kv := range resp.Kvs {
+		switch string(kv.Key)[len(f.prefix):] {
+		case "groups/g/holds/n1", "groups/g/semaphore":
+			seen++
+			if kv.ModRevision != released.Revision {
+				t.Errorf("%s was put at revision %d, the release committed at %d", kv.Key, kv.ModRevision, released.Revision)
+			}
+		case "groups/g/holds/n0", "groups/g/queue/n1":
+			t.Errorf("%s is there still", kv.Key)
+		}
+	}
+	if seen != 2 {
+		t.Errorf("%d of the keys of hold and head are there", seen)
+	}
+}
+
+func TestHandover_AWaiterThatALimitBlocksStandsInNobodysWay(t *testing.T) {
+	f := newFleet(t)
+	s := f.store()
+	f.declare(s, 2, 0)
+	for node, zone := range map[string]string{"holder": "z1", "blocked": "z1", "other": "z2", "behind": "z3"} {
+		f.ok(s, semaphore.PutMember{Node: node, Registered: map[string]string{"zone": zone}})
+	}
+	f.ok(s, semaphore.PutSpec{IfMatch: -1, Spec: semaphore.Spec{
+		Slots: semaphore.Slots{N: 2}, Limits: []semaphore.Limit{{By: "zone", Max: semaphore.Slots{N: 1}}},
+	}})
+	f.ok(s, agent("holder"))
+	other := f.ok(s, agent("other")).Hold
+	blocked := park(t.Context(), s, agent("blocked"), time.Minute)
+	queued(t, s, "blocked", 1)
+	behind := park(t.Context(), s, agent("behind"), time.Minute)
+	present(t, s, "behind")
+	released := f.ok(s, release(other))
+	if h := granted(t, behind); h.Node != "behind" {
+		t.Fatalf("%+v", h)
+	}
+	if st, _ := s.View("g"); st.HeadRev != released.Revision {
+		t.Errorf("it went at revision %d, the slot was free at %d", st.HeadRev, released.Revision)
+	}
+	select {
+	case o := <-blocked:
+		t.Errorf("%+v", o)
+	default:
+	}
+}
+
+// A coordinator that stands still, as under SIGSTOP, keeps its waiters' places
+// for as long as its lease, and neither hears nor says anything.
+func TestHandover_ACoordinatorThatStandsStillIsPassedWithinASecond(t *testing.T) {
+	f := newFleet(t)
+	s := f.store()
+	cfg := f.config()
+	client, faults := newFaulty(cfg.Client)
+	var stands atomic.Bool
+	goOn := make(chan struct{})
+	faults.always = func(commit func() (*clientv3.TxnResponse, error)) (*clientv3.TxnResponse, error) {
+		if stands.Load() {
+			<-goOn
+		}
+		return commit()
+	}
+	cfg.Client = client
+	still := f.open(cfg)
+	t.Cleanup(func() { close(goOn) })
+	f.declare(s, 1, 3)
+	h := f.ok(s, agent("n0")).Hold
+	park(t.Context(), still, agent("n1"), time.Minute)
+	queued(t, s, "n1", 1)
+	mine := park(t.Context(), s, agent("n2"), time.Minute)
+	queued(t, s, "n2", 2)
+
+	stands.Store(true)
+	begin := time.Now()
+	f.ok(s, release(h))
+	granted(t, mine)
+	took := time.Since(begin)
+	t.Logf("passed after %s", took)
+	if took < semaphore.OvertakeAfter || took > time.Second {
+		t.Errorf("it was passed after %s, want %s to 1 s", took, semaphore.OvertakeAfter)
+	}
+}
+
+// One that asks every few minutes keeps its place from its second poll on: how
+// often it asks outlives a place that was given up.
+func TestPlace_OfAHostThatAsksSeldomIsKeptFromItsSecondPollOn(t *testing.T) {
+	f := newFleet(t)
+	cfg := f.config()
+	cfg.PlaceTime = 20 * time.Millisecond
+	s := f.open(cfg)
+	f.declare(s, 1, 1)
+	f.ok(s, agent("n0"))
+	f.poll(s, "host")
+	until(t, "the place is given up", func() bool { return len(f.queueKeys()) == 0 })
+	time.Sleep(time.Second) // its interval
+	f.poll(s, "host")
+	kept := f.queueKeys()
+	time.Sleep(time.Second)
+	if f.poll(s, "host"); len(kept) != 1 || f.queueKeys()[0] != kept[0] {
+		t.Fatalf("queue keys were %v", kept)
+	}
+	before := revision(t)
+	if a := f.poll(s, "host"); a.Place != 1 || revision(t) != before {
+		t.Errorf("%+v, and revision %d became %d", a, before, revision(t))
+	}
+}
+
+// A host that comes to another coordinator keeps its place there for longer
+// than 30 s may be: how often it asked elsewhere is not known, how long it has
+// its place is.
+func TestPlace_ThatCameFromAnotherCoordinatorIsKeptAsLongAsItIsOld(t *testing.T) {
+	f := newFleet(t)
+	cfg := f.config()
+	cfg.PlaceTime = 50 * time.Millisecond
+	s := f.store()
+	other := f.open(cfg)
+	f.declare(s, 1, 1)
+	f.ok(s, agent("n0"))
+	f.poll(s, "host")
+	queued(t, other, "host", 1)
+	f.clock.advance(10 * time.Minute)
+	f.poll(other, "host")
+	until(t, "the place has moved", func() bool { v, _ := s.View("g"); return len(v.Queue) == 1 && v.Queue[0].Elsewhere })
+	time.Sleep(10 * cfg.PlaceTime)
+	if a := f.poll(other, "host"); a.Place != 1 || len(f.queueKeys()) != 1 {
+		t.Errorf("%+v", a)
+	}
+}
