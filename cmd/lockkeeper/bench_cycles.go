@@ -86,12 +86,11 @@ func (w *benchWorld) load(ctx context.Context, n int, span time.Duration, rec *r
 				return context.Cause(gctx)
 			}
 			for request := 1; !over.Load(); request++ {
-				counted := counts.Load()
 				began := time.Now()
 				if err := do(c, w.nodes[i], request); err != nil {
 					return cause(gctx, err)
 				}
-				if counted && !over.Load() {
+				if counts.Load() && !over.Load() { // ended within the span
 					rec.add(time.Since(began))
 				}
 			}
