@@ -87,10 +87,12 @@ func (a *app) bench(ctx context.Context, f *benchFlags, scenario string, measure
 		Scenario: scenario, At: a.now().UTC().Truncate(time.Second), CPUs: runtime.NumCPU(),
 		Version: cli.Version(), GoVersion: runtime.Version(),
 	}
-	if err := measure(ctx, r); err != nil {
+	err = measure(ctx, r)
+	if len(r.report.Runs) == 0 {
 		return err
 	}
-	return a.print(r.report, func() error { return r.report.tables(a) })
+	// What was measured counts, even if what came behind it failed.
+	return errors.Join(a.print(r.report, func() error { return r.report.tables(a) }), err)
 }
 
 func (a *app) benchClient() (benchCoordinator, error) {

@@ -101,7 +101,9 @@ func (r *benchRun) handover(ctx context.Context, name string, n int, hold, idle 
 		relay := &relay{w: w, hold: hold, born: time.Now()}
 		return relay.run(ctx, n, idle, &row)
 	})
-	r.report.Runs = append(r.report.Runs, row)
+	if row.Raw != nil {
+		r.report.Runs = append(r.report.Runs, row)
+	}
 	return err
 }
 

@@ -92,12 +92,12 @@ func eachNode(ctx context.Context, c benchCoordinator, nodes []string, do func(*
 }
 
 // patiently asks again when the coordinator has too much to do, as it may under
-// the load of the benchmark itself.
+// the load of the benchmark itself, or got no answer from its store in time.
 func patiently(ctx context.Context, ask func() error) error {
 	for {
 		err := ask()
 		var refused *api.Error
-		if !errors.As(err, &refused) || refused.Kind != api.Rate || ctx.Err() != nil {
+		if !errors.As(err, &refused) || refused.Kind != api.Rate && refused.Kind != api.NoQuorum || ctx.Err() != nil {
 			return err
 		}
 		pause(ctx, max(refused.RetryAfter, 100*time.Millisecond))
