@@ -28,20 +28,32 @@ const (
 	releasesAny     breakage = "releases-any-fence"
 	saysYesTooEarly breakage = "says-yes-without-a-commit"
 	repeatsBlindly  breakage = "repeats-without-comparing"
+	onlyLate        breakage = "its-watch-comes-late" // which is not wrong
 	forgetsFences   breakage = "forgets-fences-of-a-deleted-group"
 )
 
-// watchDelay bounds how late the watch comes.
-const watchDelay = 20 * time.Millisecond
+// How late the watch comes at most: of a broken store later, so that what it
+// should have asked etcd for is old.
+const (
+	watchDelay       = 20 * time.Millisecond
+	watchDelayBroken = 200 * time.Millisecond
+)
 
 func (b breakage) client(c *clientv3.Client) *clientv3.Client {
+	delay := watchDelay
+	if b != sound {
+		delay = watchDelayBroken
+	}
 	return &clientv3.Client{
 		Cluster: c.Cluster, KV: &brokenKV{KV: c.KV, how: b}, Lease: c.Lease,
-		Watcher: lateWatcher{c.Watcher}, Auth: c.Auth, Maintenance: c.Maintenance,
+		Watcher: lateWatcher{c.Watcher, delay}, Auth: c.Auth, Maintenance: c.Maintenance,
 	}
 }
 
-type lateWatcher struct{ clientv3.Watcher }
+type lateWatcher struct {
+	clientv3.Watcher
+	delay time.Duration
+}
 
 func (w lateWatcher) Watch(ctx context.Context, key string, opts ...clientv3.OpOption) clientv3.WatchChan {
 	out := make(chan clientv3.WatchResponse)
@@ -49,7 +61,7 @@ func (w lateWatcher) Watch(ctx context.Context, key string, opts ...clientv3.OpO
 	go func() {
 		defer close(out)
 		for resp := range in {
-			time.Sleep(rand.N(watchDelay))
+			time.Sleep(rand.N(w.delay))
 			select {
 			case out <- resp:
 			case <-ctx.Done():
@@ -141,7 +153,11 @@ func (b breakage) answer(ctx context.Context, s *server, store *etcdstore.Store,
 			return wireReply{Answer: semaphore.Answer{Hold: &h}}, true, nil
 		}
 	case semaphore.Release:
-		if st, _ := store.View(r.Group); b == releasesAny {
+		if b == releasesAny {
+			st, err := store.Read(ctx, r.Group)
+			if err != nil {
+				return wireReply{}, true, err
+			}
 			if h, held := st.Holds[op.Node]; held {
 				op.Fence, op.Via, op.Instance = h.Fence, h.Via, h.Instance
 			}

@@ -146,15 +146,9 @@ func (h *linHistory) step(from linSet, in linInput, out linOutput) linSet {
 				continue
 			}
 			for _, o := range now.outcomes(in.op) {
-				if !o.matches(in.op, out.Answer) {
-					continue
+				if o.matches(out.Answer) {
+					next = next.with(h.forget(o.state))
 				}
-				then := h.forget(o.state)
-				if o.kind == passes && in.wait > 0 {
-					// It can be granted in the moment in which it gives up waiting.
-					then = h.remember(then, in)
-				}
-				next = next.with(then)
 			}
 		}
 	}

@@ -97,7 +97,7 @@ func TestHolders_CountedFromOutsideAreNeverMoreThanAllowed(t *testing.T) {
 			clients.Wait()
 			grants := l.judge(t, spec)
 			t.Logf("%d returns, at most %d out at a time, %d grants in the history", h.releases, h.most, grants)
-			if h.releases < hosts || h.most < 2 || grants < h.releases {
+			if h.releases < 20 || h.most < 2 || grants < h.releases {
 				t.Error("the test shows less than it should")
 			}
 		})

@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
-	"testing"
 	"time"
 
 	"github.com/anishathalye/porcupine"
@@ -20,7 +19,9 @@ type linRound struct {
 	lab    *lab
 	prefix string
 	began  time.Time
-	most   int // requests of a group's history: they bound the time to check it
+	most   int           // requests of a group's history: they bound the time to check it
+	calm   time.Duration // how long operators think at most
+	hangUp int           // one request in so many is hung up on; 0: none
 	groups []*linGroup
 
 	mu    sync.Mutex
@@ -42,7 +43,7 @@ var linNames atomic.Int64
 func unique(what string) string { return fmt.Sprintf("%s%d", what, linNames.Add(1)) }
 
 func newRound(l *lab, groups int) *linRound {
-	r := &linRound{lab: l, prefix: "/" + unique("round") + "/", began: time.Now(), most: 500}
+	r := &linRound{lab: l, prefix: "/" + unique("round") + "/", began: time.Now(), most: 500, calm: 30 * time.Millisecond, hangUp: 12}
 	for i := range groups {
 		r.groups = append(r.groups, &linGroup{
 			round: r, name: fmt.Sprintf("g%d", i), start: linState{exists: true, next: 1, slots: 2},
@@ -52,25 +53,29 @@ func newRound(l *lab, groups int) *linRound {
 }
 
 // declare makes the groups, before the histories begin.
-func (r *linRound) declare(ctx context.Context, t *testing.T) {
-	t.Helper()
+func (r *linRound) declare(ctx context.Context) error {
 	for _, g := range r.groups {
-		g.must(ctx, t, semaphore.PutSpec{Spec: semaphore.Spec{Slots: semaphore.Slots{N: g.start.slots}}, IfMatch: -1})
+		ops := []any{semaphore.PutSpec{Spec: semaphore.Spec{Slots: semaphore.Slots{N: g.start.slots}}, IfMatch: -1}}
 		for n := range linNodes {
-			g.must(ctx, t, semaphore.PutMember{Node: fmt.Sprintf("n%d", n)})
+			ops = append(ops, semaphore.PutMember{Node: fmt.Sprintf("n%d", n)})
+		}
+		for _, op := range ops {
+			if err := g.must(ctx, op); err != nil {
+				return err
+			}
 		}
 	}
+	return nil
 }
 
-func (g *linGroup) must(ctx context.Context, t *testing.T, op any) {
-	t.Helper()
+func (g *linGroup) must(ctx context.Context, op any) error {
 	for {
 		_, reply, err := g.round.lab.ask(ctx, 0, g.round.prefix, g.name, op, 0)
 		switch {
 		case err == nil && reply.Answer.Kind == semaphore.OK:
-			return
+			return nil
 		case ctx.Err() != nil:
-			t.Fatalf("%T: %v, %+v", op, err, reply.Answer)
+			return fmt.Errorf("%T: %w, %+v", op, err, reply.Answer)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
@@ -87,7 +92,7 @@ func (g *linGroup) ask(ctx context.Context, client int, op any, wait time.Durati
 
 func (g *linGroup) put(ctx context.Context, client int, op any, wait time.Duration) (wireReply, bool) {
 	patience := wait + 400*time.Millisecond
-	if rand.IntN(12) == 0 {
+	if n := g.round.hangUp; n > 0 && rand.IntN(n) == 0 {
 		patience = rand.N(wait + 8*time.Millisecond)
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
@@ -100,16 +105,21 @@ func (g *linGroup) put(ctx context.Context, client int, op any, wait time.Durati
 		return wireReply{}, false
 	}
 	record := porcupine.Operation{
-		ClientId: client, Input: linInput{op: op, wait: wait}, Call: int64(call),
+		ClientId: client, Input: linInput{op: op}, Call: int64(call),
 		Output: linOutput{wireReply: reply}, Return: int64(time.Since(g.round.began)),
 	}
 	if _, reads := op.(readGroup); err != nil && reads {
 		return wireReply{}, false // and nothing was changed
 	}
-	if err != nil {
-		record.Output, record.Return = linOutput{unknown: true}, record.Call
+	_, acquires := op.(semaphore.Acquire)
+	refused := acquires && reply.Answer.Kind.Passes()
+	if err != nil || refused {
+		record.Output, record.Return = linOutput{unknown: true, wireReply: reply}, record.Call
 	}
 	g.count.Add(1)
+	if refused && wait == 0 {
+		return reply, true // no matter when it is true
+	}
 	switch op.(type) {
 	case setFleet, liftFleet:
 		g.round.mu.Lock()
@@ -139,6 +149,7 @@ func think(most time.Duration) { time.Sleep(rand.N(most)) }
 // host is a client that takes the slot of a node and returns it, mostly.
 func (g *linGroup) host(ctx context.Context, client, n int, via semaphore.Via, instance string) {
 	op := semaphore.Acquire{Node: fmt.Sprintf("n%d", n), Instance: instance, BootID: "b", Via: via}
+	var last *semaphore.Hold
 	for ctx.Err() == nil && !g.full() {
 		think(10 * time.Millisecond)
 		op.Request = unique("r")
@@ -150,6 +161,10 @@ func (g *linGroup) host(ctx context.Context, client, n int, via semaphore.Via, i
 			continue
 		}
 		h := a.Hold
+		if last != nil && rand.IntN(8) == 0 { // an old return that comes late
+			g.ask(ctx, client, release(last), 0)
+		}
+		last = h
 		for range rand.IntN(3) {
 			if via != semaphore.ViaAgent || a.Kind != semaphore.OK {
 				break
@@ -160,16 +175,13 @@ func (g *linGroup) host(ctx context.Context, client, n int, via semaphore.Via, i
 		if rand.IntN(10) > 0 {
 			g.insist(ctx, client, release(h))
 		}
-		if rand.IntN(20) == 0 { // a return that comes twice
-			g.ask(ctx, client, release(h), 0)
-		}
 	}
 }
 
 // operator looks at the group and does to it what operators and the engine do.
 func (g *linGroup) operator(ctx context.Context, client int) {
 	for ctx.Err() == nil && !g.full() {
-		think(30 * time.Millisecond)
+		think(g.round.calm)
 		reply, known := g.put(ctx, client, readGroup{}, 0)
 		if !known || reply.Read == nil {
 			continue
@@ -219,7 +231,7 @@ func (g *linGroup) watcher(ctx context.Context, client int) {
 func (r *linRound) stopFleet(ctx context.Context, client int) {
 	g := r.groups[0]
 	for ctx.Err() == nil && !g.full() {
-		think(150 * time.Millisecond)
+		think(5 * r.calm)
 		freeze := semaphore.Freeze{ID: unique("f"), Stop: rand.IntN(2) == 0}
 		g.insist(ctx, client, setFleet{freeze})
 		think(30 * time.Millisecond)
@@ -229,9 +241,10 @@ func (r *linRound) stopFleet(ctx context.Context, client int) {
 
 // run lets all clients loose for a time, or until the histories are full, and
 // has each group read at the end.
-func (r *linRound) run(ctx context.Context, t *testing.T, last time.Duration, faults func(ctx context.Context)) []*linHistory {
-	t.Helper()
-	r.declare(ctx, t)
+func (r *linRound) run(ctx context.Context, last time.Duration, faults func(ctx context.Context)) ([]*linHistory, error) {
+	if err := r.declare(ctx); err != nil {
+		return nil, err
+	}
 	working, stop := context.WithTimeout(ctx, last)
 	defer stop()
 	var clients, trouble sync.WaitGroup
@@ -259,5 +272,5 @@ func (r *linRound) run(ctx context.Context, t *testing.T, last time.Duration, fa
 		}
 		histories = append(histories, &linHistory{start: g.start, ops: append(g.ops, r.fleet...)})
 	}
-	return histories
+	return histories, nil
 }

@@ -4,19 +4,19 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
 // The model is what a group promises to those outside, put down once more and
 // without a look at the rules in the semaphore: slots, who holds with which
-// fence, the next fence and the stops. A refusal that can pass may rest on an
-// old look, so that it is always believed; every other answer must be true at
-// one moment between its question and itself.
+// fence, the next fence and the stops. Every answer must be true at one moment
+// between its question and itself, but for an acquire's refusal that can pass:
+// it may rest on an old look. Who waited in vain can even have been granted in
+// the moment of giving up.
 //
-// A request of unknown outcome is believed too, and stays in the state as one
-// that may still have its effect once, at any later moment.
+// Such a request, like one of unknown outcome, stays in the state as one that
+// may still have its effect once, at any later moment.
 
 // linNodes is how many nodes a group of the histories has: n0, n1, ….
 const linNodes = 5
@@ -50,26 +50,23 @@ type linState struct {
 type linInput struct {
 	number int
 	op     any
-	wait   time.Duration
 }
 
 // linOutput is its answer.
 type linOutput struct {
-	unknown bool
+	unknown bool // or a refusal that can pass
 	wireReply
 }
 
 // linOutcome is one way in which a request can be answered, and what is then.
 type linOutcome struct {
 	state linState
-	kind  semaphore.Kind // "passes": any refusal that can pass
+	kind  semaphore.Kind
 	// hold is the fence that the answer tells, 0 for none.
 	hold   int64
 	as     semaphore.HoldState // its state, empty: not told apart
 	freeze string
 }
-
-const passes semaphore.Kind = "passes"
 
 func index(node string) int {
 	i, err := strconv.Atoi(strings.TrimPrefix(node, "n"))
@@ -220,7 +217,7 @@ func (s linState) acquire(op semaphore.Acquire) []linOutcome {
 		s.next++
 		return []linOutcome{{state: s.with(n, h), hold: h.fence, as: h.state}}
 	}
-	can := []linOutcome{{state: s, kind: passes}}
+	var can []linOutcome
 	if s.unconfirmed[n] {
 		can = append(can, linOutcome{state: s, kind: semaphore.RetryLater})
 	}
@@ -253,16 +250,12 @@ func lifted(was linFreeze, id string) (linFreeze, semaphore.Kind) {
 }
 
 // matches reports whether a request was answered in this way.
-func (o linOutcome) matches(op any, a semaphore.Answer) bool {
-	kind := a.Kind
-	if _, acquires := op.(semaphore.Acquire); acquires && kind.Passes() {
-		kind = passes
-	}
+func (o linOutcome) matches(a semaphore.Answer) bool {
 	switch {
-	case kind != o.kind, a.Freeze != nil && a.Freeze.ID != o.freeze:
+	case a.Kind != o.kind, a.Freeze != nil && a.Freeze.ID != o.freeze:
 		return false
 	case a.Hold == nil:
-		return o.hold == 0 || kind != semaphore.OK
+		return o.hold == 0 || a.Kind != semaphore.OK
 	case a.Hold.Fence != o.hold || o.as != "" && a.Hold.State != o.as:
 		return false
 	}

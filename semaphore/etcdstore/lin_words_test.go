@@ -55,7 +55,7 @@ func (s linState) String() string {
 func describe(in linInput, out linOutput) string {
 	what := fmt.Sprintf("%d %s %+v", in.number, kindOf(in.op), in.op)
 	switch a := out.Answer; {
-	case out.unknown:
+	case out.unknown && a.Kind == semaphore.OK:
 		return what + " -> ?"
 	case out.Read != nil:
 		return fmt.Sprintf("%s -> %+v", what, *out.Read)
