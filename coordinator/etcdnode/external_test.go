@@ -157,11 +157,18 @@ func TestExternal_NoSpaceOfEtcdStopsWrites(t *testing.T) {
 			break
 		}
 	}
-	if err := e.readStatus(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if grants, writes := e.Low(); !grants || !writes {
-		t.Errorf("grants low %v, writes low %v; want both", grants, writes)
+	// etcd raises its alarm a moment after it refused the write.
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if err := e.readStatus(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		grants, writes := e.Low()
+		if grants && writes {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("grants low %v, writes low %v; want both", grants, writes)
+		}
 	}
 }
 
