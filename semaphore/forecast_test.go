@@ -78,7 +78,6 @@ func TestForecast_IsWhatTheRulesDo(t *testing.T) {
 		}
 		for i := range rapid.IntRange(1, 8).Draw(t, "members") {
 			zone := rapid.SampledFrom(zones).Draw(t, "zone")
-			s.Members = map[string]semaphore.Member(s.Members)
 			if s.Members == nil {
 				s.Members = map[string]semaphore.Member{}
 			}
