@@ -112,7 +112,7 @@ func TestFleetLock_HostsThatHangUpNeverKeepASlot(t *testing.T) {
 		hangUp(t, c.url, fmt.Sprintf("gone-%d", i), i%2 == 0)
 		status, text = unlock(t, c.url, "holder")
 		wantStatus(t, "returning the slot", status, text, http.StatusOK)
-		eventually(t, time.Second, "nobody holds", func() bool { return holders(t, c.url) == "" })
+		eventually(t, 10*time.Second, "nobody holds", func() bool { return holders(t, c.url) == "" })
 	}
 }
 

@@ -35,7 +35,7 @@ func (s *Store) reserve(g *group) {
 	dueFrom := int64(math.MaxInt64)
 	for w := range g.st.EachWaiter {
 		since := g.overtaken[w.Node]
-		if semaphore.MayReserve(&g.st, *w, since) && s.mayGo(g, w.Node) {
+		if semaphore.MayReserve(&g.st, *w, since) && s.mayGo(g, w.Node) && g.expected(w.Node) {
 			s.startReservation(g, w.Node)
 			return
 		}
@@ -54,6 +54,13 @@ func (s *Store) mayGo(g *group, node string) bool {
 	m, member := g.st.Member(node)
 	_, holds := g.st.Hold(node)
 	return member && !holds && m.Duplicate == "" && !m.RetryAfter.After(s.cfg.Now())
+}
+
+// expected reports whether the waiter is here, polls, or is another
+// coordinator's. One that asked once and left may never come back.
+func (g *group) expected(node string) bool {
+	own := g.waiters[node]
+	return own == nil || len(own.calls) > 0 || g.polls[node].interval > 0
 }
 
 func (s *Store) startReservation(g *group, node string) {

@@ -201,3 +201,17 @@ func TestReserve_EndsWhenTheWaiterGoes(t *testing.T) {
 	<-x
 	f.ok(s, agent("a"))
 }
+
+func TestReserve_NothingIsKeptForAHostThatAskedOnceAndLeft(t *testing.T) {
+	f := newFleet(t)
+	s := f.store()
+	f.declare(s, 1, 2)
+	h := f.ok(s, agent("n0")).Hold
+	if a := f.poll(s, "gone"); a.Place != 1 {
+		t.Fatalf("%+v", a)
+	}
+	for range 2 * semaphore.OvertakenPerSlot {
+		f.ok(s, release(h))
+		h = f.ok(s, agent("n0")).Hold // never refused
+	}
+}
