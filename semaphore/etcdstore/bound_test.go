@@ -57,6 +57,34 @@ func TestBound_OneWaiterTooManyIsAnsweredWithoutAWrite(t *testing.T) {
 	}
 }
 
+func TestBound_HoldsForThoseWhoComeAtOnce(t *testing.T) {
+	f := newFleet(t)
+	cfg := f.config()
+	cfg.MaxWaiters = 5
+	s := f.open(cfg)
+	f.declare(s, 1, 50)
+	f.ok(s, agent("n0"))
+	ctx, hangUp := context.WithCancel(t.Context())
+	defer hangUp()
+	refused := make(chan semaphore.Answer, 50)
+	var all sync.WaitGroup
+	for n := range 49 {
+		all.Go(func() {
+			if a, err := s.Acquire(ctx, "g", agent(fmt.Sprintf("n%d", n+1)), time.Minute); err == nil {
+				refused <- a
+			}
+		})
+	}
+	for range 44 {
+		if a := <-refused; a.Kind != semaphore.RetryLater {
+			t.Errorf("%+v", a)
+		}
+	}
+	until(t, "five wait", func() bool { return len(f.queueKeys()) == 5 })
+	hangUp()
+	all.Wait()
+}
+
 func TestBound_AFloodOfAcquiresIsTurnedAwayAndReleasesAreNot(t *testing.T) {
 	f := newFleet(t)
 	f.declare(f.store(), 1, 2)

@@ -36,6 +36,7 @@ type group struct {
 
 	pending []*request         // for the next batch
 	waiters map[string]*waiter // whose place this store keeps
+	coming  int                // whose place is being taken
 	parked  int                // calls that wait
 	loop    bool               // the admission loop runs
 	users   int

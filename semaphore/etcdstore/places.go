@@ -16,15 +16,17 @@ import (
 // keepPlace makes sure that the node has a place in the queue which this store
 // keeps. A place that another coordinator kept is taken over with its ticket.
 func (s *Store) keepPlace(ctx context.Context, g *group, op semaphore.Acquire) (*waiter, error) {
+	come, room := s.come(g, op.Node)
+	if !room {
+		return nil, errTooMany
+	}
+	defer come()
 	key := s.keys.node(g.name, queueKeys, op.Node)
 	for {
 		if err := s.ready(ctx); err != nil {
 			return nil, err
 		}
 		own, w, p, queued, mine := s.placeOf(g, op)
-		if own == nil {
-			return nil, errTooMany
-		}
 		if mine {
 			return own, nil
 		}
@@ -56,15 +58,31 @@ func (s *Store) keepPlace(ctx context.Context, g *group, op semaphore.Acquire) (
 	}
 }
 
+// come reports whether there is room for one more, who is counted from now on;
+// the function says that it has come, or not.
+func (s *Store) come(g *group, node string) (come func(), room bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, queued := g.places[node]; queued {
+		return func() {}, true
+	}
+	if g.st.Waiting()+g.coming >= s.cfg.MaxWaiters {
+		return nil, false
+	}
+	g.coming++
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		g.coming--
+	}, true
+}
+
 // placeOf is the waiter as its key should say, and what the key is known to
-// be. mine: nothing is to be written. own is nil when there are too many.
+// be. mine: nothing is to be written.
 func (s *Store) placeOf(g *group, op semaphore.Acquire) (own *waiter, w semaphore.Waiter, p place, queued, mine bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p, queued = g.places[op.Node]
-	if !queued && g.st.Waiting() >= s.cfg.MaxWaiters {
-		return nil, w, p, false, false
-	}
 	own = g.waiters[op.Node]
 	if own == nil {
 		own = &waiter{node: op.Node}

@@ -178,6 +178,9 @@ func TestReserve_EndsWhenTheWaiterGoes(t *testing.T) {
 	defer hangUp()
 	x := park(ctx, s, agent("x"), time.Minute)
 	queued(t, s, "x", 1)
+	f.ok(s, semaphore.PutMember{Node: "y", Registered: map[string]string{"zone": "z1", "rack": "r1"}})
+	park(t.Context(), s, agent("y"), time.Minute)
+	queued(t, s, "y", 2)
 	for range semaphore.OvertakenPerSlot {
 		for _, node := range []string{"a", "b"} {
 			st, _ := s.View("g")
@@ -200,6 +203,21 @@ func TestReserve_EndsWhenTheWaiterGoes(t *testing.T) {
 	}
 	<-x
 	f.ok(s, agent("a"))
+	// y stood behind one: it is overtaken by one grant less.
+	for _, node := range []string{"a", "b"} {
+		st, _ := s.View("g")
+		h := st.Holds[node]
+		f.ok(s, release(&h))
+		if a, err := s.Do(t.Context(), "g", agent(node)); err != nil || a.Kind != semaphore.OK && !a.Kind.Passes() {
+			t.Fatalf("%+v, %v", a, err)
+		}
+	}
+	until(t, "the next has a reservation", func() bool {
+		st, _ := s.View("g")
+		y, waits := st.Waiter("y")
+		_, holds := st.Hold("y")
+		return holds || waits && y.Reserved
+	})
 }
 
 func TestReserve_NothingIsKeptForAHostThatAskedOnceAndLeft(t *testing.T) {
