@@ -45,6 +45,7 @@ type attempt struct {
 	blind  bool  // without comparing the head: broken
 	then   int32 // an attempt that follows it: broken
 	unfair string
+	next   int32 // what a coordinator goes on from once it has committed
 }
 
 func (m *model) question(w *world, at uint8, ops ...opKey) question {
@@ -136,11 +137,17 @@ func (m *model) decide(q question) int32 {
 		}
 	}
 	view := m.view(&q)
+	kept := view // as stores have it
+	kept.Keep(m.time(q.clock))
 	for _, k := range q.ops {
 		if k.kind == none {
 			break
 		}
 		d := m.decideOne(k, &view, q.clock)
+		if m.rule == allKept {
+			d = semaphore.Decide(&kept, m.op(k, &view), m.when(k, q.clock))
+			kept = kept.Apply(d)
+		}
 		if a.unfair == "" {
 			a.unfair = m.unfair(&view, k, &d, q.clock)
 		}
@@ -151,31 +158,40 @@ func (m *model) decide(q question) int32 {
 			view = view.Apply(d)
 		}
 	}
+	if m.rule == allKept && a.writes {
+		next, base := kept.Plain(), &m.cores[q.core]
+		next.SpecRev = base.SpecRev
+		a.next = m.put(next, base.HeadRev+1)
+	}
 	id := m.internAttempt(a)
 	m.asked[q] = id
 	return id
 }
 
 func (m *model) decideOne(k opKey, view *semaphore.State, clock uint8) semaphore.Decision {
-	at := m.time(clock)
-	if k.kind == freeReq {
-		at = at.Add(semaphore.FreeRevoked)
-		if hold, ok := view.Holds[m.node(k.host)]; ok && m.rule == freesUnrevoked {
-			*view = view.Apply(semaphore.Decision{Head: view.Head, Changes: []semaphore.Change{{Hold: &hold}}})
-			hold.State = semaphore.Revoked
-			view.Holds[hold.Node] = hold
-		}
+	if hold, ok := view.Holds[m.node(k.host)]; ok && k.kind == freeReq && m.rule == freesUnrevoked {
+		*view = view.Apply(semaphore.Decision{Head: view.Head, Changes: []semaphore.Change{{Hold: &hold}}})
+		hold.State = semaphore.Revoked
+		view.Holds[hold.Node] = hold
 	}
 	seen := *view
 	if m.rule == newcomersPass && k.kind == acquireReq {
 		seen.Queue = nil
 	}
-	d := semaphore.Decide(&seen, m.op(k, view), at)
+	d := semaphore.Decide(&seen, m.op(k, view), m.when(k, clock))
 	hold := view.Holds[m.node(k.host)]
 	if m.rule == acquireKeepsFence && k.kind == acquireReq && d.Answer.Kind == semaphore.OK && hold.Via == semaphore.ViaFleetLock {
 		d = semaphore.Decision{Answer: semaphore.Answer{Hold: &hold}}
 	}
 	return d
+}
+
+// when is the time of a decision. A hold was revoked long before it is freed.
+func (m *model) when(k opKey, clock uint8) time.Time {
+	if k.kind == freeReq {
+		return m.time(clock).Add(semaphore.FreeRevoked)
+	}
+	return m.time(clock)
 }
 
 // decideApart is the admission behind a release, in a transaction of its own
@@ -255,6 +271,9 @@ func (m *model) commit(w *world, id int32) (ok bool, violation string) {
 		m.applied[key] = e
 	}
 	violation = cmp.Or(e.violation, a.unfair)
+	if m.rule == allKept && w.core == a.base && a.next != e.core {
+		violation = "a batch committed something else than its coordinator goes on from"
+	}
 	for _, p := range a.parts {
 		for _, c := range p.d.Changes {
 			if c.DeleteWaiter != "" && !slices.ContainsFunc(w.queue[:], func(p place) bool { return m.isPlace(p, c) }) {
@@ -275,8 +294,7 @@ func (m *model) commit(w *world, id int32) (ok bool, violation string) {
 		}
 	}
 	w.core = e.core
-	m.noteGrants(w, a)
-	return true, violation
+	return true, cmp.Or(violation, m.noteGrants(w, a))
 }
 
 // isPlace reports whether a place is the one that a change deletes.
@@ -284,16 +302,28 @@ func (m *model) isPlace(p place, c semaphore.Change) bool {
 	return p.host != 0 && m.node(p.host-1) == c.DeleteWaiter && int64(p.ticket) == c.Ticket
 }
 
-func (m *model) noteGrants(w *world, a *attempt) {
+// noteGrants keeps what later worlds are judged by.
+func (m *model) noteGrants(w *world, a *attempt) (violation string) {
 	for _, p := range a.parts {
 		for _, event := range p.d.Events {
+			if event.Kind != "hold.granted" {
+				continue
+			}
 			for h := range uint8(len(m.hosts)) {
-				if event.Kind == "hold.granted" && m.node(h) == event.Node {
+				if m.node(h) == event.Node {
 					w.hosts[h].allowed = m.facts[w.core].slots
 				}
 			}
+			if m.spec.GrantInterval > 0 {
+				tick := uint8(event.At.Sub(modelTime)/betweenTicks) + 1
+				if tick <= w.lastGrant {
+					violation = "a grant was decided too soon after the last"
+				}
+				w.lastGrant = tick
+			}
 		}
 	}
+	return violation
 }
 
 // effect applies an attempt, and says what must not have been committed.

@@ -27,7 +27,7 @@ const (
 	beyondLimit  = "out of service with"
 	ofAnother    = "was answered with the hold of another"
 	whileFrozen  = "although frozen"
-	oldRelease   = "a release bound to fence"
+	oldRelease   = "the release bound to fence"
 	neverTold    = "was never told of"
 	leftBefore   = "which had left the queue"
 	fenceTwice   = "was given a second time"

@@ -48,6 +48,7 @@ func openAt(s *semaphore.State, at time.Time) bool {
 
 // brokenCommit says what is wrong with a commit.
 func (m *model) brokenCommit(before, after *semaphore.State, a *attempt) string {
+	now := *before // as the parts see it, one after the other
 	for _, p := range a.parts {
 		for _, event := range p.d.Events {
 			isGrant := event.Kind == "hold.granted"
@@ -62,15 +63,18 @@ func (m *model) brokenCommit(before, after *semaphore.State, a *attempt) string 
 				return fmt.Sprintf("a grant to %s was committed: %s", event.Node, excess)
 			case isGrant && !openAt(before, event.At):
 				return "a grant was decided outside of the window"
-			case isGrant && event.At.Before(before.Head.LastGrant.Add(time.Duration(before.Spec.GrantInterval))):
-				return "a grant was committed too soon after the last"
 			}
 		}
 		for _, c := range p.d.Changes {
-			if p.kind == releaseReq && c.DeleteHold != "" && before.Holds[c.DeleteHold].Fence != int64(p.bound) {
-				return fmt.Sprintf("a release bound to fence %d deleted the hold with fence %d", p.bound, before.Holds[c.DeleteHold].Fence)
+			old := now.Holds[c.DeleteHold]
+			if c.DeleteHold != "" && old.Fence != int64(p.bound) {
+				return fmt.Sprintf("the %s bound to fence %d deleted the hold with fence %d", reqNames[p.kind], p.bound, old.Fence)
+			}
+			if c.Hold != nil && c.Hold.State == semaphore.Confirmed && now.Holds[c.Hold.Node].State == semaphore.Revoked {
+				return fmt.Sprintf("the revoked hold of %s was confirmed", c.Hold.Node)
 			}
 		}
+		now = now.Apply(p.d)
 	}
 	return ""
 }

@@ -29,12 +29,16 @@ import (
 //     again, freezes of group and fleet, expiry, revoking and freeing by name;
 //   - time, where a scenario has ticks: between two of them lie two hours.
 //
+// Decisions are made on kept states, as a store makes them, and what they
+// commit is compared with the same changes applied to plain maps.
+//
 // It does not cover: priorities and reservations, percentages, nodes that
-// join by asking or are removed, what an agent does between its gates, and
-// clocks that differ. A transaction is atomic, and so are an operator's change
-// (its comparison makes it so) and a read with what follows from it. A window
-// binds the decision: Decide is told the time, and what it decided inside a
-// window may commit after it has shut, as late as a transaction can be.
+// join by asking or are removed, what follows a restore, what an agent does
+// between its gates, and clocks that differ. A transaction is atomic, and so
+// are an operator's change (its comparison makes it so) and a read with what
+// follows from it. A window binds the decision: Decide is told the time, and
+// what it decided inside a window may commit after it has shut, as late as a
+// transaction can be.
 //
 // Worlds are told apart by a hash of 64 bits: among 10 million of them, a
 // chance of 1 to 370,000 that two are taken for one.
@@ -228,4 +232,7 @@ type world struct {
 	expiries, freezes, freed, lost, crashes, leaves, ticks, cuts uint8
 	// Used.
 	edits, tickets, fences, clock uint8
+	// lastGrant is the tick after the one in which a grant was decided last; it
+	// is kept where grants have to lie apart.
+	lastGrant uint8
 }

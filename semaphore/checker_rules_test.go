@@ -5,7 +5,7 @@ package semaphore_test
 type rule int
 
 const (
-	_ rule = iota // all are kept
+	allKept rule = iota
 
 	// What an answer rests on.
 	confirmFromMemory // 1: a confirm is answered from a stale view

@@ -24,6 +24,8 @@ func smallScenarios() []scenario {
 	return []scenario{
 		{name: "three FleetLock hosts, batches of three", hosts: threeFleetLock, asks: 1, requests: 3, batch: 3},
 		{name: "four FleetLock hosts, two at once", hosts: fourFleetLock, asks: 1, requests: 2, batch: 2},
+		{name: "one agent asks twice, expiry", hosts: []clientKind{agentClient}, cuts: anyNumber, asks: 2, requests: 2, expiries: 1, ticks: 1},
+		{name: "three FleetLock hosts, grants apart", hosts: threeFleetLock, spec: hourly, asks: 1, requests: 3, ticks: 1},
 		{name: "two agents of one id", hosts: twoAgents, same: true, cuts: anyNumber, asks: 1, requests: 2, lost: 1},
 		{name: "two agents, a window shuts", hosts: twoAgents, spec: weekly, cuts: anyNumber, asks: 1, requests: 2, ticks: 1},
 		{name: "two FleetLock hosts, leaving", hosts: twoFleetLock, cuts: anyNumber, asks: 1, requests: 2, leaves: 1},
@@ -78,7 +80,7 @@ var (
 	deleteGroup = edit{op: semaphore.DeleteGroup{IfMatch: -1}, what: "deletes the group", host: nobody}
 	makeGroup   = edit{op: semaphore.PutSpec{Spec: slots(1), IfMatch: 0}, what: "makes the group again", host: nobody}
 	weekly      = withWindow(slots(1))
-	hourly      = withInterval(slots(2))
+	hourly      = withInterval(slots(3))
 )
 
 const nobody = -1
