@@ -36,7 +36,7 @@ type group struct {
 
 	pending []*request         // for the next batch
 	waiters map[string]*waiter // whose place this store keeps
-	coming  int                // whose place is being taken
+	coming  map[string]bool    // whose place is being taken
 	parked  int                // calls that wait
 	loop    bool               // the admission loop runs
 	users   int
@@ -74,6 +74,7 @@ func (s *Store) groupLocked(name string) *group {
 			newer:     map[string]bool{},
 			places:    map[string]place{},
 			gone:      map[string]int64{},
+			coming:    map[string]bool{},
 			overtaken: map[string]int64{},
 			polls:     map[string]poll{},
 			waiters:   map[string]*waiter{},

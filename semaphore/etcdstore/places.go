@@ -66,14 +66,14 @@ func (s *Store) come(g *group, node string) (come func(), room bool) {
 	if _, queued := g.places[node]; queued {
 		return func() {}, true
 	}
-	if g.st.Waiting()+g.coming >= s.cfg.MaxWaiters {
+	if !g.coming[node] && g.st.Waiting()+len(g.coming) >= s.cfg.MaxWaiters {
 		return nil, false
 	}
-	g.coming++
+	g.coming[node] = true // until it is in the queue
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		g.coming--
+		delete(g.coming, node)
 	}, true
 }
 

@@ -13,6 +13,7 @@ func (s *Store) putWaiter(g *group, node string, kv *mvccpb.KeyValue) bool {
 		return false
 	}
 	delete(g.gone, node)
+	delete(g.coming, node)
 	w, err := semaphore.DecodeWaiter(kv.Value)
 	if err != nil {
 		s.log.Warn("a place in the queue cannot be read whole", "key", string(kv.Key), "error", err)
