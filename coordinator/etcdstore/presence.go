@@ -3,6 +3,7 @@ package etcdstore
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -46,6 +47,19 @@ func (d *DB) PutSightings(ctx context.Context, kind fleet.Kind, list []fleet.Sig
 func (d *DB) DropSighting(ctx context.Context, kind fleet.Kind, id string) error {
 	_, err := d.commit(ctx, nil, []clientv3.Op{clientv3.OpDelete(d.presencePrefix(kind) + semaphore.EscapeID(id))}, nil)
 	return err
+}
+
+// GetSighting is fleet.PresenceStore's.
+func (d *DB) GetSighting(ctx context.Context, kind fleet.Kind, id string) (fleet.Sighting, error) {
+	resp, err := d.get(ctx, d.presencePrefix(kind)+semaphore.EscapeID(id))
+	if err != nil || len(resp.Kvs) == 0 {
+		return fleet.Sighting{}, err
+	}
+	s := fleet.Sighting{ID: id, Revision: resp.Kvs[0].ModRevision}
+	if err := json.Unmarshal(resp.Kvs[0].Value, &s); err != nil {
+		return fleet.Sighting{}, fmt.Errorf("the sighting of node %q: %w", id, err)
+	}
+	return s, nil
 }
 
 // FollowSightings is fleet.PresenceStore's.

@@ -65,6 +65,9 @@ type PresenceStore interface {
 	PutSightings(ctx context.Context, kind Kind, list []Sighting) (int64, error)
 	// DropSighting forgets an id.
 	DropSighting(ctx context.Context, kind Kind, id string) error
+	// GetSighting is the stored sighting of an id by a linearizable read; its
+	// Revision is 0 when there is none.
+	GetSighting(ctx context.Context, kind Kind, id string) (Sighting, error)
 	// FollowSightings sends all sightings, then every change, until ctx ends.
 	FollowSightings(ctx context.Context, kind Kind) <-chan []SightingChange
 }
@@ -106,9 +109,10 @@ type contact struct {
 // saying is what the store has of an id, and what it had.
 type saying struct {
 	Sighting
-	there bool      // the key is there
-	stale bool      // not sent again since the watch began anew
-	heard time.Time // last contact elsewhere that is known of, of one that is not live
+	there   bool      // the key is there
+	stale   bool      // not sent again since the watch began anew
+	heard   time.Time // last contact elsewhere that is known of, of one that is not live
+	changed time.Time // when this was learned
 }
 
 func (s *saying) live() bool { return s.there && s.Silent == 0 }
@@ -211,7 +215,8 @@ func (p *Presence) want(id string) {
 // be written. With the lock held.
 //
 // What another says of a host that it hears is left as it is: a host that goes
-// back and forth costs nothing.
+// back and forth costs nothing. Another mark is said if it is newer, else two
+// coordinators would contradict each other without end.
 func (p *Presence) wish(id string, now time.Time) (Sighting, bool) {
 	c, found := p.here[id]
 	if !found {
@@ -224,7 +229,11 @@ func (p *Presence) wish(id string, now time.Time) (Sighting, bool) {
 		w.Silent = int64(silent / time.Second)
 		return w, mine && s.live()
 	}
-	return w, !s.live() || s.Mark != c.mark
+	if newer := c.at.After(s.changed); mine {
+		return w, s.Silent > 0 && newer || s.Mark != c.mark
+	} else {
+		return w, !s.live() || s.Mark != c.mark && newer
+	}
 }
 
 // apply takes over what the store says.
@@ -261,7 +270,7 @@ func (p *Presence) take(id string, now Sighting, at time.Time) {
 		if s.live() && s.Owner != p.me {
 			s.heard = at // until now it was heard there
 		}
-		s.Sighting, s.there = now, true
+		s.Sighting, s.there, s.changed = now, true, at
 		if now.Silent > 0 && now.Owner != p.me {
 			s.heard = at.Add(-time.Duration(now.Silent) * time.Second)
 		}
@@ -280,7 +289,7 @@ func (p *Presence) gone(id string, now time.Time) {
 	if s.live() && s.Owner != p.me {
 		s.heard = now
 	}
-	s.there, s.stale = false, false
+	s.there, s.stale, s.changed = false, false, now
 	p.said[id] = s
 	p.review(id, now)
 }

@@ -51,6 +51,12 @@ func (b *board) PutSightings(_ context.Context, _ Kind, list []Sighting) (int64,
 	return b.rev, nil
 }
 
+func (b *board) GetSighting(_ context.Context, _ Kind, id string) (Sighting, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.said[id], b.fail
+}
+
 func (b *board) DropSighting(_ context.Context, _ Kind, id string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -380,6 +386,24 @@ func TestNodes_WhoIsHeardElsewhereIsNotUnreachable(t *testing.T) {
 			if n, _ := r.Node("n"); n.State != "unreachable" {
 				t.Errorf("silent for 3 min, %s coordinator calls it %s", name, n.State)
 			}
+		}
+	})
+}
+
+// A host that changes its address asks at both for a while: what each heard
+// before the other spoke is older news.
+func TestPresence_TwoAddressesOfOneIDDoNotMakeTheCoordinatorsArgue(t *testing.T) {
+	pair(t, func(t *testing.T, board *board, a, b *Presence) {
+		a.Hear("n", "10.0.0.1")
+		settle()
+		b.Hear("n", "10.0.0.2")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := board.written(); got != 2 {
+			t.Errorf("%d writes for two contacts, want one each", got)
+		}
+		if _, mark := a.Elsewhere("n"); mark != "10.0.0.2" {
+			t.Errorf("the last address is %q", mark)
 		}
 	})
 }

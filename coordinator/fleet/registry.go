@@ -192,16 +192,21 @@ func (r *Registry) Heard(id string) time.Time {
 	return time.Time{}
 }
 
-// MaybeHeard is the last moment at which the node may have been heard: of the
-// time before its start this coordinator knows only what was written.
-func (r *Registry) MaybeHeard(id string) time.Time {
+// MaybeHeard is the last moment at which the node may have been heard, zero for
+// never: of the time before its start this coordinator knows only what was
+// written, and the others are asked. Errors are as those of Store.
+func (r *Registry) MaybeHeard(ctx context.Context, id string) (time.Time, error) {
+	elsewhere, err := r.cfg.Presence.Ask(ctx, id)
+	if err != nil {
+		return time.Time{}, err
+	}
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	e, found := r.nodes[id]
 	if !found || e.record.Revision == 0 {
-		return time.Time{}
+		return elsewhere, nil
 	}
-	return latest(r.lastHeard(e), r.started)
+	return latest(latest(r.lastHeard(e), elsewhere), r.started), nil
 }
 
 func (r *Registry) lastHeard(e *entry) time.Time {

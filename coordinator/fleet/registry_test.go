@@ -263,7 +263,14 @@ func TestStart_ANodeIsNotCalledUnreachableBeforeItCouldReport(t *testing.T) {
 		if n, _ := later.Node("a"); n.State != api.NodeIdle {
 			t.Errorf("%s a moment after the start", n.State)
 		}
-		if later.MaybeHeard("a").Before(time.Now()) || !later.Heard("a").Before(time.Now()) || !later.MaybeHeard("b").IsZero() {
+		maybe := func(id string) time.Time {
+			at, err := later.MaybeHeard(t.Context(), id)
+			if err != nil {
+				t.Error(err)
+			}
+			return at
+		}
+		if maybe("a").Before(time.Now()) || !later.Heard("a").Before(time.Now()) || !maybe("b").IsZero() {
 			t.Error("it claims to know who was silent before it started")
 		}
 		time.Sleep(UnreachableAfter + time.Second)

@@ -261,7 +261,7 @@ func (s *Service) ForceRelease(ctx context.Context, group, node string, req api.
 	defer s.wrote()
 	op := semaphore.ForceRelease{
 		Node: node, Name: req.Name, Fence: req.Fence, By: p.Name, Reason: req.Reason,
-		HostIsDown: req.HostIsDown, LastHeard: s.lastHeard(node),
+		HostIsDown: req.HostIsDown, LastHeard: latest(s.fleet.Heard(node), s.guestHeard(node)),
 	}
 	st, err := s.store.Read(ctx, group)
 	if err != nil {
@@ -270,22 +270,35 @@ func (s *Service) ForceRelease(ctx context.Context, group, node string, req api.
 	if err := s.refusal(s.freeable(&st, op)); err != nil {
 		return err
 	}
+	// Nothing that is known here stands in the way. Only now the others are
+	// asked, since their answer takes a moment.
+	if op.LastHeard, err = s.maybeHeard(ctx, node); err != nil {
+		return s.problem(ctx, err)
+	}
 	_, err = s.do(ctx, group, op)
 	return err
 }
 
-// lastHeard is the last moment at which a node may have been heard, whichever
-// way it speaks to the coordinator.
-func (s *Service) lastHeard(node string) time.Time {
-	agent, other := s.fleet.MaybeHeard(node), s.guestHeard(node)
-	if agent.IsZero() && other.IsZero() {
-		// Who spoke FleetLock to this coordinator before its start is not known.
-		return s.started
+// maybeHeard is the last moment at which a node may have been heard, whichever
+// way and by whichever coordinator. What was before the start of this one is
+// not known.
+func (s *Service) maybeHeard(ctx context.Context, node string) (time.Time, error) {
+	agent, err := s.fleet.MaybeHeard(ctx, node)
+	if err != nil {
+		return time.Time{}, err
 	}
-	if other.After(agent) {
-		return other
+	guest, err := s.cfg.Guests.Ask(ctx, node)
+	if err != nil {
+		return time.Time{}, err
 	}
-	return agent
+	return latest(latest(agent, guest), latest(s.peers.heard(node), s.started)), nil
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // hold is a hold as the API shows it, with what its node last said.

@@ -190,6 +190,7 @@ type bench struct {
 	member   *quorum
 	sem      *semaphorestore.Store
 	registry *fleet.Registry
+	agents   *fleet.Presence
 	prefix   string
 	end      func() // of this coordinator
 }
@@ -216,6 +217,7 @@ func startAt(t *testing.T, prefix string, options ...func(*Config)) *bench {
 		return p
 	}
 	agents, guests := heard(fleet.Agents), heard(fleet.FleetLock)
+	b.agents = agents
 	b.registry = fleet.New(fleet.Config{Store: db, Semaphores: b.sem, Presence: agents, Now: b.clock.now})
 	cfg := Config{
 		Store: b.sem, Fleet: b.registry, Guests: guests, Rollouts: b.rollouts, DB: db, Node: b.member, Version: "test", Now: b.clock.now,

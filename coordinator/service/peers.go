@@ -37,11 +37,8 @@ func (s *Service) hearGuest(id, addr string) (other string) {
 // guestHeard is when a FleetLock id was last heard, here or, as far as it is
 // known, at another coordinator; zero for never.
 func (s *Service) guestHeard(id string) time.Time {
-	here := s.peers.heard(id)
-	if there, _ := s.cfg.Guests.Elsewhere(id); there.After(here) {
-		return there
-	}
-	return here
+	there, _ := s.cfg.Guests.Elsewhere(id)
+	return latest(s.peers.heard(id), there)
 }
 
 // forgetGuest forgets a FleetLock id everywhere.

@@ -110,7 +110,11 @@ func TestForceRelease_TheWaitCountsFromWhenThisCoordinatorKnewOfTheRevoke(t *tes
 	if err := slow.registry.Forget(t.Context(), "n"); err != nil { // so that nothing else stands in the way
 		t.Fatal(err)
 	}
-	soon(t, "the other has forgotten it too", func() bool { return here.fleet.Heard("n").IsZero() })
+	soon(t, "the other has forgotten it too", func() bool {
+		here.clock.pass(time.Minute)
+		heard, _ := here.agents.Elsewhere("n")
+		return here.fleet.Heard("n").IsZero() && here.clock.now().Sub(heard) >= time.Minute
+	})
 	free := api.ReleaseRequest{Fence: h.Fence, Name: "n", Reason: "dead", HostIsDown: true}
 	if _, err := slow.Revoke(slow.admin(), "default", "n", api.RevokeRequest{Fence: h.Fence, Name: "n", Reason: "dead"}); err != nil {
 		t.Fatal(err)
