@@ -329,6 +329,7 @@ func TestProblem_NothingUnknownReachesTheClient(t *testing.T) {
 	b := start(t)
 	for err, kind := range map[error]api.Kind{
 		semaphore.ErrDiskLow:                          api.DiskLow,
+		semaphore.ErrBusy:                             api.Rate,
 		semaphore.ErrNewerSchema:                      api.NewerSchema,
 		semaphore.ErrNoQuorum:                         api.NoQuorum,
 		context.DeadlineExceeded:                      api.NoQuorum,
