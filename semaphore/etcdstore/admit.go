@@ -153,7 +153,7 @@ func (s *Store) giveBack(g *group, h semaphore.Hold) {
 // FleetLock holds that they made are given back, and those that they might
 // still make are prevented by a new head. An agent's grant expires by itself.
 func (s *Store) abandon(g *group, tried []*attempt) {
-	if !slices.ContainsFunc(tried, (*attempt).createsForFleetLock) {
+	if !mayGrantFleetLock(tried) {
 		return
 	}
 	s.mu.Lock()
@@ -167,6 +167,11 @@ func (s *Store) abandon(g *group, tried []*attempt) {
 			}
 		}
 	})
+}
+
+// mayGrantFleetLock reports whether one of the attempts makes a FleetLock hold.
+func mayGrantFleetLock(tried []*attempt) bool {
+	return slices.ContainsFunc(tried, (*attempt).createsForFleetLock)
 }
 
 func (a *attempt) createsForFleetLock() bool {

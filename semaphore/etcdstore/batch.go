@@ -164,11 +164,18 @@ func (s *Store) lead(g *group) {
 		batch = batch[:n]
 		won, rev, err := s.outcome(g, a, tried)
 		switch {
-		case err == nil:
-			if won == a && !a.writes() {
-				// What was tried before may commit still.
-				s.abandon(g, tried)
+		case err == nil && won == a && !a.writes() && mayGrantFleetLock(tried):
+			// What was tried before may commit still. Whoever is refused now and
+			// waits on would take that hold for the answer, and it is given back.
+			if won, rev, err = s.seal(g, tried); won != nil {
+				s.commit(g, won, rev, false)
+				return
 			}
+			if err == nil || errors.Is(err, semaphore.ErrNewerSchema) { // whose key is compared, and has changed
+				tried = nil
+			}
+			continue
+		case err == nil:
 			s.commit(g, won, rev, won == a)
 			return
 		case errors.Is(err, errLost):

@@ -3,6 +3,7 @@ package etcdstore_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -190,5 +191,46 @@ func TestFleetLock_AbandonedAcquireCannotCommitLater(t *testing.T) {
 	})
 	if resp, err := deliver(); err != nil || resp.Succeeded {
 		t.Fatalf("the abandoned transaction committed: %v, %v", resp, err)
+	}
+}
+
+// A grant whose outcome is unknown can be refused when it is decided anew, for
+// example because a blackout has begun. The refusal is told only once the grant
+// can commit no more: the client waits on, would be answered with that hold,
+// and would lose it again as one that nobody asked for.
+func TestFleetLock_ARefusalIsToldWhenTheGrantBeforeItCanCommitNoMore(t *testing.T) {
+	f := newFleet(t)
+	var begun atomic.Bool
+	cfg := f.config()
+	cfg.Now = func() time.Time {
+		if begun.Load() {
+			return time.Now().Add(time.Hour)
+		}
+		return time.Now()
+	}
+	client, faults := newFaulty(cfg.Client)
+	cfg.Client = client
+	s := f.open(cfg)
+	f.declare(s, 1, 1)
+	start := time.Now().Add(30 * time.Minute)
+	f.ok(s, semaphore.PutSpec{IfMatch: -1, Spec: semaphore.Spec{
+		Slots: semaphore.Slots{N: 1}, Blackouts: []semaphore.Blackout{{Name: "x", Start: start, End: start.Add(24 * time.Hour)}},
+	}})
+	var deliver func() (*clientv3.TxnResponse, error)
+	faults.next(func(commit func() (*clientv3.TxnResponse, error)) (*clientv3.TxnResponse, error) {
+		begun.Store(true)
+		return late(&deliver)(commit)
+	})
+	ctx, hangUp := context.WithCancel(t.Context())
+	defer hangUp()
+	waits := park(ctx, s, fleetLock("n0", "r1"), time.Minute)
+	queued(t, s, "n0", 1)
+	if resp, err := deliver(); err != nil || resp.Succeeded {
+		t.Fatalf("the grant committed behind its refusal: %v, %v", resp, err)
+	}
+	hangUp()
+	<-waits
+	if h := holds(t, s); len(h) != 0 {
+		t.Fatalf("holds are %+v", h)
 	}
 }
