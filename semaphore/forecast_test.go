@@ -104,7 +104,20 @@ func TestForecast_IsWhatTheRulesDo(t *testing.T) {
 		semaphore.SortQueue(s.Queue, t0)
 		want := map[string]time.Time{}
 		start := s
-		for clock := t0; clock.Before(t0.Add(2 * time.Hour)); clock = clock.Add(time.Second) {
+		// Something can happen when a hold ends and when a clock lets go.
+		next := func(clock time.Time) time.Time {
+			later := t0.Add(2 * time.Hour)
+			if opens, isShut := s.ShutUntil(clock); isShut {
+				later = opens
+			}
+			for _, end := range ends {
+				if end.Before(later) {
+					later = end
+				}
+			}
+			return later
+		}
+		for clock := t0; clock.Before(t0.Add(2 * time.Hour)); clock = next(clock) {
 			for node, end := range ends {
 				if !clock.Before(end) {
 					h := s.Holds[node]
