@@ -71,6 +71,7 @@ type External struct {
 	mu      sync.Mutex
 	changed chan struct{}
 	cluster uint64 // etcd's own id
+	term    uint64 // the highest raft term of a linearizable read
 	members []api.Member
 	figures api.StoreInfo
 
@@ -229,7 +230,12 @@ func (e *External) probe(ctx context.Context, kv clientv3.KV) error {
 		e.end(fmt.Sprintf("the etcd at %s is another one than before: cluster id %x, and %x at the start", e.names(), resp.Header.ClusterId, e.cluster))
 	case resp.Header.Revision < seen:
 		e.end(fmt.Sprintf("the etcd at %s went back from revision %d to %d: it was restored or replaced", e.names(), seen, resp.Header.Revision))
+	case resp.Header.RaftTerm < e.term:
+		// A restore may raise the revision (etcdutl --bump-revision), and others
+		// write there too; but it begins with the first term again.
+		e.end(fmt.Sprintf("the etcd at %s went back from raft term %d to %d: it was restored or replaced", e.names(), e.term, resp.Header.RaftTerm))
 	}
+	e.term = max(e.term, resp.Header.RaftTerm)
 	e.saw(resp.Header.Revision)
 	return nil
 }

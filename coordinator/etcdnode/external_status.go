@@ -22,12 +22,13 @@ const oldestEtcd = "3.5"
 // readStatus asks every endpoint for its figures, and one for the members. It
 // fails when nobody answers.
 func (e *External) readStatus(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
 	statuses, err := e.statuses(ctx)
 	if err != nil {
 		return err
 	}
+	// With a time of its own: one mute endpoint has used up that of all.
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
 	list, err := e.client.MemberList(ctx)
 	if err != nil {
 		return err
@@ -79,6 +80,8 @@ func (e *External) statuses(ctx context.Context) ([]*clientv3.StatusResponse, er
 		errs []error
 		all  sync.WaitGroup
 	)
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
 	for _, endpoint := range e.cfg.Endpoints {
 		all.Go(func() {
 			s, err := e.client.Status(ctx, endpoint)

@@ -130,6 +130,34 @@ func TestExternal_AnotherEtcdInItsPlaceIsTheEnd(t *testing.T) {
 	}
 }
 
+// A restore may leave the revision higher than it was, so that it says nothing.
+func TestExternal_AnEtcdThatWentBackIsKnownByItsTermToo(t *testing.T) {
+	dir := t.TempDir()
+	server := startForeign(t, etcdtest.Config{Dir: dir})
+	for range 2 { // each start is an election
+		server.Stop()
+		server = startForeign(t, etcdtest.Config{Dir: dir})
+	}
+	e := connect(t, server.URL)
+	server.Stop()
+	soon(t, "it is known to be gone", func() bool { return !e.HasLeader() })
+	if err := os.RemoveAll(filepath.Join(dir, "data")); err != nil {
+		t.Fatal(err)
+	}
+	e.revision.Store(0) // as if what is there now were above it
+	server = startForeign(t, etcdtest.Config{Dir: dir})
+	defer server.Stop()
+	defer e.Stop(context.Background())
+	select {
+	case err := <-e.Fatal():
+		if !strings.Contains(err.Error(), "raft term") {
+			t.Errorf("said %q", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("nothing was noticed")
+	}
+}
+
 func TestExternal_SaysWhoKeepsItAndHowFullItIs(t *testing.T) {
 	server := startForeign(t, etcdtest.Config{Quota: 64 << 20})
 	defer server.Stop()
@@ -310,5 +338,30 @@ func TestOlder_ComparesMajorAndMinor(t *testing.T) {
 		if got := older(version, oldestEtcd); got != want {
 			t.Errorf("%q older than %s: %v", version, oldestEtcd, got)
 		}
+	}
+}
+
+// A member whose host is off answers nothing at all, not even a refusal.
+func TestConnect_OneMemberThatIsMuteStopsNothing(t *testing.T) {
+	server := startForeign(t, etcdtest.Config{})
+	defer server.Stop()
+	socket := filepath.Join(t.TempDir(), "mute")
+	mute, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mute.Close()
+	e, err := Connect(t.Context(), ExternalConfig{
+		Endpoints: []string{"unix://" + socket, server.URL}, Prefix: "/lockkeeper/", StartTimeout: 20 * time.Second,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Stop(context.Background())
+	if err := e.readStatus(t.Context()); err != nil {
+		t.Errorf("its figures: %v", err)
+	}
+	if info := e.Info(); info.DBSize == 0 || len(e.Members()) != 1 || e.Members()[0].Role != "leader" {
+		t.Errorf("%+v, %+v", info, e.Members())
 	}
 }

@@ -83,13 +83,16 @@ func (s *Service) FleetLockRelease(ctx context.Context, group, id string) error 
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseWithin)
 	defer cancel()
-	s.hearGuest(id, "")
 	st, err := s.store.Read(ctx, group)
 	if err != nil {
 		return s.problem(ctx, err)
 	}
 	if !st.Exists() {
 		return s.unknownGroup(group)
+	}
+	view, _ := s.store.View(group)
+	if _, member := view.Members[id]; member { // others leave nothing behind, however many ask
+		s.hearGuest(id, "")
 	}
 	h, holds := st.Holds[id]
 	if !holds || h.Via != semaphore.ViaFleetLock {

@@ -46,3 +46,24 @@ func TestTwins_AHostThatMovedIsNotFreedWhereItWasHeardBefore(t *testing.T) {
 		mustRefuse(t, here.ForceRelease(here.admin(), c.group, c.node, free), api.Conflict)
 	}
 }
+
+// A release needs no member, so that anything may be asked for: it must not be
+// remembered, in the store least of all.
+func TestFleetLockRelease_OfAnUnknownIDLeavesNothingBehind(t *testing.T) {
+	here, there := twins(t)
+	here.withGroup("guests", "1")
+	if _, err := here.FleetLockAcquire(here.as("c"), "guests", "c", "10.0.0.1:1", 0); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"stranger", "c"} {
+		if err := here.FleetLockRelease(here.as(id), "guests", id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	soon(t, "the other knows of the member", func() bool { return heardAt(there, "c") })
+	for name, b := range map[string]*bench{"here": here, "there": there} {
+		if heard := b.guestHeard("stranger"); !heard.IsZero() {
+			t.Errorf("%s the stranger is remembered: %s", name, heard)
+		}
+	}
+}
