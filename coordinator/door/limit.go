@@ -27,6 +27,9 @@ const (
 	patience = time.Second
 	// retryBusy is when a client that asks too much at once may ask again.
 	retryBusy = time.Second
+	// waitsAfter is when an acquire that may wait and was not answered does
+	// wait, parked or not.
+	waitsAfter = 250 * time.Millisecond
 )
 
 // Limiter keeps one client from taking the coordinator away from the others:
@@ -93,11 +96,13 @@ func NewLimiter(requests, waiting int) *Limiter {
 	return l
 }
 
-// ticket is what one request takes up. Not for concurrent use.
+// ticket is what one request takes up. Once it was let in, busy and waits are
+// guarded by l.mu: an acquire may begin to wait while it is answered.
 type ticket struct {
 	l      *Limiter
 	client string
 	brief  bool // it will not wait any more once it is carried out
+	stood  bool // in line
 	busy   bool // one of requests
 	waits  bool // one of waiting
 }
@@ -167,6 +172,7 @@ func (l *Limiter) take(client string, k kind) (*ticket, chan struct{}, error) {
 		t.busy = true
 		return t, nil, nil
 	}
+	t.stood = true
 	turn := make(chan struct{})
 	line := u.lineOf(k)
 	*line = append(*line, turn)
@@ -203,9 +209,12 @@ func tooBusy(format string, args ...any) error {
 
 // parked: the request has been carried out as far as it goes, and only waits.
 func (t *ticket) parked() {
+	if t.l == nil {
+		return
+	}
+	t.l.mu.Lock()
+	defer t.l.mu.Unlock()
 	if t.busy {
-		t.l.mu.Lock()
-		defer t.l.mu.Unlock()
 		t.idle()
 	}
 }
@@ -231,6 +240,9 @@ func (t *ticket) leave() {
 	}
 	t.l.mu.Lock()
 	defer t.l.mu.Unlock()
+	if !t.busy && !t.waits {
+		return // it has left
+	}
 	if t.busy {
 		t.idle()
 	}
@@ -242,7 +254,6 @@ func (t *ticket) leave() {
 	if u.requests == 0 && u.waiting == 0 {
 		delete(t.l.clients, t.client)
 	}
-	t.l = nil
 }
 
 // kind is how a request is counted.

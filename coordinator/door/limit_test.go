@@ -223,3 +223,31 @@ func TestLimiter_ARefusalIsAProblemWithItsTime(t *testing.T) {
 		t.Errorf("afterwards: status %d", w.Code)
 	}
 }
+
+// An acquire that is answered by its handler waits as well as one that is parked.
+func TestLimiter_AnAcquireThatIsNotParkedKeepsNoPlaceWhileItWaits(t *testing.T) {
+	l := NewLimiter(1, 5)
+	inside, freed := make(chan struct{}), make(chan struct{})
+	h := Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPut {
+			close(inside)
+			<-freed
+		}
+	}), Options{Loopback: true, Limiter: l})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("PUT", "http://localhost/api/v1/groups/g/holds/a?wait=30s", nil))
+	}()
+	<-inside
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest("DELETE", "http://localhost/api/v1/groups/g/holds/b?fence=1&instance=i", nil))
+	if w.Code != http.StatusOK {
+		t.Errorf("the release that it waits for: status %d", w.Code)
+	}
+	close(freed)
+	<-done
+	if len(l.clients) != 0 {
+		t.Errorf("what has ended is still counted: %+v", l.clients)
+	}
+}

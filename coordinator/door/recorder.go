@@ -97,8 +97,15 @@ func (d *door) guardBody(w *recorder, r *http.Request) {
 	if r.Body == nil || r.Body == http.NoBody {
 		return
 	}
-	_ = w.control.SetReadDeadline(time.Now().Add(d.bodyWithin))
+	d.limitBody(w, r)
 	r.Body = &timedBody{ReadCloser: r.Body, control: w.control}
+}
+
+// limitBody counts the time for a body from now on.
+func (d *door) limitBody(w *recorder, r *http.Request) {
+	if r.Body != nil && r.Body != http.NoBody {
+		_ = w.control.SetReadDeadline(time.Now().Add(d.bodyWithin))
+	}
 }
 
 type timedBody struct {

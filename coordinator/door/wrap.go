@@ -103,14 +103,23 @@ func (d *door) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		}
 	}()
 
+	k := kindOfRequest(r)
 	principal, err := d.check(w, r)
 	if err == nil {
 		w.entry.who = principal.Name
-		w.ticket, err = d.Limiter.enter(r.Context(), clientOf(r, principal), kindOfRequest(r))
+		w.ticket, err = d.Limiter.enter(r.Context(), clientOf(r, principal), k)
 	}
 	if err != nil {
 		d.refuse(w, r, err)
 		return
+	}
+	if w.ticket.stood {
+		d.limitBody(w, r) // what is there of the body was not read meanwhile
+	}
+	if k == queues {
+		// Whichever way it is answered: those that wait must not keep out the
+		// release that they wait for.
+		defer time.AfterFunc(waitsAfter, w.ticket.parked).Stop()
 	}
 	d.next.ServeHTTP(w, r.WithContext(auth.With(r.Context(), principal)))
 }
