@@ -180,7 +180,8 @@ var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 // that one number. If it is anything else the body can be read again from its
 // beginning.
 func readFlat(r *http.Request, fence *int64, texts fields) bool {
-	if r.ContentLength < 2 || r.ContentLength > plainBody {
+	// Of a type in other words the registered operation may think otherwise.
+	if r.ContentLength < 2 || r.ContentLength > plainBody || r.Header.Get("Content-Type") != "application/json" {
 		return false
 	}
 	buf := buffers.Get().(*bytes.Buffer)

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -19,10 +20,11 @@ import (
 )
 
 // asked is one request, with its body of known length unless it is to be
-// chunked.
+// chunked, and of JSON's type in plain words unless in others.
 type asked struct {
 	method, target, body string
 	chunked              bool
+	words                string
 }
 
 // told is everything of an answer that a client goes by.
@@ -34,7 +36,7 @@ func (a asked) told(t *testing.T, h http.Handler, f *fake) string {
 		r.ContentLength = -1
 	}
 	if a.body != "" {
-		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Content-Type", cmp.Or(a.words, "application/json"))
 	}
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
@@ -46,7 +48,10 @@ func (a asked) told(t *testing.T, h http.Handler, f *fake) string {
 			t.Errorf("%s %s: %q: %v", a.method, a.target, text, err)
 		}
 	}
-	return fmt.Sprint(w.Code, w.Header().Get("Content-Type"), w.Header().Get("Retry-After"), f.calls, value)
+	header := w.Header().Clone()
+	header.Del(api.HeaderRequestID)
+	header.Del("Content-Length")
+	return fmt.Sprint(w.Code, header, f.calls, value)
 }
 
 // The short way for the requests that come by the thousand must not be told
@@ -55,73 +60,76 @@ func TestHot_AnswersAsTheRegisteredOperationDoes(t *testing.T) {
 	const acquire, confirm, hold = "PUT", "POST", "/groups/web/holds/n1"
 	long := strings.Repeat("x", plainBody)
 	requests := []asked{
-		{acquire, hold, `{"instance":"i","request":"q"}`, false},
-		{acquire, hold, `{"instance":"i","request":"q"}`, true},
-		{acquire, hold, `{"instance":"i","request":"q","boot_id":"b","reason":"new kernel"}`, false},
-		{acquire, hold, `{"instance":"i","request":"q","reason":"<b>&\"'"}`, false},
-		{acquire, hold, `{"instance":"i","request":"q","reason":"Übung"}`, false},
-		{acquire, hold, `{"instance":"i","request":"q","reason":"a\u0000b\n"}`, false},
-		{acquire, hold, ` { "instance" : "i" , "request" : "q" } `, false},
-		{acquire, hold, `{"instance":"i"}`, false},
-		{acquire, hold, `{"instance":"","request":""}`, false},
-		{acquire, hold, `{"Instance":"i","request":"q"}`, false},
-		{acquire, hold, `{"instance":"i","request":"q","more":"x"}`, false},
-		{acquire, hold, `{"instance":"i","instance":"j","request":"q"}`, false},
-		{acquire, hold, `{"instance":7,"request":"q"}`, false},
-		{acquire, hold, `{"instance":null,"request":"q"}`, false},
-		{acquire, hold, `{"instance":"i","request":"q"}{}`, false},
-		{acquire, hold, `{"instance":"i","request":"q"`, false},
-		{acquire, hold, `{"instance":"i" "request":"q"}`, false},
-		{acquire, hold, `{,"instance":"i","request":"q"}`, false},
-		{acquire, hold, `{"instance":"i","request":"q",}`, false},
-		{acquire, hold, `{"instance":"` + long + `","request":"q"}`, false},
-		{acquire, hold, `{}`, false},
-		{acquire, hold, `[]`, false},
-		{acquire, hold, ``, false},
-		{acquire, hold + "?wait=30s", `{"instance":"i","request":"q"}`, false},
-		{acquire, hold + "?wait=1m30s", `{"instance":"i","request":"q"}`, false},
-		{acquire, hold + "?wait=", `{"instance":"i","request":"q"}`, false},
-		{acquire, hold + "?wait=30", `{"instance":"i","request":"q"}`, false},
-		{acquire, hold + "?wait=26m", `{"instance":"i","request":"q"}`, false},
-		{acquire, hold + "?wait=-1s", `{"instance":"i","request":"q"}`, false},
-		{acquire, hold + "?wait=1s&wait=2s", `{"instance":"i","request":"q"}`, false},
-		{acquire, hold + "?wait=%31s", `{"instance":"i","request":"q"}`, false},
-		{acquire, hold + "?Wait=1s", `{"instance":"i","request":"q"}`, false},
-		{acquire, hold + "?other=1", `{"instance":"i","request":"q"}`, false},
-		{acquire, "/groups/web/holds/a%2Fb", `{"instance":"i","request":"q"}`, false},
-		{acquire, "/groups/we%20b/holds/n1", `{"instance":"i","request":"q"}`, false},
-		{acquire, "/groups/web/holds/..", `{"instance":"i","request":"q"}`, false},
-		{acquire, "/groups/web/holds/n1/", `{"instance":"i","request":"q"}`, false},
-		{acquire, "/groups//holds/n1", `{"instance":"i","request":"q"}`, false},
-		{acquire, "/groups/web/holds/", `{"instance":"i","request":"q"}`, false},
-		{acquire, "/groups/web/holds", `{"instance":"i","request":"q"}`, false},
-		{acquire, "/groups/web/holds/n1/confirm", `{"instance":"i","request":"q"}`, false},
-		{confirm, hold + "/confirm", `{"fence":7,"instance":"i","boot_id":"b"}`, false},
-		{confirm, hold + "/confirm", `{"instance":"i","boot_id":"b","rollout":"r","fence":12345678}`, false},
-		{confirm, hold + "/confirm", `{"fence":7,"fence":8,"instance":"i","boot_id":"b"}`, false},
-		{confirm, hold + "/confirm", `{"fence":"7","instance":"i","boot_id":"b"}`, false},
-		{confirm, hold + "/confirm", `{"fence":7.0,"instance":"i","boot_id":"b"}`, false},
-		{confirm, hold + "/confirm", `{"fence":07,"instance":"i","boot_id":"b"}`, false},
-		{confirm, hold + "/confirm", `{"fence":-7,"instance":"i","boot_id":"b"}`, false},
-		{confirm, hold + "/confirm", `{"fence":,"instance":"i","boot_id":"b"}`, false},
-		{confirm, hold + "/confirm", `{"fence":99999999999999999999,"instance":"i","boot_id":"b"}`, false},
-		{confirm, hold + "/confirm", `{"fence":7,"instance":"i"}`, false},
-		{confirm, hold + "/confirm", `{"instance":"i","boot_id":"b"}`, false},
-		{confirm, hold + "/confirm?wait=1s", `{"fence":7,"instance":"i","boot_id":"b"}`, false},
-		{confirm, hold + "/revoke", `{"fence":7,"name":"n1","reason":"r"}`, false},
-		{"DELETE", hold + "?fence=7&instance=i", "", false},
-		{"DELETE", hold + "?instance=i&fence=7", "", false},
-		{"DELETE", hold + "?fence=7", "", false},
-		{"DELETE", hold + "?fence=7&instance=", "", false},
-		{"DELETE", hold + "?fence=7&instance=a%2Bb", "", false},
-		{"DELETE", hold + "?fence=7&instance=a+b", "", false},
-		{"DELETE", hold + "?fence=x&instance=i", "", false},
-		{"DELETE", hold + "?fence=7&instance=i&more=1", "", false},
-		{"DELETE", hold + "?instance=i", "", false},
-		{"DELETE", hold, "", false},
-		{"DELETE", hold + "?fence=7&instance=i", "{}", false},
-		{"GET", hold, "", false},
-		{"PATCH", hold, "{}", false},
+		{acquire, hold, `{"instance":"i","request":"q"}`, false, ""},
+		{acquire, hold, `{"instance":"i","request":"q"}`, true, ""},
+		{acquire, hold, `{"instance":"i","request":"q"}`, false, "application/json; charset=utf-8"},
+		{acquire, hold, `{"instance":"i","request":"q"}`, false, "APPLICATION/JSON"},
+		{acquire, hold, `{"instance":"i","request":"q"}`, false, "application/json;q"},
+		{acquire, hold, `{"instance":"i","request":"q","boot_id":"b","reason":"new kernel"}`, false, ""},
+		{acquire, hold, `{"instance":"i","request":"q","reason":"<b>&\"'"}`, false, ""},
+		{acquire, hold, `{"instance":"i","request":"q","reason":"Übung"}`, false, ""},
+		{acquire, hold, `{"instance":"i","request":"q","reason":"a\u0000b\n"}`, false, ""},
+		{acquire, hold, ` { "instance" : "i" , "request" : "q" } `, false, ""},
+		{acquire, hold, `{"instance":"i"}`, false, ""},
+		{acquire, hold, `{"instance":"","request":""}`, false, ""},
+		{acquire, hold, `{"Instance":"i","request":"q"}`, false, ""},
+		{acquire, hold, `{"instance":"i","request":"q","more":"x"}`, false, ""},
+		{acquire, hold, `{"instance":"i","instance":"j","request":"q"}`, false, ""},
+		{acquire, hold, `{"instance":7,"request":"q"}`, false, ""},
+		{acquire, hold, `{"instance":null,"request":"q"}`, false, ""},
+		{acquire, hold, `{"instance":"i","request":"q"}{}`, false, ""},
+		{acquire, hold, `{"instance":"i","request":"q"`, false, ""},
+		{acquire, hold, `{"instance":"i" "request":"q"}`, false, ""},
+		{acquire, hold, `{,"instance":"i","request":"q"}`, false, ""},
+		{acquire, hold, `{"instance":"i","request":"q",}`, false, ""},
+		{acquire, hold, `{"instance":"` + long + `","request":"q"}`, false, ""},
+		{acquire, hold, `{}`, false, ""},
+		{acquire, hold, `[]`, false, ""},
+		{acquire, hold, ``, false, ""},
+		{acquire, hold + "?wait=30s", `{"instance":"i","request":"q"}`, false, ""},
+		{acquire, hold + "?wait=1m30s", `{"instance":"i","request":"q"}`, false, ""},
+		{acquire, hold + "?wait=", `{"instance":"i","request":"q"}`, false, ""},
+		{acquire, hold + "?wait=30", `{"instance":"i","request":"q"}`, false, ""},
+		{acquire, hold + "?wait=26m", `{"instance":"i","request":"q"}`, false, ""},
+		{acquire, hold + "?wait=-1s", `{"instance":"i","request":"q"}`, false, ""},
+		{acquire, hold + "?wait=1s&wait=2s", `{"instance":"i","request":"q"}`, false, ""},
+		{acquire, hold + "?wait=%31s", `{"instance":"i","request":"q"}`, false, ""},
+		{acquire, hold + "?Wait=1s", `{"instance":"i","request":"q"}`, false, ""},
+		{acquire, hold + "?other=1", `{"instance":"i","request":"q"}`, false, ""},
+		{acquire, "/groups/web/holds/a%2Fb", `{"instance":"i","request":"q"}`, false, ""},
+		{acquire, "/groups/we%20b/holds/n1", `{"instance":"i","request":"q"}`, false, ""},
+		{acquire, "/groups/web/holds/..", `{"instance":"i","request":"q"}`, false, ""},
+		{acquire, "/groups/web/holds/n1/", `{"instance":"i","request":"q"}`, false, ""},
+		{acquire, "/groups//holds/n1", `{"instance":"i","request":"q"}`, false, ""},
+		{acquire, "/groups/web/holds/", `{"instance":"i","request":"q"}`, false, ""},
+		{acquire, "/groups/web/holds", `{"instance":"i","request":"q"}`, false, ""},
+		{acquire, "/groups/web/holds/n1/confirm", `{"instance":"i","request":"q"}`, false, ""},
+		{confirm, hold + "/confirm", `{"fence":7,"instance":"i","boot_id":"b"}`, false, ""},
+		{confirm, hold + "/confirm", `{"instance":"i","boot_id":"b","rollout":"r","fence":12345678}`, false, ""},
+		{confirm, hold + "/confirm", `{"fence":7,"fence":8,"instance":"i","boot_id":"b"}`, false, ""},
+		{confirm, hold + "/confirm", `{"fence":"7","instance":"i","boot_id":"b"}`, false, ""},
+		{confirm, hold + "/confirm", `{"fence":7.0,"instance":"i","boot_id":"b"}`, false, ""},
+		{confirm, hold + "/confirm", `{"fence":07,"instance":"i","boot_id":"b"}`, false, ""},
+		{confirm, hold + "/confirm", `{"fence":-7,"instance":"i","boot_id":"b"}`, false, ""},
+		{confirm, hold + "/confirm", `{"fence":,"instance":"i","boot_id":"b"}`, false, ""},
+		{confirm, hold + "/confirm", `{"fence":99999999999999999999,"instance":"i","boot_id":"b"}`, false, ""},
+		{confirm, hold + "/confirm", `{"fence":7,"instance":"i"}`, false, ""},
+		{confirm, hold + "/confirm", `{"instance":"i","boot_id":"b"}`, false, ""},
+		{confirm, hold + "/confirm?wait=1s", `{"fence":7,"instance":"i","boot_id":"b"}`, false, ""},
+		{confirm, hold + "/revoke", `{"fence":7,"name":"n1","reason":"r"}`, false, ""},
+		{"DELETE", hold + "?fence=7&instance=i", "", false, ""},
+		{"DELETE", hold + "?instance=i&fence=7", "", false, ""},
+		{"DELETE", hold + "?fence=7", "", false, ""},
+		{"DELETE", hold + "?fence=7&instance=", "", false, ""},
+		{"DELETE", hold + "?fence=7&instance=a%2Bb", "", false, ""},
+		{"DELETE", hold + "?fence=7&instance=a+b", "", false, ""},
+		{"DELETE", hold + "?fence=x&instance=i", "", false, ""},
+		{"DELETE", hold + "?fence=7&instance=i&more=1", "", false, ""},
+		{"DELETE", hold + "?instance=i", "", false, ""},
+		{"DELETE", hold, "", false, ""},
+		{"DELETE", hold + "?fence=7&instance=i", "{}", false, ""},
+		{"GET", hold, "", false, ""},
+		{"PATCH", hold, "{}", false, ""},
 	}
 	refusal := api.Errorf(api.Full, "2 of 2 slots are held by <others> & more")
 	refusal.Blockers, refusal.Place, refusal.RetryAfter = []api.Blocker{{Kind: api.Full, Detail: "2 of 2"}}, 3, 10e9
@@ -177,8 +185,8 @@ func TestHot_IsCountedUnderItsRoute(t *testing.T) {
 	}
 	f := &fake{}
 	h := door.Wrap(New(f, Options{}), door.Options{Loopback: true, Metrics: m})
-	asked{"PUT", "/groups/web/holds/n1", `{"instance":"i","request":"q"}`, false}.told(t, h, f)
-	asked{"POST", "/groups/web/holds/n1/confirm", `{"fence":7,"instance":"i","boot_id":"b"}`, false}.told(t, h, f)
+	asked{"PUT", "/groups/web/holds/n1", `{"instance":"i","request":"q"}`, false, ""}.told(t, h, f)
+	asked{"POST", "/groups/web/holds/n1/confirm", `{"fence":7,"instance":"i","boot_id":"b"}`, false, ""}.told(t, h, f)
 	families, err := reg.Gather()
 	if err != nil {
 		t.Fatal(err)
