@@ -32,7 +32,7 @@ type Wire struct {
 	stop func() bool
 
 	mu   sync.Mutex // guards conn against hangUp
-	conn net.Conn   // nil after one that the coordinator closed
+	conn net.Conn   // nil after one that the coordinator closed, or that broke
 	in   *bufio.Reader
 
 	out, header, body []byte // of the last exchange
@@ -95,7 +95,7 @@ func (w *Wire) connect() error {
 	}
 	conn, err := w.dial()
 	if err != nil {
-		return w.broken(err)
+		return w.unreachable(err)
 	}
 	w.conn = conn
 	if w.in == nil {
@@ -242,10 +242,7 @@ func (w *Wire) read(out any) error {
 		return w.broken(err)
 	}
 	if closes {
-		w.mu.Lock()
-		w.conn.Close()
-		w.conn = nil
-		w.mu.Unlock()
+		w.drop()
 	}
 	if status < 200 || status > 299 {
 		header, err := textproto.NewReader(bufio.NewReader(bytes.NewReader(w.header))).ReadMIMEHeader()
@@ -263,4 +260,22 @@ func (w *Wire) read(out any) error {
 	return nil
 }
 
-func (w *Wire) broken(err error) error { return fmt.Errorf("%w: %s: %w", ErrUnreachable, w.name, err) }
+// broken gives up a connection on which an answer may be under way still: the
+// next request must not take it for its own.
+func (w *Wire) broken(err error) error {
+	w.drop()
+	return w.unreachable(err)
+}
+
+func (w *Wire) drop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.conn != nil {
+		w.conn.Close()
+		w.conn = nil
+	}
+}
+
+func (w *Wire) unreachable(err error) error {
+	return fmt.Errorf("%w: %s: %w", ErrUnreachable, w.name, err)
+}
