@@ -24,7 +24,7 @@ type group struct {
 
 	places   map[string]place // by node, of every waiter in the queue
 	gone     map[string]int64 // deleted at that revision, and the watch may be behind
-	sortedAt time.Time
+	sortedAt time.Time        // as of when the ranks in the queue are, of all waiters alike
 	shutFor  shutFor
 
 	reserved   *reservation     // in force

@@ -21,7 +21,7 @@ func (s *Store) putWaiter(g *group, node string, kv *mvccpb.KeyValue) bool {
 	w.Node, w.CreateRevision = node, kv.CreateRevision
 	g.places[node] = place{rev: kv.ModRevision, lease: kv.Lease}
 	s.mark(g, &w)
-	g.st.SetWaiter(w, s.cfg.Now())
+	g.st.SetWaiter(w, g.sortedAt)
 	g.dueFrom = min(g.dueFrom, dueOf(&w, g.overtaken[node]))
 	return true
 }
@@ -62,6 +62,6 @@ func (s *Store) mark(g *group, w *semaphore.Waiter) {
 func (s *Store) remark(g *group, node string) {
 	if w, queued := g.st.Waiter(node); queued {
 		s.mark(g, &w)
-		g.st.SetWaiter(w, s.cfg.Now())
+		g.st.SetWaiter(w, g.sortedAt)
 	}
 }
