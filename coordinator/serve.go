@@ -47,7 +47,7 @@ func (c *Coordinator) serve() error {
 		return nil
 	}
 	gate, err := door.NewFleetLockGate(door.FleetLockConfig{
-		Networks: c.doors.networks(), KnownIDsOnly: c.cfg.FleetLock.KnownIDsOnly, View: c.store.View,
+		Networks: c.doors.networks(), KnownIDsOnly: c.cfg.FleetLock.KnownIDsOnly, View: c.store.Look,
 	})
 	if err != nil {
 		return err

@@ -38,6 +38,11 @@ type Store interface {
 	// View is the group as last seen by the watch: quick, perhaps behind.
 	// The State and everything it holds must not be changed by the caller.
 	View(group string) (State, bool)
+	// Look is View for who wants little of the group, or asks often: its State
+	// may be a kept one, whose Holds, Members and Queue are empty. Hold, Member,
+	// EachHold and the like say what is in it, at no cost that grows with the
+	// group.
+	Look(group string) (State, bool)
 	// Groups lists the declared groups by name, as View sees them.
 	Groups() []string
 	// FleetFreeze is the fleet-wide stop as View sees it, nil when there is none.

@@ -104,7 +104,7 @@ func (g *FleetLockGate) Admit(r *http.Request, group, id string, acquire bool) *
 		return nil // to return what is not held changes nothing
 	}
 	state, known := g.cfg.View(group)
-	if _, member := state.Members[id]; known && member {
+	if _, member := state.Member(id); known && member {
 		return nil
 	}
 	if g.cfg.KnownIDsOnly {

@@ -90,8 +90,8 @@ func (s *Service) FleetLockRelease(ctx context.Context, group, id string) error 
 	if !st.Exists() {
 		return s.unknownGroup(group)
 	}
-	view, _ := s.store.View(group)
-	if _, member := view.Members[id]; member { // others leave nothing behind, however many ask
+	seen, _ := s.store.Look(group)
+	if _, member := seen.Member(id); member { // others leave nothing behind, however many ask
 		s.hearGuest(id, "")
 	}
 	h, holds := st.Holds[id]
@@ -128,8 +128,8 @@ func (s *Service) elsewhere(id, group string) error {
 		if other == group {
 			continue
 		}
-		st, found := s.store.View(other)
-		if h, holds := st.Holds[id]; found && holds {
+		st, found := s.store.Look(other)
+		if h, holds := st.Hold(id); found && holds {
 			return api.Errorf(api.HeldByOther, "node %q holds a slot in group %q (fence %d): it must return that first", id, other, h.Fence)
 		}
 	}

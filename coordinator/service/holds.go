@@ -151,8 +151,8 @@ func (s *Service) Confirm(ctx context.Context, group, node string, req api.Confi
 // begun reports whether the node has passed its first gate with the hold of
 // that fence: then it finishes, whatever becomes of its rollout.
 func (s *Service) begun(group, node string, fence int64) bool {
-	st, _ := s.store.View(group)
-	h, holds := st.Holds[node]
+	st, _ := s.store.Look(group)
+	h, holds := st.Hold(node)
 	return holds && h.Fence == fence && h.State != semaphore.Granted
 }
 

@@ -94,13 +94,13 @@ func (d *holdDiff) changed(store semaphore.Store, revoked *revocations, at time.
 	seen := map[string]bool{}
 	for _, group := range store.Groups() {
 		seen[group] = true
-		st, found := store.View(group)
+		st, found := store.Look(group)
 		if !found || d.heads[group] == st.HeadRev {
 			continue
 		}
 		d.heads[group] = st.HeadRev
-		old, now := d.holds[group], make(map[string]heldAs, len(st.Holds))
-		for node, h := range st.Holds {
+		old, now := d.holds[group], make(map[string]heldAs, st.Held())
+		for node, h := range st.EachHold() {
 			now[node] = heldAs{h.Fence, h.State}
 			if h.State == semaphore.Revoked {
 				revoked.note(group, h.Fence, at)

@@ -99,8 +99,8 @@ func (s *Service) register(ctx context.Context, id, group string, labels map[str
 	if labels == nil {
 		labels = map[string]string{}
 	}
-	st, found := s.store.View(group)
-	m, member := st.Members[id]
+	st, found := s.store.Look(group)
+	m, member := st.Member(id)
 	last, reported := s.fleet.Record(id)
 	moved := reported && last.Group != group
 	if found && st.Exists() && member && maps.Equal(m.Registered, labels) && !moved {
@@ -150,11 +150,11 @@ func (s *Service) leaveOthers(ctx context.Context, id, group, last string) error
 		if other == group {
 			continue
 		}
-		st, _ := s.store.View(other)
-		if h, holds := st.Holds[id]; holds {
+		st, _ := s.store.Look(other)
+		if h, holds := st.Hold(id); holds {
 			return api.Errorf(api.InUse, "node %q holds a slot in group %q (fence %d): it can join group %q when it has returned that", id, other, h.Fence, group)
 		}
-		m, member := st.Members[id]
+		m, member := st.Member(id)
 		if !member {
 			continue
 		}
@@ -218,8 +218,8 @@ func (s *Service) await(ctx context.Context, id string, session fleet.Session, r
 func (s *Service) answerPoll(id, group string) api.PollResponse {
 	resp := api.PollResponse{Wanted: s.roll.WantedFor(id)}
 	resp.Cluster, resp.Incarnation = s.ClusterID()
-	if st, found := s.store.View(group); found {
-		if h, holds := st.Holds[id]; holds {
+	if st, found := s.store.Look(group); found {
+		if h, holds := st.Hold(id); holds {
 			resp.Hold = s.hold(group, h)
 		}
 	}

@@ -42,8 +42,8 @@ func (s *Service) reconcile(ctx context.Context, node string, session fleet.Sess
 	if rec, known := s.fleet.Record(node); !known || rec.Report.Fence != r.Fence || rec.Report.Phase != r.Phase || rec.Instance != session.Instance {
 		return
 	}
-	st, _ := s.store.View(r.Group)
-	h, holds := st.Holds[node]
+	st, _ := s.store.Look(r.Group)
+	h, holds := st.Hold(node)
 	mine := holds && h.Via == semaphore.ViaAgent && h.Instance == session.Instance
 	switch {
 	case r.Fence == 0:
@@ -100,8 +100,8 @@ func (s *Service) askedAnew(ctx context.Context, group string, op *semaphore.Acq
 	if id.FenceFloor == 0 {
 		return
 	}
-	st, _ := s.store.View(group)
-	h, holds := st.Holds[op.Node]
+	st, _ := s.store.Look(group)
+	h, holds := st.Hold(op.Node)
 	if holds && h.Via == semaphore.ViaAgent && h.Instance == op.Instance && h.Request != op.Request {
 		s.returned(ctx, group, h, id)
 	}
@@ -114,8 +114,8 @@ func (s *Service) showsAtGate(ctx context.Context, group, node string, req api.C
 	if id.FenceFloor == 0 {
 		return
 	}
-	st, _ := s.store.View(group)
-	if h, holds := st.Holds[node]; holds && h.Fence >= req.Fence {
+	st, _ := s.store.Look(group)
+	if h, holds := st.Hold(node); holds && h.Fence >= req.Fence {
 		return
 	}
 	s.adopt(ctx, group, semaphore.Adopt{Node: node, Instance: req.Instance, BootID: req.BootID, Fence: req.Fence})

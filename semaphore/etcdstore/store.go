@@ -265,15 +265,20 @@ func (s *Store) Read(ctx context.Context, name string) (semaphore.State, error) 
 
 // View implements semaphore.Store.
 func (s *Store) View(name string) (semaphore.State, bool) {
+	st, exists := s.Look(name)
+	return st.Plain(), exists
+}
+
+// Look implements semaphore.Store.
+func (s *Store) Look(name string) (semaphore.State, bool) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	g := s.groups[name]
 	if g == nil {
-		s.mu.Unlock()
 		return semaphore.State{Group: name}, false
 	}
 	st := s.stateLocked(g)
-	s.mu.Unlock()
-	return st.Plain(), st.Exists()
+	return st, st.Exists()
 }
 
 // Groups implements semaphore.Store.

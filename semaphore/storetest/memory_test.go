@@ -272,6 +272,8 @@ func (s *memoryStore) View(group string) (semaphore.State, bool) {
 	return state, state.Exists()
 }
 
+func (s *memoryStore) Look(group string) (semaphore.State, bool) { return s.View(group) }
+
 func (s *memoryStore) Groups() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
