@@ -23,7 +23,8 @@ const (
 
 const (
 	// patience is how long a request stands in line for a place among those that
-	// are carried out, before it is refused.
+	// are carried out, before it is refused. An acquire stands there for as long
+	// as it may wait, if that is longer.
 	patience = time.Second
 	// retryBusy is when a client that asks too much at once may ask again.
 	retryBusy = time.Second
@@ -107,9 +108,10 @@ type ticket struct {
 	waits  bool // one of waiting
 }
 
-// enter lets a request of a client in, when its turn comes, or says that the
-// client has too many.
-func (l *Limiter) enter(ctx context.Context, client string, k kind) (*ticket, error) {
+// enter lets a request of a client in, when its turn comes within the time that
+// it has, or says that the client has too many. That a client hangs up ends ctx
+// only when the body was read, which is after its turn has come.
+func (l *Limiter) enter(ctx context.Context, client string, k kind, within time.Duration) (*ticket, error) {
 	if l == nil || k == unbounded {
 		return &ticket{}, nil
 	}
@@ -117,17 +119,13 @@ func (l *Limiter) enter(ctx context.Context, client string, k kind) (*ticket, er
 	if err != nil || turn == nil {
 		return t, err
 	}
-	var late <-chan time.Time
-	if k == brief {
-		timer := time.NewTimer(patience)
-		defer timer.Stop()
-		late = timer.C
-	}
+	late := time.NewTimer(within)
+	defer late.Stop()
 	select {
 	case <-turn:
 		t.begin()
 		return t, nil
-	case <-late:
+	case <-late.C:
 		err = tooBusy("%d requests of %s are in progress, which is the most (limits.requests)", l.requests, client)
 	case <-ctx.Done():
 		err = api.Errorf(api.NoQuorum, "the request ended before it could be carried out")
@@ -278,6 +276,20 @@ func kindOfRequest(r *http.Request) kind {
 		return patient
 	}
 	return brief
+}
+
+// patienceOf is how long a request may stand in line.
+func patienceOf(r *http.Request, k kind) time.Duration {
+	if k != queues {
+		return patience
+	}
+	_, rest, _ := strings.Cut(r.URL.RawQuery, "wait=")
+	text, _, _ := strings.Cut(rest, "&")
+	wait, err := time.ParseDuration(text)
+	if err != nil { // for whoever reads it to refuse
+		return patience
+	}
+	return max(patience, wait)
 }
 
 // clientOf names who asks: by its token, else by the address it comes from.

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -17,7 +18,7 @@ func enter(t *testing.T, l *Limiter, client string, k kind) *ticket {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel() // whoever would stand in line leaves at once
-	ticket, err := l.enter(ctx, client, k)
+	ticket, err := l.enter(ctx, client, k, patience)
 	if err != nil {
 		t.Fatalf("%s has to wait: %v", client, err)
 	}
@@ -35,7 +36,7 @@ func TestLimiter_OneTooManyIsRefusedAndAnotherClientIsNot(t *testing.T) {
 	l := NewLimiter(2, 3)
 	first := enter(t, l, "loud", brief)
 	enter(t, l, "loud", brief)
-	_, err := l.enter(t.Context(), "loud", brief)
+	_, err := l.enter(t.Context(), "loud", brief, patience)
 	if e, ok := err.(*api.Error); !ok || e.Kind != api.Rate || e.RetryAfter <= 0 { //nolint:errorlint // made by this very package
 		t.Fatalf("the third request: %v, want 429 with Retry-After", err)
 	}
@@ -48,10 +49,10 @@ func TestLimiter_WhatWaitsIsCountedApartAndBoundedToo(t *testing.T) {
 	l := NewLimiter(1, 3)
 	enter(t, l, "site", brief)
 	polls := []*ticket{enter(t, l, "site", patient), enter(t, l, "site", patient), enter(t, l, "site", patient)}
-	if _, err := l.enter(t.Context(), "site", patient); isKind(err) != api.Rate {
+	if _, err := l.enter(t.Context(), "site", patient, patience); isKind(err) != api.Rate {
 		t.Errorf("the fourth long poll: %v", err)
 	}
-	if _, err := l.enter(t.Context(), "site", queues); isKind(err) != api.Rate {
+	if _, err := l.enter(t.Context(), "site", queues, patience); isKind(err) != api.Rate {
 		t.Errorf("an acquire behind as many as may wait: %v", err)
 	}
 	polls[0].leave()
@@ -73,7 +74,7 @@ func TestLimiter_AcquiresStandInLineAndGoOnWhenOneIsParkedOrAnswered(t *testing.
 	}
 	for i, name := range []string{"second", "third"} {
 		go func() {
-			ticket, err := l.enter(context.Background(), "site", queues)
+			ticket, err := l.enter(context.Background(), "site", queues, patience)
 			if err != nil {
 				t.Error(err)
 			}
@@ -103,7 +104,7 @@ func TestLimiter_ARequestThatDoesNotWaitGoesBeforeAcquiresThatDo(t *testing.T) {
 	in := make(chan kind)
 	for i, k := range []kind{queues, brief} {
 		go func() {
-			ticket, err := l.enter(context.Background(), "site", k)
+			ticket, err := l.enter(context.Background(), "site", k, patience)
 			if err != nil {
 				t.Error(err)
 			}
@@ -128,7 +129,7 @@ func TestLimiter_WhoLeavesTheLineTakesNoPlace(t *testing.T) {
 	first := enter(t, l, "site", queues)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := l.enter(ctx, "site", queues); err == nil {
+	if _, err := l.enter(ctx, "site", queues, patience); err == nil {
 		t.Fatal("a request that has ended was let in")
 	}
 	first.leave()
@@ -249,5 +250,27 @@ func TestLimiter_AnAcquireThatIsNotParkedKeepsNoPlaceWhileItWaits(t *testing.T) 
 	<-done
 	if len(l.clients) != 0 {
 		t.Errorf("what has ended is still counted: %+v", l.clients)
+	}
+}
+
+// Its client has given up by then, which shows only when its body is read.
+func TestLimiter_AnAcquireStandsInLineForAsLongAsItMayWait(t *testing.T) {
+	l := NewLimiter(1, 10)
+	first := enter(t, l, "site", brief)
+	if _, err := l.enter(context.Background(), "site", queues, 10*time.Millisecond); isKind(err) != api.Rate {
+		t.Errorf("%v, want 429", err)
+	}
+	first.leave()
+	if len(l.clients) != 0 {
+		t.Errorf("what has ended is still counted: %+v", l.clients)
+	}
+	for target, want := range map[string]time.Duration{
+		"/api/v1/groups/g/holds/n?wait=30s": 30 * time.Second, "/api/v1/groups/g/holds/n?wait=2m&x=1": 2 * time.Minute,
+		"/api/v1/groups/g/holds/n?wait=10ms": patience, "/api/v1/groups/g/holds/n?wait=x": patience, "/api/v1/groups/g": patience,
+	} {
+		r := httptest.NewRequest("PUT", "http://localhost"+target, nil)
+		if got := patienceOf(r, kindOfRequest(r)); got != want {
+			t.Errorf("%s stands in line for %s, want %s", target, got, want)
+		}
 	}
 }

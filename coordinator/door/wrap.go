@@ -107,7 +107,7 @@ func (d *door) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	principal, err := d.check(w, r)
 	if err == nil {
 		w.entry.who = principal.Name
-		w.ticket, err = d.Limiter.enter(r.Context(), clientOf(r, principal), k)
+		w.ticket, err = d.Limiter.enter(r.Context(), clientOf(r, principal), k, patienceOf(r, k))
 	}
 	if err != nil {
 		d.refuse(w, r, err)
