@@ -112,7 +112,11 @@ func (g *linGroup) put(ctx context.Context, client int, op any, wait time.Durati
 		return wireReply{}, false // and nothing was changed
 	}
 	_, acquires := op.(semaphore.Acquire)
-	refused := acquires && reply.Answer.Kind.Passes()
+	kind := reply.Answer.Kind
+	// One that waited can have been granted, and lost it again to a revoke or
+	// to its time, before it was told.
+	lost := wait > 0 && (kind == semaphore.StaleFence || kind == semaphore.RetryLater)
+	refused := acquires && (kind.Passes() || lost)
 	if err != nil || refused {
 		record.Output, record.Return = linOutput{unknown: true, wireReply: reply}, record.Call
 	}

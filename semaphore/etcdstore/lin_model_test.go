@@ -13,7 +13,7 @@ import (
 // fence, the next fence and the stops. Every answer must be true at one moment
 // between its question and itself, but for an acquire's refusal that can pass:
 // it may rest on an old look. Who waited in vain can even have been granted in
-// the moment of giving up.
+// the moment of giving up, or have lost the slot before being told of it.
 //
 // Such a request, like one of unknown outcome, stays in the state as one that
 // may still have its effect once, at any later moment.
