@@ -56,30 +56,7 @@ func (d *DB) DeleteNode(ctx context.Context, id string) error {
 
 // FollowNodes is fleet.Store's.
 func (d *DB) FollowNodes(ctx context.Context) <-chan []fleet.Change {
-	out := make(chan []fleet.Change)
-	send := func(list []fleet.Change) {
-		select {
-		case out <- list:
-		case <-ctx.Done():
-		case <-d.life.Done():
-		}
-	}
-	t := table{
-		prefix: d.prefix + "nodes/",
-		reload: func(kvs []kv, _ int64) {
-			list := append([]fleet.Change{{Reset: true}}, d.nodeChanges(kvs)...)
-			send(append(list, fleet.Change{Synced: true}))
-		},
-		apply: func(kvs []kv) { send(d.nodeChanges(kvs)) },
-	}
-	d.wg.Go(func() {
-		defer close(out)
-		c, cancel := context.WithCancel(ctx)
-		defer context.AfterFunc(d.life, cancel)()
-		defer cancel()
-		d.follow(c, t)
-	})
-	return out
+	return stream(ctx, d, d.prefix+"nodes/", d.nodeChanges, fleet.Change{Reset: true}, fleet.Change{Synced: true})
 }
 
 func (d *DB) nodeChanges(kvs []kv) []fleet.Change {

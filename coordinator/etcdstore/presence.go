@@ -64,30 +64,7 @@ func (d *DB) GetSighting(ctx context.Context, kind fleet.Kind, id string) (fleet
 
 // FollowSightings is fleet.PresenceStore's.
 func (d *DB) FollowSightings(ctx context.Context, kind fleet.Kind) <-chan []fleet.SightingChange {
-	out := make(chan []fleet.SightingChange)
-	send := func(list []fleet.SightingChange) {
-		select {
-		case out <- list:
-		case <-ctx.Done():
-		case <-d.life.Done():
-		}
-	}
-	t := table{
-		prefix: d.presencePrefix(kind),
-		reload: func(kvs []kv, _ int64) {
-			list := append([]fleet.SightingChange{{Reset: true}}, d.sightings(kvs)...)
-			send(append(list, fleet.SightingChange{Synced: true}))
-		},
-		apply: func(kvs []kv) { send(d.sightings(kvs)) },
-	}
-	d.wg.Go(func() {
-		defer close(out)
-		c, cancel := context.WithCancel(ctx)
-		defer context.AfterFunc(d.life, cancel)()
-		defer cancel()
-		d.follow(c, t)
-	})
-	return out
+	return stream(ctx, d, d.presencePrefix(kind), d.sightings, fleet.SightingChange{Reset: true}, fleet.SightingChange{Synced: true})
 }
 
 func (d *DB) sightings(kvs []kv) []fleet.SightingChange {
