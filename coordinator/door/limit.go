@@ -28,9 +28,10 @@ const (
 	patience = time.Second
 	// retryBusy is when a client that asks too much at once may ask again.
 	retryBusy = time.Second
-	// waitsAfter is when an acquire that may wait and was not answered does
-	// wait, parked or not.
-	waitsAfter = 250 * time.Millisecond
+	// WaitsAfter is when an acquire that may wait and was not answered does
+	// wait, and is parked if it can be. Most slots are there by then, and the
+	// connection serves for the confirm too.
+	WaitsAfter = 250 * time.Millisecond
 )
 
 // Limiter keeps one client from taking the coordinator away from the others:

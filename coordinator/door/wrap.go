@@ -119,7 +119,7 @@ func (d *door) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	if k == queues {
 		// Whichever way it is answered: those that wait must not keep out the
 		// release that they wait for.
-		defer time.AfterFunc(waitsAfter, w.ticket.parked).Stop()
+		defer time.AfterFunc(WaitsAfter, w.ticket.parked).Stop()
 	}
 	d.next.ServeHTTP(w, r.WithContext(auth.With(r.Context(), principal)))
 }

@@ -11,10 +11,6 @@ import (
 	"github.com/lockkeeper/lockkeeper/coordinator/door"
 )
 
-// parkAfter is how long a request may wait in net/http's hands. Most slots are
-// there by then, and the connection serves for the confirm too.
-const parkAfter = 250 * time.Millisecond
-
 // apart is a call that is carried out beside its handler, which may return
 // before it ends.
 type apart struct {
@@ -37,7 +33,7 @@ func (s *service) waitApart(w http.ResponseWriter, r *http.Request, call func(co
 		defer cancel()
 		a.run(ctx, s, call)
 	}()
-	t := time.NewTimer(parkAfter)
+	t := time.NewTimer(door.WaitsAfter)
 	defer t.Stop()
 	select {
 	case <-a.done:
