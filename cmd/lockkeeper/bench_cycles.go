@@ -65,14 +65,13 @@ func (w *benchWorld) asking(request int) api.AcquireRequest {
 	return api.AcquireRequest{Instance: w.r.instance, Request: strconv.Itoa(request), BootID: w.r.instance, Reason: "benchmark"}
 }
 
-// load has n clients do something again and again, for a warm-up that does not
-// count and then for a span of time.
-func (w *benchWorld) load(ctx context.Context, n int, span time.Duration, rec *recorder, do func(c *client.Wire, node string, request int) error) error {
+// together connects n nodes and, when all of them are, has each do its part. It
+// returns when they began, and a context that ends when the first part fails.
+func (w *benchWorld) together(ctx context.Context, n int, part func(ctx context.Context, c *client.Wire, node string) error) (*errgroup.Group, context.Context, time.Time) {
 	g, gctx := errgroup.WithContext(ctx)
 	ready := make(chan struct{}, n)
 	start := make(chan struct{})
-	var counts, over atomic.Bool
-	for i := range n {
+	for _, node := range w.nodes[:n] {
 		g.Go(func() error {
 			c, err := w.r.c.Wire(gctx)
 			ready <- struct{}{}
@@ -85,22 +84,33 @@ func (w *benchWorld) load(ctx context.Context, n int, span time.Duration, rec *r
 			case <-gctx.Done():
 				return context.Cause(gctx)
 			}
-			for request := 1; !over.Load(); request++ {
-				began := time.Now()
-				if err := do(c, w.nodes[i], request); err != nil {
-					return cause(gctx, err)
-				}
-				if counts.Load() && !over.Load() { // ended within the span
-					rec.add(time.Since(began))
-				}
-			}
-			return nil
+			return part(gctx, c, node)
 		})
 	}
 	for range n {
 		<-ready
 	}
+	began := time.Now()
 	close(start)
+	return g, gctx, began
+}
+
+// load has n clients do something again and again, for a warm-up that does not
+// count and then for a span of time.
+func (w *benchWorld) load(ctx context.Context, n int, span time.Duration, rec *recorder, do func(c *client.Wire, node string, request int) error) error {
+	var counts, over atomic.Bool
+	g, gctx, _ := w.together(ctx, n, func(ctx context.Context, c *client.Wire, node string) error {
+		for request := 1; !over.Load(); request++ {
+			began := time.Now()
+			if err := do(c, node, request); err != nil {
+				return cause(ctx, err)
+			}
+			if counts.Load() && !over.Load() { // ended within the span
+				rec.add(time.Since(began))
+			}
+		}
+		return nil
+	})
 	pause(gctx, min(time.Second/2, span/4))
 	counts.Store(true)
 	began := time.Now()

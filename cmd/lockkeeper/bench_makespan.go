@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/client"
@@ -68,32 +67,11 @@ func (w *benchWorld) makespan(ctx context.Context, slots int, hold time.Duration
 	ideal := time.Duration(rounds) * hold
 	w.r.progress("%s need a slot; ideal %s", count(len(w.nodes), "simulated host", "simulated hosts"), ideal)
 	rec := newRecorder()
-	g, gctx := errgroup.WithContext(ctx)
-	ready := make(chan struct{}, len(w.nodes))
-	start := make(chan struct{})
-	for _, node := range w.nodes {
-		g.Go(func() error {
-			c, err := w.r.c.Wire(gctx)
-			ready <- struct{}{}
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			select {
-			case <-start:
-			case <-gctx.Done():
-				return context.Cause(gctx)
-			}
-			out, err := w.reboot(gctx, c, node, hold)
-			rec.add(out)
-			return cause(gctx, err)
-		})
-	}
-	for range w.nodes {
-		<-ready
-	}
-	began := time.Now()
-	close(start)
+	g, _, began := w.together(ctx, len(w.nodes), func(ctx context.Context, c *client.Wire, node string) error {
+		out, err := w.reboot(ctx, c, node, hold)
+		rec.add(out)
+		return cause(ctx, err)
+	})
 	if err := g.Wait(); err != nil {
 		return cause(ctx, err)
 	}
