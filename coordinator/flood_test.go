@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -77,6 +78,7 @@ func TestFlood_OfOneClientLeavesTheOthersInPeace(t *testing.T) {
 				if err != nil {
 					continue // the flood ended, or was too much for this host's own sockets
 				}
+				_, _ = io.Copy(io.Discard, resp.Body) // else its connection is not used again, and this host runs out of ports
 				resp.Body.Close()
 				switch {
 				case resp.StatusCode == http.StatusTooManyRequests && resp.Header.Get("Retry-After") != "":

@@ -20,7 +20,11 @@ func TestBody_HasItsTimeAfterItsRequestStoodInLine(t *testing.T) {
 	d.bodyWithin = 200 * time.Millisecond
 	srv := httptest.NewServer(d)
 	defer srv.Close()
-	first := enter(t, l, "127.0.0.1", brief)
+	self, _, err := net.SplitHostPort(srv.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := enter(t, l, self, brief)
 	conn, err := net.Dial("tcp", srv.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -32,9 +36,13 @@ func TestBody_HasItsTimeAfterItsRequestStoodInLine(t *testing.T) {
 		}
 	}
 	send("PUT /api/v1/groups/g/holds/n?wait=30s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n")
+	inTime := time.Now().Add(10 * time.Second)
 	for standing := 0; standing == 0; {
+		if time.Now().After(inTime) {
+			t.Fatal("the request does not stand in line")
+		}
 		l.mu.Lock()
-		standing = len(l.clients["127.0.0.1"].line)
+		standing = len(l.clients[self].line)
 		l.mu.Unlock()
 	}
 	<-time.After(2 * d.bodyWithin)
