@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,24 +19,26 @@ import (
 // which is kept then, so that nobody is needed behind the last gate.
 func (a *Agent) bundle(ctx context.Context, digest string) (*bundle.Bundle, error) {
 	file := filepath.Join("bundles", filepath.Base(digest)+".tar")
-	if raw, err := os.ReadFile(a.dir.path(file)); err == nil && bundle.Digest(raw) == digest {
-		if b, err := bundle.Parse(raw); err == nil {
-			return b, nil
-		}
+	if b, err := bundle.OpenFile(a.dir.path(file), bundle.MaxSize); err == nil && b.Digest == digest {
+		return b, nil
 	}
 	r, _, err := a.cfg.Coordinator.OpenBundle(ctx, digest)
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
-	b, err := bundle.Open(r)
+	raw, err := io.ReadAll(io.LimitReader(r, bundle.MaxSize+1))
+	if err != nil {
+		return nil, err
+	}
+	b, err := bundle.Parse(raw)
 	if err != nil {
 		return nil, err
 	}
 	if b.Digest != digest {
 		return nil, api.Errorf(api.Invalid, "bundle: the coordinator sent %s for %s", b.Digest, digest)
 	}
-	return b, a.dir.write(file, b.Bytes())
+	return b, a.dir.write(file, raw)
 }
 
 // doPlan compares the bundle with what is on the host. It changes nothing.
@@ -120,7 +123,10 @@ func asked(b *bundle.Bundle, g generation) (bundle.Interrupt, []string) {
 		greatest = greatest.Max(f.Interrupt)
 		units = append(units, f.Units...)
 	}
-	if greatest == bundle.InterruptReboot || greatest == bundle.InterruptNone {
+	if greatest == bundle.InterruptSoftReboot {
+		greatest = bundle.InterruptReboot // which does all that a soft one does
+	}
+	if !greatest.OfUnits() {
 		return greatest, nil
 	}
 	slices.Sort(units)

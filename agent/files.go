@@ -46,7 +46,11 @@ func openTree(root string, step func(string) error) (*tree, error) {
 func (c *Config) targets(b *bundle.Bundle) ([]target, error) {
 	var out []target
 	for _, f := range b.Manifest.Files {
-		t := target{path: strings.TrimPrefix(f.Path, "/"), content: b.Content(f.Path), uid: -1, gid: -1}
+		t := target{path: strings.TrimPrefix(f.Path, "/"), uid: -1, gid: -1}
+		var err error
+		if t.content, err = b.Content(f.Path); err != nil {
+			return nil, err
+		}
 		mode, err := strconv.ParseUint(f.Mode, 8, 32)
 		if err != nil {
 			return nil, err

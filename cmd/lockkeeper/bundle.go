@@ -76,7 +76,7 @@ func buildBundle(dir string) ([]byte, bundle.Manifest, error) {
 		return nil, bundle.Manifest{}, usagef("%s: want a folder with the bundle's files", dir)
 	}
 	var b bytes.Buffer
-	m, err := create.Build(dir, &b)
+	m, err := create.Build(dir, &b, bundle.MaxSize)
 	var refused *api.Error
 	if errors.As(err, &refused) { // it names the file, and begins with the word
 		return nil, m, usagef("bundle %s: %s", dir, strings.TrimPrefix(refused.Detail, "bundle: "))

@@ -36,6 +36,15 @@ func encoded(t *testing.T) []byte {
 	return b
 }
 
+func text(t *testing.T, b *Bundle, path string) string {
+	t.Helper()
+	body, err := b.Content(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
 func TestEncode_SameContentGivesTheSameBytes(t *testing.T) {
 	if !bytes.Equal(encoded(t), encoded(t)) {
 		t.Fatal("two encodings differ")
@@ -44,14 +53,14 @@ func TestEncode_SameContentGivesTheSameBytes(t *testing.T) {
 
 func TestOpen_GivesBackWhatWasEncoded(t *testing.T) {
 	raw := encoded(t)
-	b, err := Open(bytes.NewReader(raw))
+	b, err := Parse(raw)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if b.Digest != Digest(raw) || b.Size != int64(len(raw)) {
 		t.Errorf("digest %s size %d", b.Digest, b.Size)
 	}
-	if got := string(b.Content("/etc/motd")); got != "welcome\n" {
+	if got := text(t, b, "/etc/motd"); got != "welcome\n" {
 		t.Errorf("content %q", got)
 	}
 	if b.Manifest.Files[0].Path != "/etc/motd" || b.Manifest.Files[0].Mode != "0600" {
@@ -172,7 +181,7 @@ func TestOpen_RefusesWhatIsNotABundleAndSaysWhatIsAccepted(t *testing.T) {
 		"setuid mode":               {in(func(_, f map[string]any) { f["mode"] = "4755" }), "0000 to 0777"},
 		"mode that is no octal":     {in(func(_, f map[string]any) { f["mode"] = "0999" }), "0000 to 0777"},
 		"owner without a group":     {in(func(_, f map[string]any) { f["owner"] = "root" }), "user:group"},
-		"interrupt nobody knows":    {in(func(_, f map[string]any) { f["interrupt"] = "kexec" }), "none, reload, restart, reboot"},
+		"interrupt nobody knows":    {in(func(_, f map[string]any) { f["interrupt"] = "kexec" }), "none, reload, restart, soft-reboot, reboot"},
 		"reload without units":      {in(func(_, f map[string]any) { f["interrupt"] = "reload" }), "units to reload"},
 		"units without reload":      {in(func(_, f map[string]any) { f["units"] = []string{"a.service"} }), "units only with"},
 		"a unit that is an option":  {in(func(_, f map[string]any) { f["interrupt"] = "restart"; f["units"] = []string{"--now"} }), "systemd units"},
@@ -186,12 +195,23 @@ func TestOpen_RefusesWhatIsNotABundleAndSaysWhatIsAccepted(t *testing.T) {
 		"probe of two kinds": {in(func(m, _ map[string]any) {
 			m["health"] = []any{map[string]any{"tcp": "a:1", "http": "http://a", "timeout": "1s"}}
 		}), "exactly one"},
-		"probe of an ftp URL":        {in(func(m, _ map[string]any) { m["health"] = []any{map[string]any{"http": "ftp://a", "timeout": "1s"}} }), "a URL such as"},
-		"probe of no port":           {in(func(m, _ map[string]any) { m["health"] = []any{map[string]any{"tcp": "a", "timeout": "1s"}} }), "host:port"},
-		"probe without a timeout":    {in(func(m, _ map[string]any) { m["health"] = []any{map[string]any{"tcp": "a:1", "timeout": "0s"}} }), "at most 10m"},
-		"healthy time past deadline": {in(func(m, _ map[string]any) { m["min_healthy_time"] = "1m" }), "less than healthy_deadline"},
-		"no deadline":                {in(func(m, _ map[string]any) { m["healthy_deadline"] = "0s" }), "at most 24h"},
-		"duration that is a number":  {in(func(m, _ map[string]any) { m["healthy_deadline"] = 60 }), "accepted"},
+		"probe of a unit that is an option": {in(func(m, _ map[string]any) { m["health"] = []any{map[string]any{"unit": "-a", "timeout": "1s"}} }), "systemd unit"},
+		"requires nothing":                  {in(func(m, _ map[string]any) { m["requires"] = map[string]any{} }), "no requires at all"},
+		"an architecture of another name":   {in(func(m, _ map[string]any) { m["requires"] = map[string]any{"arch": []string{"x86_64"}} }), "amd64"},
+		"a label without a value": {in(func(m, _ map[string]any) {
+			m["requires"] = map[string]any{"labels": map[string]any{"zone": []string{}}}
+		}), "of which the host must have one"},
+		"no variable of os-release": {in(func(m, _ map[string]any) {
+			m["requires"] = map[string]any{"os_release": map[string]any{"id": []string{"debian"}}}
+		}), "variables of os-release"},
+		"version of two lines":        {in(func(m, _ map[string]any) { m["version"] = "a\nb" }), "printable"},
+		"rendered file that is large": {in(func(_, f map[string]any) { f["render"] = true; f["size"] = MaxSize + 1 }), "values of the host"},
+		"probe of an ftp URL":         {in(func(m, _ map[string]any) { m["health"] = []any{map[string]any{"http": "ftp://a", "timeout": "1s"}} }), "a URL such as"},
+		"probe of no port":            {in(func(m, _ map[string]any) { m["health"] = []any{map[string]any{"tcp": "a", "timeout": "1s"}} }), "host:port"},
+		"probe without a timeout":     {in(func(m, _ map[string]any) { m["health"] = []any{map[string]any{"tcp": "a:1", "timeout": "0s"}} }), "at most 10m"},
+		"healthy time past deadline":  {in(func(m, _ map[string]any) { m["min_healthy_time"] = "1m" }), "less than healthy_deadline"},
+		"no deadline":                 {in(func(m, _ map[string]any) { m["healthy_deadline"] = "0s" }), "at most 24h"},
+		"duration that is a number":   {in(func(m, _ map[string]any) { m["healthy_deadline"] = 60 }), "accepted"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Parse(c.bundle)
@@ -244,7 +264,7 @@ func TestEncode_KeepsLongPaths(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := Parse(b)
-	if err != nil || string(got.Content(p)) != "x" {
+	if err != nil || text(t, got, p) != "x" {
 		t.Fatalf("%v", err)
 	}
 }
@@ -273,7 +293,7 @@ func FuzzParse(f *testing.F) {
 			t.Fatal(err)
 		}
 		for _, file := range b.Manifest.Files {
-			if ValidPath(file.Path) != nil || Digest(b.Content(file.Path)) != file.SHA256 {
+			if ValidPath(file.Path) != nil || Digest([]byte(text(t, b, file.Path))) != file.SHA256 {
 				t.Fatalf("accepted %+v", file)
 			}
 		}

@@ -2,13 +2,18 @@ package bundle
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
 // Bounds of a bundle.
 const (
-	MaxSize  = 1 << 20 // bytes of the whole file; the store takes no more
-	MaxFiles = 1000
+	// MaxSize is how large a bundle may be that a coordinator stores, in bytes of
+	// the whole file. It bounds a manifest and a rendered file too.
+	MaxSize = 1 << 20
+	// MaxLinked is how large one may be that lies elsewhere, at a URL.
+	MaxLinked = 1 << 30
+	MaxFiles  = 1000
 	// Version is the manifest's `v` that this program reads and writes.
 	Version = 1
 )
@@ -24,9 +29,13 @@ const (
 
 // Manifest says what a bundle does to a host.
 type Manifest struct {
-	V     int    `json:"v"`
-	Name  string `json:"name"`
-	Files []File `json:"files"` // in the order of their paths
+	V       int    `json:"v"`
+	Name    string `json:"name"`
+	Version string `json:"version,omitempty"` // for people, such as "2026.11.2"
+	// Requires says which hosts the bundle is for; the others refuse it before
+	// they take a slot.
+	Requires *Requires `json:"requires,omitempty"`
+	Files    []File    `json:"files"` // in the order of their paths
 	// Check runs before anything is put in place; the new files are below
 	// $LOCKKEEPER_STAGED. Command runs when they are in place.
 	Check   *Command `json:"check,omitempty"`
@@ -59,11 +68,22 @@ type Command struct {
 	Timeout Duration `json:"timeout"`
 }
 
-// Probe is one health check: exactly one of Command, HTTP and TCP is set.
+// Requires is what a host must be; all that is given must hold.
+type Requires struct {
+	// Arch lists the architectures as Go names them, such as "amd64".
+	Arch []string `json:"arch,omitempty"`
+	// Labels and OSRelease list, for a label and for a variable of os-release(5),
+	// the values of which the host must have one.
+	Labels    map[string][]string `json:"labels,omitempty"`
+	OSRelease map[string][]string `json:"os_release,omitempty"`
+}
+
+// Probe is one health check: exactly one of Command, HTTP, TCP and Unit is set.
 type Probe struct {
 	Command string   `json:"command,omitempty"` // a line for /bin/sh; exit status 0 is healthy
 	HTTP    string   `json:"http,omitempty"`    // a URL; a status from 200 to 299 is healthy
 	TCP     string   `json:"tcp,omitempty"`     // host:port; a connection is healthy
+	Unit    string   `json:"unit,omitempty"`    // a systemd unit; active is healthy
 	Timeout Duration `json:"timeout"`
 }
 
@@ -74,6 +94,8 @@ func (p Probe) String() string {
 		return "http " + p.HTTP
 	case p.TCP != "":
 		return "tcp " + p.TCP
+	case p.Unit != "":
+		return "unit " + p.Unit
 	}
 	return fmt.Sprintf("command %q", p.Command)
 }
@@ -92,14 +114,27 @@ type Interrupt string
 
 // The interrupts that are carried out, from least to greatest.
 const (
-	InterruptNone    Interrupt = "none"
-	InterruptReload  Interrupt = "reload"  // systemctl reload of the file's units
-	InterruptRestart Interrupt = "restart" // systemctl restart of the file's units
-	InterruptReboot  Interrupt = "reboot"
+	InterruptNone       Interrupt = "none"
+	InterruptReload     Interrupt = "reload"      // of the file's units
+	InterruptRestart    Interrupt = "restart"     // of the file's units
+	InterruptSoftReboot Interrupt = "soft-reboot" // of all but the kernel; a reboot where the host has none
+	InterruptReboot     Interrupt = "reboot"
 )
 
 // Interrupts lists them from least to greatest.
-var Interrupts = []Interrupt{InterruptNone, InterruptReload, InterruptRestart, InterruptReboot}
+var Interrupts = []Interrupt{InterruptNone, InterruptReload, InterruptRestart, InterruptSoftReboot, InterruptReboot}
+
+// OfUnits reports an interrupt of single units, not of the host.
+func (i Interrupt) OfUnits() bool { return i == InterruptReload || i == InterruptRestart }
+
+// interruptNames lists them for messages.
+func interruptNames() string {
+	names := make([]string, 0, len(Interrupts))
+	for _, i := range Interrupts {
+		names = append(names, string(i))
+	}
+	return strings.Join(names, ", ")
+}
 
 func (i Interrupt) rank() int {
 	for n, x := range Interrupts {

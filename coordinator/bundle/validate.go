@@ -39,6 +39,12 @@ func (m *Manifest) Validate() error {
 	if n := utf8.RuneCountInString(m.Name); n < 1 || n > 100 || !printable(m.Name) {
 		return problem("name", strconv.Quote(m.Name), "1 to 100 printable characters")
 	}
+	if utf8.RuneCountInString(m.Version) > 100 || !printable(m.Version) {
+		return problem("version", strconv.Quote(clip(m.Version)), "at most 100 printable characters, or nothing")
+	}
+	if err := m.Requires.validate(); err != nil {
+		return err
+	}
 	if len(m.Files) < 1 || len(m.Files) > MaxFiles {
 		return problem("files", strconv.Itoa(len(m.Files))+" files", "1 to "+strconv.Itoa(MaxFiles))
 	}
@@ -65,6 +71,9 @@ func (m *Manifest) Validate() error {
 	}
 	if err := m.Command.validate("command"); err != nil {
 		return err
+	}
+	if len(m.Health) > maxProbes {
+		return problem("health", strconv.Itoa(len(m.Health))+" checks", "at most "+strconv.Itoa(maxProbes))
 	}
 	for i, p := range m.Health {
 		if err := p.validate("health[" + strconv.Itoa(i) + "]"); err != nil {
@@ -93,25 +102,31 @@ func (f *File) validate(where string) error {
 	if f.Owner != "" && !ownerForm.MatchString(f.Owner) {
 		return problem(where+".owner", strconv.Quote(f.Owner), "\"user:group\", names or numbers")
 	}
-	if f.Size < 0 || f.Size > MaxSize {
-		return problem(where+".size", strconv.FormatInt(f.Size, 10), "0 to "+strconv.Itoa(MaxSize)+" bytes")
+	if f.Size < 0 || f.Size > MaxLinked {
+		return problem(where+".size", strconv.FormatInt(f.Size, 10), "0 to "+strconv.Itoa(MaxLinked)+" bytes")
+	}
+	if f.Render && f.Size > MaxSize {
+		return problem(where+".render", "true for "+strconv.FormatInt(f.Size, 10)+" bytes", "at most "+strconv.Itoa(MaxSize)+" bytes in a file with values of the host")
 	}
 	if b, err := hex.DecodeString(f.SHA256); err != nil || len(b) != 32 || strings.ToLower(f.SHA256) != f.SHA256 {
 		return problem(where+".sha256", strconv.Quote(f.SHA256), "64 lower case hexadecimal digits")
 	}
 	if f.Interrupt.rank() < 0 {
-		return problem(where+".interrupt", strconv.Quote(string(f.Interrupt)), "none, reload, restart, reboot")
+		return problem(where+".interrupt", strconv.Quote(string(f.Interrupt)), interruptNames())
 	}
-	needsUnits := f.Interrupt == InterruptReload || f.Interrupt == InterruptRestart
+	needsUnits := f.Interrupt.OfUnits()
 	if needsUnits && len(f.Units) == 0 {
 		return problem(where+".units", "none, though the interrupt is "+string(f.Interrupt), "the units to "+string(f.Interrupt))
 	}
 	if !needsUnits && len(f.Units) > 0 {
 		return problem(where+".units", "given, though the interrupt is "+string(f.Interrupt), "units only with reload or restart")
 	}
+	if len(f.Units) > maxUnits {
+		return problem(where+".units", strconv.Itoa(len(f.Units))+" units", "at most "+strconv.Itoa(maxUnits))
+	}
 	for _, u := range f.Units {
 		if !unitForm.MatchString(u) {
-			return problem(where+".units", strconv.Quote(u), "names of systemd units such as nginx.service")
+			return problem(where+".units", strconv.Quote(clip(u)), "names of systemd units such as nginx.service")
 		}
 	}
 	return nil
@@ -166,13 +181,13 @@ func (c *Command) validate(where string) error {
 
 func (p *Probe) validate(where string) error {
 	set := 0
-	for _, s := range []string{p.Command, p.HTTP, p.TCP} {
+	for _, s := range []string{p.Command, p.HTTP, p.TCP, p.Unit} {
 		if s != "" {
 			set++
 		}
 	}
 	if set != 1 {
-		return problem(where, strconv.Itoa(set)+" kinds of check", "exactly one of command, http and tcp")
+		return problem(where, strconv.Itoa(set)+" kinds of check", "exactly one of command, http, tcp and unit")
 	}
 	if p.HTTP != "" {
 		u, err := url.Parse(p.HTTP)
@@ -185,6 +200,9 @@ func (p *Probe) validate(where string) error {
 		if n, e := strconv.Atoi(port); err != nil || e != nil || n < 1 || n > 65535 {
 			return problem(where+".tcp", strconv.Quote(clip(p.TCP)), "host:port such as 127.0.0.1:5432")
 		}
+	}
+	if p.Unit != "" && !unitForm.MatchString(p.Unit) {
+		return problem(where+".unit", strconv.Quote(clip(p.Unit)), "the name of a systemd unit such as nginx.service")
 	}
 	if len(p.Command) > 16<<10 || strings.ContainsRune(p.Command, 0) {
 		return problem(where+".command", strconv.Quote(clip(p.Command)), "a line for /bin/sh, at most 16384 bytes")

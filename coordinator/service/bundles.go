@@ -51,7 +51,7 @@ func (s *Service) CreateBundle(ctx context.Context, body io.Reader, digest strin
 	}
 	stored, created, err := s.db.PutBundle(ctx, api.Bundle{
 		Digest: opened.Digest, Name: opened.Manifest.Name, Size: opened.Size, CreatedAt: s.now().UTC(), By: p.Name,
-		Files: opened.APIFiles(), Interrupt: string(opened.Greatest()),
+		Files: opened.Manifest.APIFiles(), Interrupt: string(opened.Greatest()),
 	}, content)
 	if err != nil {
 		return api.Bundle{}, false, s.problem(ctx, err)

@@ -9,10 +9,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -24,6 +26,8 @@ import (
 // source is bundle.yaml.
 type source struct {
 	Name             string           `yaml:"name"`
+	Version          text             `yaml:"version"`
+	Requires         *requires        `yaml:"requires"`
 	DefaultInterrupt string           `yaml:"default_interrupt"`
 	Units            []string         `yaml:"units"`
 	Files            map[string]entry `yaml:"files"`
@@ -38,20 +42,65 @@ type source struct {
 
 // entry says how one file differs from the defaults.
 type entry struct {
-	Mode      mode     `yaml:"mode"`
+	Mode      text     `yaml:"mode"`
 	Owner     string   `yaml:"owner"`
 	Interrupt string   `yaml:"interrupt"`
 	Units     []string `yaml:"units"`
 	Render    bool     `yaml:"render"`
 }
 
-// mode is an octal mode as it is written, quoted or not: YAML would make a
-// number of 0644.
-type mode string
+// text is a scalar as it is written, quoted or not: YAML would make numbers of
+// 0644 and 1.10.
+type text string
 
-func (m *mode) UnmarshalYAML(b []byte) error {
-	*m = mode(strings.Trim(strings.TrimSpace(string(b)), `"'`))
+func (m *text) UnmarshalYAML(b []byte) error {
+	t := strings.TrimSpace(string(b))
+	if strings.ContainsAny(t, "\n:[]{}#&*!|>") && !strings.HasPrefix(t, `"`) && !strings.HasPrefix(t, "'") {
+		return fmt.Errorf("%q: want one plain or quoted text", t)
+	}
+	*m = text(strings.Trim(t, `"'`))
 	return nil
+}
+
+// texts is one text or a list of them.
+type texts []string
+
+func (l *texts) UnmarshalYAML(b []byte) error {
+	var list []text
+	if err := yaml.Unmarshal(b, &list); err != nil {
+		var one text
+		if err := yaml.Unmarshal(b, &one); err != nil {
+			return err
+		}
+		list = []text{one}
+	}
+	for _, t := range list {
+		*l = append(*l, string(t))
+	}
+	return nil
+}
+
+type requires struct {
+	Arch      texts            `yaml:"arch"`
+	Labels    map[string]texts `yaml:"labels"`
+	OSRelease map[string]texts `yaml:"os_release"`
+}
+
+func (r *requires) manifest() *bundle.Requires {
+	if r == nil {
+		return nil
+	}
+	plain := func(m map[string]texts) map[string][]string {
+		if len(m) == 0 {
+			return nil
+		}
+		out := make(map[string][]string, len(m))
+		for k, v := range m {
+			out[k] = v
+		}
+		return out
+	}
+	return &bundle.Requires{Arch: r.Arch, Labels: plain(r.Labels), OSRelease: plain(r.OSRelease)}
 }
 
 type command struct {
@@ -63,21 +112,25 @@ type probe struct {
 	Command string          `yaml:"command"`
 	HTTP    string          `yaml:"http"`
 	TCP     string          `yaml:"tcp"`
+	Unit    string          `yaml:"unit"`
 	Timeout bundle.Duration `yaml:"timeout"`
 }
 
-// notCarriedOut are interrupts that the design names and this version does not do.
-var notCarriedOut = []string{"soft-reboot", "kexec"}
+// file is a bundle.Source on disk.
+type file string
 
-// Build reads the source folder dir and writes the bundle to w. What is wrong
-// in the source comes back as an *api.Error that says what, where and what is
-// accepted; nothing is written then.
-func Build(dir string, w io.Writer) (bundle.Manifest, error) {
+func (f file) Open() (io.ReadCloser, error) { return os.Open(string(f)) }
+
+// Build reads the source folder dir and writes a bundle of at most limit bytes
+// to w. What is wrong in the source comes back as an *api.Error that says what,
+// where and what is accepted. The bundle is a function of the files' paths and
+// content, of whether their owner may execute them, and of bundle.yaml.
+func Build(dir string, w io.Writer, limit int64) (bundle.Manifest, error) {
 	src, err := readSource(filepath.Join(dir, "bundle.yaml"))
 	if err != nil {
 		return bundle.Manifest{}, err
 	}
-	content, modes, err := readFiles(filepath.Join(dir, "files"))
+	content, modes, err := readFiles(filepath.Join(dir, "files"), limit)
 	if err != nil {
 		return bundle.Manifest{}, err
 	}
@@ -85,18 +138,7 @@ func Build(dir string, w io.Writer) (bundle.Manifest, error) {
 	if err != nil {
 		return bundle.Manifest{}, err
 	}
-	b, err := bundle.Encode(m, content)
-	if err != nil {
-		return bundle.Manifest{}, err
-	}
-	done, err := bundle.Parse(b)
-	if err != nil {
-		return bundle.Manifest{}, err
-	}
-	if _, err := w.Write(b); err != nil {
-		return bundle.Manifest{}, err
-	}
-	return done.Manifest, nil
+	return bundle.Write(w, limit, m, content)
 }
 
 func bad(format string, args ...any) error { return api.Errorf(api.Invalid, format, args...) }
@@ -112,7 +154,7 @@ func readSource(file string) (*source, error) {
 	var src source
 	if err := yaml.UnmarshalWithOptions(text, &src, yaml.Strict()); err != nil && !errors.Is(err, io.EOF) {
 		// Without the neighbouring lines: they may hold secrets.
-		return nil, bad("bundle: %s:%s; accepted: name, default_interrupt, units, files, check, command, health, min_healthy_time, healthy_deadline",
+		return nil, bad("bundle: %s:%s; accepted: name, version, requires, default_interrupt, units, files, check, command, health, min_healthy_time, healthy_deadline",
 			file, yaml.FormatError(err, false, false))
 	}
 	return &src, nil
@@ -120,8 +162,8 @@ func readSource(file string) (*source, error) {
 
 // readFiles reads the tree below files/ as path on the host → content, with
 // the mode that each file has here.
-func readFiles(root string) (map[string][]byte, map[string]string, error) {
-	content, modes, total := map[string][]byte{}, map[string]string{}, 0
+func readFiles(root string, limit int64) (map[string]bundle.Source, map[string]string, error) {
+	content, modes, total := map[string]bundle.Source{}, map[string]string{}, int64(0)
 	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
@@ -137,21 +179,29 @@ func readFiles(root string) (map[string][]byte, map[string]string, error) {
 		if err != nil {
 			return err
 		}
-		if total += int(min(info.Size(), bundle.MaxSize+1)); total > bundle.MaxSize {
-			return &api.Error{Kind: api.TooLarge, Detail: fmt.Sprintf("bundle: %s and the files before it are more than %d bytes; accepted: at most that in all", name, bundle.MaxSize)}
+		if total += min(info.Size(), limit+1); total > limit {
+			return &api.Error{Kind: api.TooLarge, Detail: fmt.Sprintf("bundle: %s and the files before it are more than %d bytes; accepted: at most that in all%s", name, limit, elsewhere(limit))}
 		}
 		p := "/" + filepath.ToSlash(rel)
 		modes[p] = "0644"
 		if info.Mode()&0o100 != 0 {
 			modes[p] = "0755"
 		}
-		content[p], err = os.ReadFile(name)
-		return err
+		content[p] = file(name)
+		return nil
 	})
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, bad("bundle: %s is missing; accepted: the files below files/, each at its path on the host", root)
 	}
 	return content, modes, err
+}
+
+// elsewhere says what becomes of a bundle that no coordinator stores.
+func elsewhere(limit int64) string {
+	if limit > bundle.MaxSize {
+		return ""
+	}
+	return "; with --output up to " + strconv.Itoa(bundle.MaxLinked) + ", for a URL"
 }
 
 func typeName(m fs.FileMode) string {
@@ -164,8 +214,8 @@ func typeName(m fs.FileMode) string {
 	return "special file"
 }
 
-func (s *source) manifest(content map[string][]byte, modes map[string]string) (bundle.Manifest, error) {
-	m := bundle.Manifest{Name: s.Name, HealthyDeadline: bundle.DefaultHealthyDeadline}
+func (s *source) manifest(content map[string]bundle.Source, modes map[string]string) (bundle.Manifest, error) {
+	m := bundle.Manifest{Name: s.Name, Version: string(s.Version), Requires: s.Requires.manifest(), HealthyDeadline: bundle.DefaultHealthyDeadline}
 	if s.HealthyDeadline != nil {
 		if m.HealthyDeadline = *s.HealthyDeadline; m.HealthyDeadline == 0 {
 			return m, api.Errorf(api.Invalid, "bundle.yaml: healthy_deadline is 0s; accepted: a duration such as 5m, or nothing for the default")
@@ -189,18 +239,13 @@ func (s *source) manifest(content map[string][]byte, modes map[string]string) (b
 			return m, bad("bundle: files: %q has an entry, and no content; accepted: paths that are below files/, here %s", p, list(content))
 		}
 	}
-	for p := range content {
-		f, err := s.file(p, modes[p])
-		if err != nil {
-			return m, err
-		}
-		m.Files = append(m.Files, f)
+	for _, p := range slices.Sorted(maps.Keys(content)) {
+		m.Files = append(m.Files, s.file(p, modes[p]))
 	}
-	slices.SortFunc(m.Files, func(a, b bundle.File) int { return strings.Compare(a.Path, b.Path) })
 	return m, nil
 }
 
-func (s *source) file(p, mode string) (bundle.File, error) {
+func (s *source) file(p, mode string) bundle.File {
 	e := s.Files[p]
 	f := bundle.File{Path: p, Mode: mode, Owner: e.Owner, Render: e.Render, Units: e.Units}
 	if e.Mode != "" {
@@ -213,18 +258,14 @@ func (s *source) file(p, mode string) (bundle.File, error) {
 	if interrupt == "" {
 		interrupt = string(bundle.InterruptNone)
 	}
-	if slices.Contains(notCarriedOut, interrupt) {
-		return f, bad("bundle: files (%s).interrupt: %q is not carried out by this version; accepted: none, reload, restart, reboot", p, interrupt)
-	}
 	f.Interrupt = bundle.Interrupt(interrupt)
-	units := f.Interrupt == bundle.InterruptReload || f.Interrupt == bundle.InterruptRestart
-	if units && len(f.Units) == 0 {
+	if f.Interrupt.OfUnits() && len(f.Units) == 0 {
 		f.Units = s.Units
 	}
-	return f, nil
+	return f
 }
 
-func list(content map[string][]byte) string {
+func list(content map[string]bundle.Source) string {
 	var names []string
 	for p := range content {
 		names = append(names, path.Clean(p))

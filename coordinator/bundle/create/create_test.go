@@ -3,11 +3,17 @@ package create
 import (
 	"bytes"
 	"errors"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/bundle"
@@ -38,6 +44,11 @@ func write(t *testing.T, name, text string) {
 
 const full = `
 name: web 7
+version: 1.10
+requires:
+  arch: [amd64, arm64]
+  labels: {role: web}
+  os_release: {ID: debian, VERSION_ID: ["12", 13]}
 default_interrupt: restart
 units: [web.service]
 files:
@@ -51,6 +62,7 @@ health:
   - http: http://127.0.0.1:8080/healthz
     timeout: 2s
   - tcp: 127.0.0.1:22
+  - unit: web.service
 min_healthy_time: 3s
 healthy_deadline: 2m
 `
@@ -59,16 +71,23 @@ var fullFiles = map[string]string{"etc/web.conf": "zone {{label.zone}}\n", "etc/
 
 func TestBuild_ReadsTheSourceFolder(t *testing.T) {
 	var out bytes.Buffer
-	m, err := Build(folder(t, full, fullFiles), &out)
+	m, err := Build(folder(t, full, fullFiles), &out, bundle.MaxSize)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := bundle.Open(&out)
+	b, err := bundle.Parse(out.Bytes())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m.Name != "web 7" || m.Greatest() != bundle.InterruptReboot || len(m.Files) != 3 || len(m.Health) != 3 {
+	if m.Name != "web 7" || m.Greatest() != bundle.InterruptReboot || len(m.Files) != 3 || len(m.Health) != 4 {
 		t.Errorf("manifest %+v", m)
+	}
+	want := &bundle.Requires{
+		Arch: []string{"amd64", "arm64"}, Labels: map[string][]string{"role": {"web"}},
+		OSRelease: map[string][]string{"ID": {"debian"}, "VERSION_ID": {"12", "13"}},
+	}
+	if diff := cmp.Diff(want, m.Requires); diff != "" || m.Version != "1.10" || m.Health[3].Unit != "web.service" {
+		t.Errorf("version %q, last probe %s, requires (-want +got):\n%s", m.Version, m.Health[3], diff)
 	}
 	web := m.Files[2]
 	if web.Path != "/etc/web.conf" || web.Mode != "0600" || !web.Render || web.Interrupt != bundle.InterruptRestart || len(web.Units) != 1 {
@@ -77,8 +96,8 @@ func TestBuild_ReadsTheSourceFolder(t *testing.T) {
 	if m.Files[1].Interrupt != bundle.InterruptNone || m.Files[1].Units != nil {
 		t.Errorf("file %+v", m.Files[1])
 	}
-	if string(b.Content("/etc/motd")) != "hi\n" {
-		t.Errorf("content %q", b.Content("/etc/motd"))
+	if motd, err := b.Content("/etc/motd"); err != nil || string(motd) != "hi\n" {
+		t.Errorf("content %q, %v", motd, err)
 	}
 	if m.Command.Timeout != bundle.DefaultCommandTimeout {
 		t.Errorf("command %+v", m.Command)
@@ -95,26 +114,72 @@ func TestBuild_MinHealthyTimeIsTheDefaultWhenLeftOutAndZeroWhenWritten(t *testin
 		"healthy_deadline: 3s\n": {bundle.Duration(1500 * time.Millisecond), bundle.Duration(3 * time.Second)},
 	} {
 		var out bytes.Buffer
-		m, err := Build(folder(t, "name: a\n"+text, one), &out)
+		m, err := Build(folder(t, "name: a\n"+text, one), &out, bundle.MaxSize)
 		if err != nil || m.MinHealthyTime != want[0] || m.HealthyDeadline != want[1] {
 			t.Errorf("%q: %s and %s, %v, want %s", text, m.MinHealthyTime, m.HealthyDeadline, err, want)
 		}
 	}
 	var out bytes.Buffer
-	if _, err := Build(folder(t, "name: a\nhealthy_deadline: 0s\n", one), &out); err == nil || !strings.Contains(err.Error(), "healthy_deadline") {
+	if _, err := Build(folder(t, "name: a\nhealthy_deadline: 0s\n", one), &out, bundle.MaxSize); err == nil || !strings.Contains(err.Error(), "healthy_deadline") {
 		t.Errorf("a deadline of 0s: %v", err)
 	}
 }
 
-func TestBuild_TwoBuildsGiveOneDigest(t *testing.T) {
-	var a, b bytes.Buffer
-	for _, w := range []*bytes.Buffer{&a, &b} {
-		if _, err := Build(folder(t, full, fullFiles), w); err != nil {
+func TestBuild_TheDigestDependsOnPathsContentAndTheManifestAlone(t *testing.T) {
+	digest := func(dir string) string {
+		var out bytes.Buffer
+		if _, err := Build(dir, &out, bundle.MaxSize); err != nil {
 			t.Fatal(err)
 		}
+		return bundle.Digest(out.Bytes())
 	}
-	if bundle.Digest(a.Bytes()) != bundle.Digest(b.Bytes()) {
-		t.Error("digests differ")
+	tool := filepath.Join("files", "boot", "cmdline")
+	one := folder(t, full, fullFiles)
+	if err := os.Chmod(filepath.Join(one, tool), 0o755); err != nil {
+		t.Fatal(err)
+	}
+
+	// The same again by somebody else: other order, umask, times, owner.
+	umask := syscall.Umask(0o077)
+	defer syscall.Umask(umask)
+	two := t.TempDir()
+	for _, p := range slices.Backward(slices.Sorted(maps.Keys(fullFiles))) {
+		write(t, filepath.Join(two, "files", p), fullFiles[p])
+	}
+	write(t, filepath.Join(two, "bundle.yaml"), full)
+	if err := os.Chmod(filepath.Join(two, tool), 0o711); err != nil {
+		t.Fatal(err)
+	}
+	err := filepath.WalkDir(two, func(name string, _ fs.DirEntry, err error) error {
+		if err == nil && os.Getuid() == 0 {
+			err = os.Chown(name, 1234, 4321)
+		}
+		return errors.Join(err, os.Chtimes(name, time.Unix(1, 0), time.Unix(1, 0)))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, b := digest(one), digest(two); a != b {
+		t.Errorf("digests %s and %s", a, b)
+	}
+
+	in := func(dir, name string) string { return filepath.Join(dir, "files", "etc", name) }
+	for name, change := range map[string]func(dir string) error{
+		"content":        func(dir string) error { return os.WriteFile(in(dir, "a"), []byte("B"), 0o600) },
+		"path":           func(dir string) error { return os.Rename(in(dir, "a"), in(dir, "b")) },
+		"executable bit": func(dir string) error { return os.Chmod(in(dir, "a"), 0o700) },
+		"manifest": func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "bundle.yaml"), []byte("name: b"), 0o600)
+		},
+	} {
+		dir := folder(t, "name: a", map[string]string{"etc/a": "A"})
+		before := digest(dir)
+		if err := change(dir); err != nil {
+			t.Fatal(err)
+		}
+		if digest(dir) == before {
+			t.Errorf("another %s has the same digest", name)
+		}
 	}
 }
 
@@ -124,26 +189,26 @@ func TestBuild_SaysWhatIsWrongInTheSource(t *testing.T) {
 		dir  func(t *testing.T) string
 		want string
 	}{
-		"no bundle.yaml":        {func(t *testing.T) string { return folder(t, "", one) }, "bundle.yaml is missing"},
-		"no files":              {func(t *testing.T) string { return folder(t, "name: x", nil) }, "files is missing"},
-		"empty files":           {func(t *testing.T) string { d := folder(t, "name: x", nil); mkdir(t, d, "files"); return d }, "1 to 1000"},
-		"unknown key":           {func(t *testing.T) string { return folder(t, "name: x\nprot: 1", one) }, `[2:1] unknown field "prot"`},
-		"key twice":             {func(t *testing.T) string { return folder(t, "name: x\nname: y", one) }, "2:1"},
-		"no name":               {func(t *testing.T) string { return folder(t, "units: []", one) }, "printable"},
-		"entry without content": {func(t *testing.T) string { return folder(t, "name: x\nfiles: {/etc/b: {}}", one) }, "/etc/b"},
-		"kexec":                 {func(t *testing.T) string { return folder(t, "name: x\ndefault_interrupt: kexec", one) }, "not carried out by this version; accepted: none, reload, restart, reboot"},
-		"soft-reboot":           {func(t *testing.T) string { return folder(t, "name: x\nfiles: {/etc/a: {interrupt: soft-reboot}}", one) }, "not carried out"},
-		"a word nobody knows":   {func(t *testing.T) string { return folder(t, "name: x\ndefault_interrupt: maybe", one) }, "accepted: none, reload, restart, reboot"},
-		"bad duration":          {func(t *testing.T) string { return folder(t, "name: x\ncommand: {run: a, timeout: soon}", one) }, "want a duration such as"},
-		"bad mode":              {func(t *testing.T) string { return folder(t, "name: x\nfiles: {/etc/a: {mode: rw}}", one) }, "0000 to 0777"},
-		"symbolic link":         {linked, "symbolic link"},
+		"no bundle.yaml":                  {func(t *testing.T) string { return folder(t, "", one) }, "bundle.yaml is missing"},
+		"no files":                        {func(t *testing.T) string { return folder(t, "name: x", nil) }, "files is missing"},
+		"empty files":                     {func(t *testing.T) string { d := folder(t, "name: x", nil); mkdir(t, d, "files"); return d }, "1 to 1000"},
+		"unknown key":                     {func(t *testing.T) string { return folder(t, "name: x\nprot: 1", one) }, `[2:1] unknown field "prot"`},
+		"key twice":                       {func(t *testing.T) string { return folder(t, "name: x\nname: y", one) }, "2:1"},
+		"no name":                         {func(t *testing.T) string { return folder(t, "units: []", one) }, "printable"},
+		"entry without content":           {func(t *testing.T) string { return folder(t, "name: x\nfiles: {/etc/b: {}}", one) }, "/etc/b"},
+		"requires of a word nobody knows": {func(t *testing.T) string { return folder(t, "name: x\nrequires: {kernel: 6}", one) }, `unknown field "kernel"`},
+		"a version that is a list":        {func(t *testing.T) string { return folder(t, "name: x\nversion: [1]", one) }, "plain or quoted text"},
+		"a word nobody knows":             {func(t *testing.T) string { return folder(t, "name: x\ndefault_interrupt: maybe", one) }, "accepted: none, reload, restart, soft-reboot, reboot"},
+		"bad duration":                    {func(t *testing.T) string { return folder(t, "name: x\ncommand: {run: a, timeout: soon}", one) }, "want a duration such as"},
+		"bad mode":                        {func(t *testing.T) string { return folder(t, "name: x\nfiles: {/etc/a: {mode: rw}}", one) }, "0000 to 0777"},
+		"symbolic link":                   {linked, "symbolic link"},
 		"too large": {func(t *testing.T) string {
 			return folder(t, "name: x", map[string]string{"a": strings.Repeat("x", bundle.MaxSize+1)})
 		}, "1048576"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
-			_, err := Build(c.dir(t), &out)
+			_, err := Build(c.dir(t), &out, bundle.MaxSize)
 			var e *api.Error
 			if !errors.As(err, &e) || !strings.Contains(e.Detail, c.want) || !strings.Contains(e.Detail, "accepted: ") {
 				t.Errorf("got %v, want one that says %q and what is accepted", err, c.want)
