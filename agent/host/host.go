@@ -33,6 +33,9 @@ type Host interface {
 	// Undrain puts it back. Both may be called again when they are done.
 	Drain(ctx context.Context, env []string) error
 	Undrain(ctx context.Context, env []string) error
+	// Hook runs the hooks of one of the other points; errors are Drain's. They
+	// may run again when they are done.
+	Hook(ctx context.Context, point HookPoint, env []string) error
 	// Run runs a command line and returns the end of its output. The error says
 	// how it failed; it is ctx's when that ended.
 	Run(ctx context.Context, c Command) (output string, err error)
@@ -56,7 +59,8 @@ type Command struct {
 
 // Errors of a Host.
 var (
-	// ErrNotYet: the drain hook wants to be asked again (exit status 75).
+	// ErrNotYet: what was asked wants to be asked again, as a hook with exit
+	// status 75.
 	ErrNotYet = errors.New("not yet")
 	// ErrRebooting: the host goes down.
 	ErrRebooting = errors.New("the host reboots")

@@ -2,11 +2,8 @@ package host
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -25,14 +22,18 @@ type LinuxConfig struct {
 	BootIDFile string
 	// RebootCommand is a line for /bin/sh; default "systemctl reboot".
 	RebootCommand string
-	// HooksDir holds the executables drain and undrain, both optional;
-	// default /etc/lockkeeper/hooks.d.
+	// HooksDir holds the hooks: for each HookPoint an executable of that name,
+	// or a folder of executables; default /etc/lockkeeper/hooks.d.
 	HooksDir string
 	// HookTimeout bounds one call of a hook; default 30 min.
 	HookTimeout time.Duration
 	// RebootRequiredFile exists while the host wants to be rebooted; default
 	// /run/reboot-required.
 	RebootRequiredFile string
+	// Supervised runs hooks, commands and health checks below a process that
+	// ends what they leave behind. The program must call Supervise when its
+	// first argument is SuperviseArg.
+	Supervised bool
 }
 
 // Linux is a real host.
@@ -117,28 +118,17 @@ func (l *Linux) NeedsReboot() bool {
 	return err == nil
 }
 
-// Drain runs the hook of that name.
-func (l *Linux) Drain(ctx context.Context, env []string) error { return l.hook(ctx, "drain", env) }
+// Drain runs the drain hooks.
+func (l *Linux) Drain(ctx context.Context, env []string) error { return l.Hook(ctx, HookDrain, env) }
 
-// Undrain runs the hook of that name.
-func (l *Linux) Undrain(ctx context.Context, env []string) error { return l.hook(ctx, "undrain", env) }
-
-func (l *Linux) hook(ctx context.Context, name string, env []string) error {
-	file := filepath.Join(l.cfg.HooksDir, name)
-	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	out, err := run(ctx, l.cfg.HookTimeout, env, file)
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.ExitCode() == 75 {
-		return ErrNotYet
-	}
-	return failed("the hook "+file, out, err)
+// Undrain runs the undrain hooks.
+func (l *Linux) Undrain(ctx context.Context, env []string) error {
+	return l.Hook(ctx, HookUndrain, env)
 }
 
 // Run runs a line with /bin/sh.
 func (l *Linux) Run(ctx context.Context, c Command) (string, error) {
-	return run(ctx, c.Timeout, c.Env, "/bin/sh", "-c", c.Line)
+	return l.run(ctx, c.Timeout, c.Env, "/bin/sh", "-c", c.Line)
 }
 
 // Units calls systemctl.

@@ -24,7 +24,7 @@ func (l *Linux) Check(ctx context.Context, _ string, probes []bundle.Probe, env 
 func (l *Linux) probe(ctx context.Context, p bundle.Probe, env []string) error {
 	timeout := time.Duration(p.Timeout)
 	if p.Command != "" {
-		out, err := run(ctx, timeout, env, "/bin/sh", "-c", p.Command)
+		out, err := l.run(ctx, timeout, env, "/bin/sh", "-c", p.Command)
 		if err != nil && out != "" {
 			return fmt.Errorf("%w: %s", err, out)
 		}

@@ -142,6 +142,9 @@ func (s *Simulated) setDown(ctx context.Context, down bool) error {
 	return nil
 }
 
+// Hook does nothing.
+func (s *Simulated) Hook(ctx context.Context, _ HookPoint, _ []string) error { return ctx.Err() }
+
 // Run does nothing.
 func (s *Simulated) Run(ctx context.Context, _ Command) (string, error) { return "", ctx.Err() }
 

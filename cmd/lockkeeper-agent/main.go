@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lockkeeper/lockkeeper/agent/host"
 	"github.com/lockkeeper/lockkeeper/cmd/internal/cli"
 )
 
@@ -28,7 +29,14 @@ type failure struct{ err error }
 func (f *failure) Error() string { return f.err.Error() }
 func (f *failure) Unwrap() error { return f.err }
 
-func main() { os.Exit(run(os.Args[1:])) }
+func main() {
+	// Not a command for people: the agent starts itself so, to look after what
+	// it runs.
+	if len(os.Args) > 1 && os.Args[1] == host.SuperviseArg {
+		os.Exit(host.Supervise(os.Args[2:]))
+	}
+	os.Exit(run(os.Args[1:]))
+}
 
 func run(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

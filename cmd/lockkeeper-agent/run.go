@@ -67,7 +67,8 @@ func newRun() *cobra.Command {
 	f.StringVar(&o.logFormat, "log-format", "text", "text or json")
 	f.StringVar(&o.host.Root, "root", "/", "folder in front of each path of a bundle")
 	f.StringVar(&o.host.RebootCommand, "reboot-command", "systemctl reboot", "line for /bin/sh that reboots the host")
-	f.StringVar(&o.host.HooksDir, "hooks-dir", "/etc/lockkeeper/hooks.d", "folder of the optional executables drain and undrain: exit status 0 done, 75 ask again, any other failed")
+	f.StringVar(&o.host.HooksDir, "hooks-dir", "/etc/lockkeeper/hooks.d", "folder of hooks: for each of drain, pre-apply, pre-reboot, post-reboot and undrain an executable of that name, or a folder of them: exit status 0 done, 75 ask again, any other failed")
+	f.DurationVar(&o.host.HookTimeout, "hook-timeout", 30*time.Minute, "how long one call of a hook may take")
 	f.StringVar(&o.host.RebootRequiredFile, "reboot-required-file", "/run/reboot-required", "file that exists while the host asks for a reboot")
 	f.StringVar(&o.host.BootIDFile, "boot-id-file", "/proc/sys/kernel/random/boot_id", "file with the boot id; a testing aid: with --reboot-command a test can play reboots")
 	return cmd
@@ -91,6 +92,7 @@ func (o *options) config(stateDir string, logTo *os.File) (agent.Config, error) 
 			return none, fmt.Errorf("--%s %q: want an absolute path", dir.flag, dir.path)
 		}
 	}
+	o.host.Supervised = true
 	log, err := logger(o.logLevel, o.logFormat, logTo)
 	if err != nil {
 		return none, err
