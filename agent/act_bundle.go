@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/agent/host"
@@ -18,7 +19,7 @@ import (
 // bundle returns a verified bundle: the kept one, else the coordinator's,
 // which is kept then, so that nobody is needed behind the last gate.
 func (a *Agent) bundle(ctx context.Context, digest string) (*bundle.Bundle, error) {
-	file := filepath.Join("bundles", filepath.Base(digest)+".tar")
+	file := bundleFile(digest)
 	if b, err := bundle.OpenFile(a.dir.path(file), bundle.MaxSize); err == nil && b.Digest == digest {
 		return b, nil
 	}
@@ -60,14 +61,31 @@ func (a *Agent) doPlan(ctx context.Context, job *Job) Outcome {
 	}
 	changes, err := a.changes(b)
 	if err != nil {
-		out.Reason, out.Detail = "plan", err.Error()
+		out.Reason, out.Detail = disk(err, "plan"), err.Error()
+		a.drop(job.Bundle)
 		return out
 	}
 	out.Status, out.Changed = Done, len(changes) > 0
 	return out
 }
 
+// drop removes a bundle that was refused.
+func (a *Agent) drop(digest string) {
+	if digest != a.state.Applied && (a.state.Job == nil || a.state.Job.Bundle != digest) {
+		_ = os.Remove(a.dir.path(bundleFile(digest)))
+	}
+}
+
+// bundleFile is where a bundle is kept, in the state folder.
+func bundleFile(digest string) string { return filepath.Join("bundles", filepath.Base(digest)+".tar") }
+
+// changes are the files of a bundle that are not yet as they should be on this
+// host. It refuses a bundle that is not for this host, or for which there is no
+// room.
 func (a *Agent) changes(b *bundle.Bundle) ([]target, error) {
+	if err := a.cfg.required(b.Manifest.Requires); err != nil {
+		return nil, err
+	}
 	all, err := a.cfg.targets(b)
 	if err != nil {
 		return nil, err
@@ -77,7 +95,11 @@ func (a *Agent) changes(b *bundle.Bundle) ([]target, error) {
 		return nil, err
 	}
 	defer t.root.Close()
-	return t.diff(all)
+	open, err := t.diff(all)
+	if err != nil || len(open) == 0 {
+		return nil, err
+	}
+	return open, t.room(open, a.dir.dir)
 }
 
 // doApply keeps what the bundle replaces, puts the files in place and runs the
@@ -107,7 +129,7 @@ func (a *Agent) doApply(ctx context.Context) (Outcome, error) {
 	case ctx.Err() != nil:
 		return Outcome{Do: DoApply, Status: Unknown}, nil
 	}
-	return Outcome{Do: DoApply, Status: Failed, Reason: reason, Detail: err.Error()}, nil
+	return Outcome{Do: DoApply, Status: Failed, Reason: disk(err, reason), Detail: err.Error()}, nil
 }
 
 // asked is the greatest interrupt among the files that changed, and the units
@@ -195,11 +217,7 @@ func (a *Agent) check(ctx context.Context, b *bundle.Bundle, all []target, reaso
 	}
 	defer os.RemoveAll(staged)
 	for _, t := range all {
-		file := filepath.Join(staged, t.path)
-		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-			return err
-		}
-		if err := os.WriteFile(file, t.content, 0o600); err != nil {
+		if err := stage(filepath.Join(staged, t.path), t); err != nil {
 			return err
 		}
 	}
@@ -210,6 +228,25 @@ func (a *Agent) check(ctx context.Context, b *bundle.Bundle, all []target, reaso
 	}
 	*reason = "apply"
 	return nil
+}
+
+// stage writes a file for the check, with its mode: it may be run.
+func stage(file string, t target) error {
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := fill(f, t); err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	if err := f.Chmod(t.mode); err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 // doRollBack puts the previous files back. Without a complete generation
@@ -253,6 +290,13 @@ func (a *Agent) tidy() {
 	if err != nil {
 		return
 	}
+	generations = slices.DeleteFunc(generations, func(e os.DirEntry) bool {
+		part := strings.HasSuffix(e.Name(), partSuffix)
+		if part {
+			_ = os.RemoveAll(a.dir.path("generations", e.Name()))
+		}
+		return part
+	})
 	slices.SortFunc(generations, func(x, y os.DirEntry) int { return modTime(y).Compare(modTime(x)) })
 	for i, e := range generations {
 		if i > 0 {

@@ -36,6 +36,8 @@ type Config struct {
 	Host        host.Host
 	Logger      *slog.Logger
 	Version     string
+	// Paths are the folders below which a bundle may write; default "/".
+	Paths []string
 	// MaxAttempts for one bundle on this node; default 2.
 	MaxAttempts int
 	// RebootWhenRequired: take a slot and reboot when the host asks for it.

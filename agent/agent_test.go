@@ -367,11 +367,11 @@ func TestRun_ABundleThatIsNoneIsReportedWithoutASlot(t *testing.T) {
 		"not there": {func(*world) string { return strings.Repeat("1", 64) }, "bundle"},
 		"missing label": {func(w *world) string {
 			return w.publish(bundle.Manifest{Name: "x", Files: []bundle.File{{Path: "/etc/a", Render: true}}}, map[string]string{"/etc/a": "{{label.rack}}"})
-		}, "plan"},
+		}, "render"},
 		"a folder in the way": {func(w *world) string {
 			w.write("etc/a/b", "", 0o644)
 			return w.publish(bundle.Manifest{Name: "x", Files: []bundle.File{{Path: "/etc/a"}}}, map[string]string{"/etc/a": "a"})
-		}, "plan"},
+		}, "path"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, w *world) {

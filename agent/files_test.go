@@ -1,19 +1,46 @@
 package agent
 
 import (
-	"bytes"
-	"errors"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
-
-	"github.com/lockkeeper/lockkeeper/coordinator/api"
-	"github.com/lockkeeper/lockkeeper/coordinator/bundle"
 )
 
 func noStep(string) error { return nil }
+
+// of is a target with that text.
+func of(path, text string, mode fs.FileMode, uid, gid int) target {
+	t := target{path: path, mode: mode, uid: uid, gid: gid}
+	t.text([]byte(text))
+	return t
+}
+
+// seen is a file as look sees it, with its content.
+func (tr *tree) seen(t *testing.T, path string) (present, string) {
+	t.Helper()
+	now, err := tr.look(path)
+	if err != nil || !now.exists() {
+		t.Fatalf("%s: %+v, %v", path, now, err)
+	}
+	defer now.Close()
+	text, err := io.ReadAll(now.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return now, string(text)
+}
+
+// install installs without more ado.
+func (tr *tree) mustInstall(t *testing.T, all ...target) {
+	t.Helper()
+	if err := tr.install("id", all); err != nil {
+		t.Fatal(err)
+	}
+}
 
 func treeAt(t *testing.T, root string) *tree {
 	t.Helper()
@@ -31,7 +58,7 @@ func TestInstall_NoSymbolicLinkLeadsOutOfTheRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	tr := treeAt(t, root)
-	all := []target{{path: "etc/a", content: []byte("a"), mode: 0o644, uid: -1, gid: -1}}
+	all := []target{of("etc/a", "a", 0o644, -1, -1)}
 	if _, err := tr.diff(all); err == nil {
 		t.Error("looked outside")
 	}
@@ -49,7 +76,7 @@ func TestDiff_ALinkOrFolderInThePlaceOfAFileIsRefusedByName(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := treeAt(t, root).diff([]target{{path: "a"}})
-	if err == nil || !strings.Contains(err.Error(), "/a is a symbolic link; accepted: a regular file, or nothing") {
+	if err == nil || !strings.Contains(err.Error(), "/a: it is a symbolic link; accepted: a regular file, or nothing") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -70,7 +97,7 @@ func TestPutBack_GivesModeAndOwnerBackToo(t *testing.T) {
 		t.Fatal(err)
 	}
 	tr := treeAt(t, root)
-	all := []target{{path: "tool", content: []byte("new"), mode: 0o644, uid: 0, gid: 0}}
+	all := []target{of("tool", "new", 0o644, 0, 0)}
 	g, err := tr.save(dir, "d", all)
 	if err != nil {
 		t.Fatal(err)
@@ -78,17 +105,16 @@ func TestPutBack_GivesModeAndOwnerBackToo(t *testing.T) {
 	if err := tr.install("id", all); err != nil {
 		t.Fatal(err)
 	}
-	if now, _ := tr.look("tool"); !now.is(all[0]) {
-		t.Fatalf("installed %+v", now)
+	if left, err := tr.diff(all); err != nil || len(left) > 0 {
+		t.Fatalf("not installed: %v, %v", left, err)
 	}
 	for range 2 { // it bears being repeated
 		if err := tr.putBack("id", dir, g); err != nil {
 			t.Fatal(err)
 		}
 	}
-	now, err := tr.look("tool")
-	if err != nil || string(now.content) != "old" || now.mode != 0o4751 || now.uid != 12 || now.gid != 34 {
-		t.Errorf("put back %+v, %v", now, err)
+	if now, text := tr.seen(t, "tool"); text != "old" || now.mode != 0o4751 || now.uid != 12 || now.gid != 34 {
+		t.Errorf("put back %+v, %q", now, text)
 	}
 }
 
@@ -106,85 +132,129 @@ func TestInstall_WithoutAnOwnerTheFileKeepsTheOneThatItHad(t *testing.T) {
 	}
 	tr := treeAt(t, root)
 	for _, text := range []string{"new", "newer"} {
-		if err := tr.install("id", []target{{path: "a", content: []byte(text), mode: 0o640, uid: -1, gid: -1}}); err != nil {
+		tr.mustInstall(t, of("a", text, 0o640, -1, -1))
+	}
+	if now, text := tr.seen(t, "a"); text != "newer" || now.mode != 0o640 || now.uid != 12 || now.gid != 34 {
+		t.Errorf("installed %+v, %q", now, text)
+	}
+}
+
+// links makes what a path could be led away by, below root.
+func links(t *testing.T, root, outside string) {
+	t.Helper()
+	for _, dir := range []string{"etc", "srv/www", "usr/bin"} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if now, err := tr.look("a"); err != nil || string(now.content) != "newer" || now.mode != 0o640 || now.uid != 12 || now.gid != 34 {
-		t.Errorf("installed %+v, %v", now, err)
-	}
-}
-
-// smallDisk mounts a file system of 256 KiB.
-func smallDisk(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=256k"); err != nil {
-		if errors.Is(err, syscall.EPERM) && os.Getenv("LOCKKEEPER_TEST_REQUIRE_ALL") == "" {
-			t.Skipf("needs root to mount a small disk: %v", err)
+	for _, name := range []string{"etc/a", "etc/twin"} {
+		if err := os.WriteFile(filepath.Join(root, name), []byte("old"), 0o644); err != nil {
+			t.Fatal(err)
 		}
+	}
+	for name, to := range map[string]string{
+		"bin": "usr/bin", "out": outside, "up": "../../..", "etc/link": "a", "etc/dangling": "nothing", "srv/loop": "loop",
+	} {
+		if err := os.Symlink(to, filepath.Join(root, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Link(filepath.Join(root, "etc/twin"), filepath.Join(root, "srv/twin")); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
+	if err := syscall.Mkfifo(filepath.Join(root, "etc/pipe"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
-func TestInstall_AFullDiskLeavesEveryFileAsItWas(t *testing.T) {
-	root := smallDisk(t)
-	if err := os.WriteFile(filepath.Join(root, "a"), []byte("old"), 0o644); err != nil {
+// ledAway are paths that links leads away, and what is said of them.
+var ledAway = map[string]string{
+	"bin/tool":     `/bin: it is a symbolic link to "usr/bin"`,
+	"out/a":        "/out: it is a symbolic link",
+	"up/etc/a":     "/up: it is a symbolic link",
+	"srv/loop/a":   "/srv/loop: it is a symbolic link",
+	"etc/link":     "/etc/link: it is a symbolic link; accepted: a regular file, or nothing",
+	"etc/dangling": "/etc/dangling: it is a symbolic link",
+	"etc/pipe":     "/etc/pipe: it is a special file",
+	"etc/twin":     "2 names (hard links)",
+	"etc/a/b":      "/etc/a: it is a special file",
+	"srv/www":      "/srv/www: it is a folder",
+}
+
+func TestTree_NothingIsReadOrWrittenThroughALink(t *testing.T) {
+	outside, root := t.TempDir(), t.TempDir()
+	links(t, root, outside)
+	tr := treeAt(t, root)
+	for path, want := range ledAway {
+		all := []target{of(path, "new", 0o644, -1, -1)}
+		_, err := tr.diff(all)
+		if disk(err, "") != "path" || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "accepted: ") {
+			t.Errorf("%s: diff says %v, want %s", path, err, want)
+		}
+		if err := tr.install("id", all); err == nil {
+			t.Errorf("%s was written", path)
+		}
+	}
+	for _, name := range []string{"etc/a", "etc/twin", "srv/twin"} {
+		if text, err := os.ReadFile(filepath.Join(root, name)); err != nil || string(text) != "old" {
+			t.Errorf("%s is %q, %v", name, text, err)
+		}
+	}
+	for _, dir := range []string{outside, filepath.Join(root, "usr/bin"), filepath.Join(root, "srv/www")} {
+		if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+			t.Errorf("%s: %v, %v", dir, left, err)
+		}
+	}
+}
+
+func TestTree_AFolderThatBecomesALinkMeanwhileIsNotFollowed(t *testing.T) {
+	outside, root := t.TempDir(), t.TempDir()
+	if err := os.Mkdir(filepath.Join(root, "srv"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	tr := treeAt(t, root)
-	err := tr.install("id", []target{
-		{path: "a", content: []byte("new"), mode: 0o644, uid: -1, gid: -1},
-		{path: "big", content: bytes.Repeat([]byte("x"), 512<<10), mode: 0o644, uid: -1, gid: -1},
-	})
-	if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "/big") {
-		t.Fatalf("got %v", err)
+	all := []target{of("srv/a", "a", 0o644, -1, -1), of("srv/b", "b", 0o644, -1, -1)}
+	tr.step = func(name string) error {
+		if name != "temp srv/b" {
+			return nil
+		}
+		// Who owns the folder turns it into a link between writing and renaming.
+		if err := os.Rename(filepath.Join(root, "srv"), filepath.Join(root, "gone")); err != nil {
+			return err
+		}
+		return os.Symlink(outside, filepath.Join(root, "srv"))
 	}
-	left, err := os.ReadDir(root)
-	if err != nil || len(left) != 1 {
-		t.Errorf("left: %v, %v", left, err)
+	if err := tr.install("id", all); disk(err, "") != "path" {
+		t.Errorf("got %v", err)
 	}
-	if b, _ := os.ReadFile(filepath.Join(root, "a")); string(b) != "old" {
-		t.Errorf("a is %q", b)
+	if left, err := os.ReadDir(outside); err != nil || len(left) > 0 {
+		t.Errorf("outside: %v, %v", left, err)
 	}
 }
 
-func TestRun_AFullDiskEndsInTheFilesOfBeforeAndReturnsTheSlot(t *testing.T) {
-	disk := smallDisk(t)
-	inBubble(t, func(t *testing.T, w *world) {
-		big := strings.Repeat("x", 400<<10)
-		// The host's root itself is the small disk.
-		if err := syscall.Mount(disk, w.root, "", syscall.MS_BIND, ""); err != nil {
-			t.Fatal(err)
+func TestInstall_MadeFoldersHaveOneModeWhateverTheUmask(t *testing.T) {
+	umask := syscall.Umask(0o077)
+	defer syscall.Umask(umask)
+	root := t.TempDir()
+	treeAt(t, root).mustInstall(t, of("srv/www/a", "a", 0o644, -1, -1))
+	for _, name := range []string{"srv", "srv/www"} {
+		if info, err := os.Stat(filepath.Join(root, name)); err != nil || info.Mode().Perm() != 0o755 {
+			t.Errorf("%s: %v, %v", name, info, err)
 		}
-		defer func() {
-			if err := syscall.Unmount(w.root, syscall.MNT_DETACH); err != nil {
-				t.Error(err)
-			}
-		}()
-		w.write("etc/a", "old", 0o644)
-		digest := w.publish(bundle.Manifest{Name: "big", Files: []bundle.File{
-			{Path: "/etc/a", Interrupt: bundle.InterruptReboot}, {Path: "/etc/big"},
-		}}, map[string]string{"/etc/a": "new", "/etc/big": big})
-		w.c.want(wanted(digest))
-		w.start()
-		w.until("failure", w.reported(func(r api.Report) bool { return r.Failure != nil && r.Phase == api.PhaseIdle }))
-		w.settled()
-		w.stop()
-		f := w.journal().Failure
-		if f.Reason != "apply" || !f.Healthy || !strings.Contains(f.Detail, "no space left") {
-			t.Errorf("failure %+v", f)
-		}
-		if got := w.files(); got != "./\netc/\netc/a 0644 \"old\"\n" || w.h.Boots() != 0 {
-			t.Errorf("files:\n%s", got)
-		}
-	})
+	}
+}
+
+func TestInstall_ContentThatChangedSinceItWasVerifiedIsNotPutInPlace(t *testing.T) {
+	root := t.TempDir()
+	tr := treeAt(t, root)
+	want := of("a", "new", 0o644, -1, -1)
+	want.sum = digest([]byte("NEW"))
+	if err := tr.install("id", []target{want}); err == nil || !strings.Contains(err.Error(), "/a: its content changed") {
+		t.Errorf("got %v", err)
+	}
+	if left, err := os.ReadDir(root); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
 }
 
 func TestRender_SaysWhichValueIsMissingAndWhatThereIs(t *testing.T) {

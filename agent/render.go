@@ -2,7 +2,6 @@ package agent
 
 import (
 	"bytes"
-	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -30,7 +29,7 @@ func (c *Config) render(path string, content []byte) ([]byte, error) {
 	})
 	if len(bad) > 0 {
 		slices.Sort(bad)
-		return nil, fmt.Errorf("%s: no value for %s; accepted: {{node}}, {{group}}, {{label.NAME}} with a label of this host (%s)",
+		return nil, refuse("render", "%s: no value for %s; accepted: {{node}}, {{group}}, {{label.NAME}} with a label of this host (%s)",
 			path, strings.Join(slices.Compact(bad), ", "), strings.Join(c.labelNames(), ", "))
 	}
 	return out, nil

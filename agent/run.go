@@ -61,6 +61,9 @@ func (c *Config) complete() error {
 	if c.StateDir == "" || c.Coordinator == nil || c.Host == nil {
 		return errors.New("agent: StateDir, Coordinator and Host are needed")
 	}
+	if err := c.checkPaths(); err != nil {
+		return err
+	}
 	def := func(d *time.Duration, v time.Duration) {
 		if *d <= 0 {
 			*d = v

@@ -439,9 +439,16 @@ func (w *world) files() string {
 		if err != nil {
 			return err
 		}
-		if d.IsDir() {
+		switch {
+		case name == w.cfg.StateDir:
+			return filepath.SkipDir
+		case d.IsDir():
 			fmt.Fprintf(&b, "%s/\n", rel)
 			return nil
+		case d.Type() == os.ModeSymlink:
+			to, err := os.Readlink(name)
+			fmt.Fprintf(&b, "%s -> %s\n", rel, to)
+			return err
 		}
 		info, err := d.Info()
 		if err != nil {
