@@ -123,6 +123,22 @@ func TestNeedsReboot_LooksForTheFile(t *testing.T) {
 	}
 }
 
+func TestCheck_AUnitIsHealthyWhileSystemdCallsItActive(t *testing.T) {
+	dir := t.TempDir()
+	hook(t, dir, "systemctl", `[ "$*" = "is-active -- web.service" ] || exit 9; cat "$(dirname "$0")/state"; [ "$(cat "$(dirname "$0")/state")" = active ]`)
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	probes := []bundle.Probe{{Unit: "web.service", Timeout: bundle.Duration(5 * time.Second)}}
+	for state, want := range map[string]string{"active": "", "failed": "health check unit web.service: it is failed, want active", "activating": "it is activating, want active"} {
+		if err := os.WriteFile(filepath.Join(dir, "state"), []byte(state+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		err := NewLinux(LinuxConfig{}).Check(t.Context(), "", probes, nil)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", state, err)
+		}
+	}
+}
+
 func TestCheck_EachKindPassesAndFails(t *testing.T) {
 	status := http.StatusOK
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))

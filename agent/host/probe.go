@@ -30,6 +30,13 @@ func (l *Linux) probe(ctx context.Context, p bundle.Probe, env []string) error {
 		}
 		return err
 	}
+	if p.Unit != "" {
+		out, err := l.run(ctx, timeout, nil, "systemctl", "is-active", "--", p.Unit)
+		if err != nil && out != "" {
+			return fmt.Errorf("it is %s, want active", out)
+		}
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	if p.TCP != "" {

@@ -29,6 +29,7 @@ type options struct {
 	servers                []string
 	node, group            string
 	labels                 map[string]string
+	paths                  []string
 	tokenFile, caFile, pin string
 	maxAttempts            int
 	rebootWhenRequired     bool
@@ -63,6 +64,7 @@ func newRun() *cobra.Command {
 	f.StringVar(&o.pin, "pin", "", "sha256:HEX of the coordinator certificate's public key, as lockkeeperd prints it")
 	f.IntVar(&o.maxAttempts, "max-attempts", 2, "attempts for one bundle on this host, at least 1")
 	f.BoolVar(&o.rebootWhenRequired, "reboot-when-required", false, "take a slot and reboot when the host asks for a reboot")
+	f.StringSliceVar(&o.paths, "allow-path", []string{"/"}, "folders below which a bundle may write, several with commas between; other bundles are refused")
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&o.logFormat, "log-format", "text", "text or json")
 	f.StringVar(&o.host.Root, "root", "/", "folder in front of each path of a bundle")
@@ -105,7 +107,7 @@ func (o *options) config(stateDir string, logTo *os.File) (agent.Config, error) 
 		return none, err
 	}
 	return agent.Config{
-		Node: node, Group: o.group, Labels: o.labels, StateDir: stateDir, Coordinator: c, Host: host.NewLinux(o.host),
+		Node: node, Group: o.group, Labels: o.labels, Paths: o.paths, StateDir: stateDir, Coordinator: c, Host: host.NewLinux(o.host),
 		Logger: log, Version: version, MaxAttempts: o.maxAttempts, RebootWhenRequired: o.rebootWhenRequired,
 	}, nil
 }
