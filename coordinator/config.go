@@ -26,6 +26,9 @@ type Config struct {
 	// Listen is HOST:PORT or unix:PATH, default 127.0.0.1:8080. Anything but
 	// loopback and unix needs TLS, and then every request a token.
 	Listen string `yaml:"listen"`
+	// Name of the coordinator, and of its member of the store, which gets a
+	// random suffix. Default: the host name.
+	Name string `yaml:"name"`
 	// Hosts are the names and addresses by which clients call this
 	// coordinator, beside loopback: a request for any other is refused.
 	Hosts []string  `yaml:"hosts"`
@@ -38,6 +41,8 @@ type Config struct {
 	FleetLock        FleetLockConfig `yaml:"fleetlock"`
 	Limits           LimitsConfig    `yaml:"limits"`
 	Etcd             EtcdConfig      `yaml:"etcd"`
+	Peer             PeerConfig      `yaml:"peer"`
+	Join             JoinConfig      `yaml:"join"`
 	Snapshots        SnapshotsConfig `yaml:"snapshots"`
 	Log              LogConfig       `yaml:"log"`
 }
@@ -222,6 +227,10 @@ func (c *Config) Validate() error {
 		}
 	}
 	c.Etcd.validate(bad)
+	c.validatePeer(bad)
+	if len(c.Name) > 63 {
+		bad("name", "%q: want at most 63 characters", c.Name)
+	}
 	c.Snapshots.validate(c.DataDir, c.Etcd.External(), bad)
 	if _, err := logLevel(c.Log.Level); err != nil {
 		bad("log.level", "%v", err)

@@ -49,6 +49,7 @@ type Coordinator struct {
 	registry *prometheus.Registry
 
 	node    etcdnode.Etcd
+	member  *etcdnode.Node // node, when it is embedded
 	store   *semaphorestore.Store
 	service *service.Service
 	doors   *doors
@@ -126,10 +127,20 @@ func (c *Coordinator) startStore(ctx context.Context) error {
 func (c *Coordinator) openStore(ctx context.Context, log *slog.Logger) (etcdnode.Etcd, error) {
 	e := c.cfg.Etcd
 	if !e.External() {
-		return etcdnode.Start(ctx, etcdnode.Config{
-			DataDir: c.cfg.DataDir, AdvertiseURL: c.doors.advertise(), Logger: log,
-			Quota: e.Quota, Heartbeat: e.Heartbeat, Election: e.Election,
-		})
+		cfg := etcdnode.Config{
+			DataDir: c.cfg.DataDir, Name: c.cfg.Name, AdvertiseURL: c.doors.advertise(), Logger: log,
+			Quota: e.Quota, Heartbeat: e.Heartbeat, Election: e.Election, Peer: etcdnode.PeerConfig(c.cfg.Peer),
+		}
+		if len(c.cfg.Join.Servers) > 0 {
+			cfg.Join = &joiner{cfg: c.cfg, log: log}
+		}
+		node, err := etcdnode.Start(ctx, cfg)
+		if err != nil {
+			return nil, err
+		}
+		c.member = node
+		c.doors.showTo(node.PeerFiles())
+		return node, nil
 	}
 	lock, err := etcdnode.LockFolder(ctx, c.cfg.DataDir)
 	if err != nil {
@@ -165,6 +176,7 @@ func (c *Coordinator) startServices(ctx context.Context) error {
 	etcd, prefix := c.node.Client(), c.cfg.Etcd.prefix()
 	db := etcdstore.New(etcdstore.Config{
 		Client: etcd, Prefix: prefix, HasLeader: c.node.HasLeader, Floor: grants, Logger: c.log, Self: c.self(),
+		Figures: c.figures(),
 	})
 	store := semaphorestore.New(semaphorestore.Config{
 		Client: etcd, Prefix: prefix, HasLeader: c.node.HasLeader, MaxTxnOps: c.node.TxnOps(),
@@ -199,8 +211,12 @@ func (c *Coordinator) startServices(ctx context.Context) error {
 		},
 	})
 	shots := c.snapshots(db)
+	var members service.Members
+	if c.member != nil {
+		members = c.member
+	}
 	c.service = service.New(service.Config{
-		Store: store, Fleet: nodes, Guests: guests, Rollouts: engine, DB: db, Node: c.node, Logger: c.log, Version: c.version,
+		Store: store, Fleet: nodes, Guests: guests, Rollouts: engine, DB: db, Node: c.node, Members: members, Logger: c.log, Version: c.version,
 		AutoCreateGroups: c.cfg.AutoCreateGroups, StrictAddress: c.cfg.FleetLock.StrictAddress, Snapshots: shots,
 	})
 	// At every start, since the first may have been cut off before its end; and
@@ -244,11 +260,27 @@ func (c *Coordinator) bootstrap(ctx context.Context, db *etcdstore.DB) error {
 
 // self is this coordinator as the others see it.
 func (c *Coordinator) self() etcdstore.Coordinator {
-	name, err := os.Hostname()
-	if err != nil || name == "" {
+	name := c.cfg.Name
+	if name == "" {
+		name, _ = os.Hostname()
+	}
+	if name == "" {
 		name = "coordinator"
 	}
 	return etcdstore.Coordinator{Name: name, URL: c.doors.advertise(), Version: c.version, MaxV: semaphore.SchemaVersion}
+}
+
+// figures are of the embedded member, as the other coordinators see it.
+func (c *Coordinator) figures() func() etcdstore.Figures {
+	if c.member == nil {
+		return nil
+	}
+	return func() etcdstore.Figures {
+		info := c.member.Info()
+		return etcdstore.Figures{
+			Member: c.member.MemberID(), Applied: c.member.Applied(), DBSize: info.DBSize, DBInUse: info.DBInUse, DiskFree: info.DiskFree,
+		}
+	}
 }
 
 // presence shares with the other coordinators who is heard here.

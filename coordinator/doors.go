@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,9 +11,11 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/door"
+	"github.com/lockkeeper/lockkeeper/coordinator/peerca"
 )
 
 // adminSocket is where the host's own root reaches a coordinator whose
@@ -31,9 +34,12 @@ type doors struct {
 	fleetlock *door.Listener // nil when off
 	admin     *door.Listener // nil when the main one needs no tokens
 	servers   []*http.Server
-	done      chan struct{} // a value for each server that ended
-	life      context.Context
-	end       context.CancelFunc
+	// joins is the certificate that is shown to a new coordinator, nil before
+	// there is one.
+	joins atomic.Pointer[func() (*tls.Certificate, error)]
+	done  chan struct{} // a value for each server that ended
+	life  context.Context
+	end   context.CancelFunc
 }
 
 // openDoors listens, so that an address that cannot be had is said at once. A
@@ -67,6 +73,7 @@ func (d *doors) mainConfig() door.Config {
 	return door.Config{
 		Listen: d.cfg.Listen, CertFile: d.cfg.TLS.Cert, KeyFile: d.cfg.TLS.Key,
 		SelfSigned: d.cfg.TLS.SelfSigned, KeyDir: filepath.Join(d.cfg.DataDir, "tls"), Names: d.cfg.Hosts, Logger: d.log,
+		ServerName: peerca.ServerName, ServerCertificate: d.joinCertificate,
 	}
 }
 
@@ -87,6 +94,25 @@ func (d *doors) openLate() error {
 		d.log.Info("tokens are made over the admin socket", "command", "lockkeeper --server unix:"+d.adminPath()+" token create --role admin")
 	}
 	return nil
+}
+
+// showTo shows a new coordinator the certificate of this one as a member. It is
+// read anew each time: it is renewed.
+func (d *doors) showTo(files peerca.Files) {
+	get := func() (*tls.Certificate, error) {
+		pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
+		return &pair, err
+	}
+	d.joins.Store(&get)
+}
+
+// joinCertificate is the one of the cluster's own authority.
+func (d *doors) joinCertificate() (*tls.Certificate, error) {
+	get := d.joins.Load()
+	if get == nil {
+		return nil, errors.New("no coordinator joins here")
+	}
+	return (*get)()
 }
 
 func (d *doors) adminPath() string {

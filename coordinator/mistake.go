@@ -9,11 +9,13 @@ import (
 )
 
 // IsMistake reports whether Start failed by what was configured, so that trying
-// again cannot help: an address that is none, a data folder of somebody else, or
-// an etcd that holds something else.
+// again cannot help: an address that is none, a data folder of somebody else, an
+// etcd that holds something else, a cluster that does not take this one in, or
+// one that has let it go.
 func IsMistake(err error) bool {
 	var address *door.Mistake
 	return errors.As(err, &address) ||
 		errors.Is(err, etcdnode.ErrForeignFolder) || errors.Is(err, etcdnode.ErrEmbeddedHere) ||
+		errors.Is(err, etcdnode.ErrRemoved) || errors.Is(err, etcdnode.ErrNoPeerAddress) || errors.Is(err, errJoinRefused) ||
 		errors.Is(err, etcdstore.ErrNotEmpty) || errors.Is(err, errOtherCluster)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -12,22 +13,31 @@ import (
 )
 
 func (a *app) clusterCommand() *cobra.Command {
+	c := noun("cluster", "The coordinators and their store", a.clusterStatus(),
+		a.clusterToken(), a.clusterPromote(), a.clusterRemove(), a.clusterReplace(), a.clusterMoveLeader())
+	c.RunE = a.showCluster
+	return c
+}
+
+func (a *app) clusterStatus() *cobra.Command {
 	return &cobra.Command{
-		Use:   "cluster",
-		Short: "The coordinators and their store",
+		Use:   "status",
+		Short: "The members and the coordinators, as the one that answers sees them",
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			cl, err := c.Cluster(cmd.Context())
-			if err != nil {
-				return err
-			}
-			return a.print(cl, func() error { return a.printCluster(cl) })
-		},
+		RunE:  a.showCluster,
 	}
+}
+
+func (a *app) showCluster(cmd *cobra.Command, _ []string) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	cl, err := c.Cluster(cmd.Context())
+	if err != nil {
+		return err
+	}
+	return a.print(cl, func() error { return a.printCluster(cl) })
 }
 
 func (a *app) printCluster(c api.Cluster) error {
@@ -58,13 +68,55 @@ func (a *app) printCluster(c api.Cluster) error {
 	}
 	var rows [][]string
 	for _, m := range c.Members {
-		rows = append(rows, []string{cli.Cell(m.Name), cli.Cell(m.Role), cli.Cell(m.ID), orDash(m.URL), cli.Cell(m.Version)})
+		rows = append(rows, []string{memberCell(m), cli.Cell(m.Role), cli.Cell(m.ID), memberState(m), memberSize(m), memberStarted(m, a.now()), orDash(m.PeerURL), orDash(m.URL), orDash(m.Version)})
 	}
 	fmt.Fprintln(a.out)
 	if err := a.printCoordinators(c.Coordinators); err != nil {
 		return err
 	}
-	return a.table("No member is known.", []string{"MEMBER", "ROLE", "ID", "URL", "VERSION"}, rows)
+	if err := a.table("No member is known.", []string{"MEMBER", "ROLE", "ID", "STATE", "SIZE", "STARTED", "PEER URL", "URL", "VERSION"}, rows); err != nil {
+		return err
+	}
+	if len(c.Warnings) > 0 {
+		fmt.Fprintln(a.out)
+	}
+	for _, w := range c.Warnings {
+		fmt.Fprintln(a.out, a.paint(yellow, "Note:"), cli.Cell(w)+".")
+	}
+	return nil
+}
+
+func memberCell(m api.Member) string {
+	name := orDash(m.Name)
+	if m.Self {
+		name += " (answers)"
+	}
+	return name
+}
+
+// memberState says whether the member is there.
+func memberState(m api.Member) string {
+	switch {
+	case !m.Started:
+		return "never ran"
+	case !m.Reachable:
+		return cli.Cell("unreachable: " + m.Unreachable)
+	}
+	return "up"
+}
+
+func memberSize(m api.Member) string {
+	if m.DBSize == 0 {
+		return "-"
+	}
+	return cli.Bytes(m.DBSize)
+}
+
+func memberStarted(m api.Member, now time.Time) string {
+	if m.StartedAt.IsZero() {
+		return "-"
+	}
+	return ago(m.StartedAt, now)
 }
 
 // printCoordinators lists who serves the cluster.

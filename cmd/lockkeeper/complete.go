@@ -118,3 +118,20 @@ func (a *app) completeTokens(cmd *cobra.Command, args []string, _ string) ([]cob
 func completeFolders(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	return nil, cobra.ShellCompDirectiveFilterDirs
 }
+
+func (a *app) completeMembers(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return a.completion(cmd, func(ctx context.Context, c coordinator) (found []cobra.Completion, err error) {
+		cl, err := c.Cluster(ctx)
+		for _, m := range cl.Members {
+			name := m.Name
+			if name == "" { // one that never ran
+				name = m.ID
+			}
+			found = append(found, cobra.CompletionWithDesc(name, m.Role))
+		}
+		return found, err
+	})
+}

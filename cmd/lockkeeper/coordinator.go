@@ -53,6 +53,11 @@ type coordinator interface {
 	Events(ctx context.Context, q api.EventQuery) (api.EventList, error)
 	WatchEvents(ctx context.Context, after int64) (<-chan api.Event, error)
 
+	CreateJoinToken(ctx context.Context, req api.JoinTokenRequest) (api.JoinToken, error)
+	PromoteMember(ctx context.Context, member string) (api.MemberChange, error)
+	RemoveMember(ctx context.Context, member string) (api.MemberChange, error)
+	MoveLeader(ctx context.Context, req api.LeaderRequest) (api.MemberChange, error)
+
 	Snapshot(ctx context.Context) (io.ReadCloser, error)
 	Snapshots(ctx context.Context) (api.SnapshotList, error)
 }

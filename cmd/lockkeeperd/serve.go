@@ -26,12 +26,14 @@ func newServe() *cobra.Command {
 		Args:  cobra.NoArgs,
 		Example: `  lockkeeperd serve --data-dir /var/lib/lockkeeper
   lockkeeperd serve --listen 0.0.0.0:8443 --tls-self-signed --host lock.example.com
+  lockkeeperd serve --peer-listen 10.0.0.2:2380 --join https://lock-1.example.com:8443 --join-token-file token
   lockkeeperd serve --etcd-endpoints https://etcd-1.example.com:2379 --etcd-ca ca.pem --etcd-cert lock.pem --etcd-key lock.key`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&file, "config", "", "YAML config `FILE`")
 	bindConfig(flags, &cfg)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg.Join.Token = os.Getenv(joinTokenVariable)
 		merged, err := mergeConfig(file, cfg, flags)
 		if err != nil {
 			return &exitError{exitUsage, nameSources(err, flags)}
@@ -40,6 +42,10 @@ func newServe() *cobra.Command {
 	}
 	return cmd
 }
+
+// joinTokenVariable holds the join token itself. It has no flag: the arguments
+// of a process are for everybody to read.
+const joinTokenVariable = cli.EnvPrefix + "JOIN_TOKEN"
 
 // bindConfig gives every setting of the config that has a flag its flag.
 func bindConfig(flags *pflag.FlagSet, cfg *coordinator.Config) {
@@ -65,6 +71,11 @@ func bindConfig(flags *pflag.FlagSet, cfg *coordinator.Config) {
 	flags.StringVar(&cfg.Snapshots.Dir, "snapshots-dir", cfg.Snapshots.Dir, "`DIR` for scheduled snapshots of the embedded store; without one none are taken")
 	flags.DurationVar(&cfg.Snapshots.Every, "snapshots-every", cfg.Snapshots.Every, "how often")
 	flags.IntVar(&cfg.Snapshots.Keep, "snapshots-keep", cfg.Snapshots.Keep, "how many to keep")
+	flags.StringVar(&cfg.Name, "name", cfg.Name, "`NAME` of this coordinator among the others (default: the host name)")
+	flags.StringVar(&cfg.Peer.Listen, "peer-listen", cfg.Peer.Listen, "`IP:PORT` for the other coordinators of the cluster; without it this one stays alone")
+	flags.StringVar(&cfg.Peer.URL, "peer-url", cfg.Peer.URL, "`URL`, https://HOST:PORT, by which they reach it (default: made of --peer-listen)")
+	flags.StringSliceVar(&cfg.Join.Servers, "join", cfg.Join.Servers, "`URL`s of coordinators whose cluster to join, if the data dir holds nothing")
+	flags.StringVar(&cfg.Join.TokenFile, "join-token-file", cfg.Join.TokenFile, "`FILE` with the join token of `lockkeeper cluster token`; - is the standard input")
 	flags.StringVar(&cfg.Log.Level, "log-level", cfg.Log.Level, "debug, info, warn or error")
 	flags.StringVar(&cfg.Log.Format, "log-format", cfg.Log.Format, "text or json")
 }
@@ -76,6 +87,7 @@ func mergeConfig(file string, fromFlags coordinator.Config, flags *pflag.FlagSet
 		return fromFlags, fromFlags.Validate()
 	}
 	cfg := coordinator.DefaultConfig()
+	cfg.Join.Token = fromFlags.Join.Token
 	if err := coordinator.ReadConfig(file, &cfg); err != nil {
 		return cfg, err
 	}
@@ -100,7 +112,7 @@ func mergeConfig(file string, fromFlags coordinator.Config, flags *pflag.FlagSet
 }
 
 // settingFlags are the flags whose name is not that of their field.
-var settingFlags = map[string]string{"hosts": "host"}
+var settingFlags = map[string]string{"hosts": "host", "join.servers": "join"}
 
 // nameSources names each bad field by the flag or the variable that set it. One
 // from the file keeps its path there.
@@ -157,6 +169,9 @@ func serve(ctx context.Context, cfg coordinator.Config) error {
 		}
 		return nil
 	case err := <-c.Fatal():
+		if coordinator.IsMistake(err) {
+			return &exitError{exitUsage, err}
+		}
 		// Nothing of a store that failed for good can be closed; the data is
 		// what the last commit left, and the next start goes on from there.
 		return &exitError{exitStore, fmt.Errorf("the store ended: %w", err)}

@@ -56,6 +56,8 @@ type Cluster struct {
 	Served      string    `json:"served_by"` // coordinator that answers
 	// Coordinators that are present. One that died is listed for 30 s.
 	Coordinators []Coordinator `json:"coordinators,omitempty"`
+	// Warnings are about the number of members, and new ones that wait.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // Coordinator is one that serves this cluster.
@@ -75,10 +77,24 @@ type Coordinator struct {
 type Member struct {
 	ID      string `json:"id"`
 	Name    string `json:"name"`
-	Role    string `json:"role"` // leader, follower, learner, unknown
+	Role    string `json:"role"` // leader, follower, learner (no vote yet), unknown
 	Self    bool   `json:"self,omitempty"`
-	URL     string `json:"url,omitempty"`
+	URL     string `json:"url,omitempty"`      // of its API
+	PeerURL string `json:"peer_url,omitempty"` // where the other members find it; absent for one that is alone
 	Version string `json:"version,omitempty"`
+	// Started: it has run. One that was added and never ran has no name either.
+	Started bool `json:"started"`
+	// Reachable from the member that answers, within the last few seconds, and
+	// why not. Of an existing etcd: from the coordinator that answers.
+	Reachable   bool   `json:"reachable"`
+	Unreachable string `json:"unreachable,omitempty"`
+	// What its coordinator said of itself within the last 30 s; absent when it
+	// is not present.
+	StartedAt time.Time `json:"started_at,omitzero"`
+	DBSize    int64     `json:"db_size,omitempty"`        // bytes on disk
+	DBInUse   int64     `json:"db_size_in_use,omitempty"` // bytes
+	DiskFree  int64     `json:"disk_free,omitempty"`      // bytes
+	Applied   uint64    `json:"applied,omitempty"`        // index in the log that it has come to
 }
 
 // StoreInfo is etcd in figures.
@@ -147,6 +163,7 @@ const (
 	RoleDeployer Role = "deployer" // bundles, rollouts
 	RoleOperator Role = "operator" // groups, freeze, holds, nodes
 	RoleAdmin    Role = "admin"    // tokens, cluster
+	RoleJoin     Role = "join"     // join the cluster once, as a coordinator; made by /cluster/join-tokens
 )
 
 // Token is a credential without its secret.
@@ -158,6 +175,8 @@ type Token struct {
 	By          string    `json:"by"`
 	CreatedAt   time.Time `json:"created_at"`
 	ExpiresAt   time.Time `json:"expires_at,omitzero"`
+	UsedBy      string    `json:"used_by,omitempty"`  // role join: the member that used it
+	Replaces    string    `json:"replaces,omitempty"` // role join: the id of the member that goes when it is used
 }
 
 // TokenCreated shows the secret, once.

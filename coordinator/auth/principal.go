@@ -13,6 +13,7 @@ type Principal struct {
 	Name  string   // shown in the audit trail
 	Role  api.Role // what it may do
 	Node  string   // for the role node: the one id that it is bound to
+	Token string   // id of the credential, empty without one
 	Local bool     // asked over loopback or a unix socket, without a credential
 	// Life ends when the credential is taken back or expires; nil without one.
 	Life context.Context //nolint:containedctx // it is the credential's, not the request's

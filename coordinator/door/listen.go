@@ -25,6 +25,10 @@ type Config struct {
 	SelfSigned bool
 	KeyDir     string
 	Names      []string
+	// ServerCertificate is shown to who calls the server by ServerName, whatever
+	// others see. Nil: nothing special.
+	ServerName        string
+	ServerCertificate func() (*tls.Certificate, error)
 	// Plain allows no TLS off loopback. It is for FleetLock hosts alone, which
 	// know no credentials that could be read.
 	Plain  bool

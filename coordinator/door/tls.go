@@ -38,7 +38,7 @@ func serverTLS(cfg Config, host string) (*tls.Config, string, error) {
 		if err != nil {
 			return nil, "", err
 		}
-		config.Certificates = []tls.Certificate{*cert}
+		config.GetCertificate = cfg.byName(func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return cert, nil })
 		return config, pin, nil
 	}
 	if cfg.CertFile == "" || cfg.KeyFile == "" {
@@ -48,8 +48,21 @@ func serverTLS(cfg Config, host string) (*tls.Config, string, error) {
 	if err := r.load(); err != nil {
 		return nil, "", err
 	}
-	config.GetCertificate = r.get
+	config.GetCertificate = cfg.byName(r.get)
 	return config, "", nil
+}
+
+// byName serves the special certificate under its name, and else the usual one.
+func (c *Config) byName(usual func(*tls.ClientHelloInfo) (*tls.Certificate, error)) func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if c.ServerCertificate == nil {
+		return usual
+	}
+	return func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		if hello.ServerName == c.ServerName {
+			return c.ServerCertificate()
+		}
+		return usual(hello)
+	}
 }
 
 // reloader serves the certificate of two files, as they are now.

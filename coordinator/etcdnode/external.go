@@ -61,8 +61,8 @@ type External struct {
 	client *clientv3.Client
 	log    *slog.Logger
 
-	said     atomic.Pointer[string] // the client's last warning
-	revision atomic.Int64           // the highest seen
+	said     sayings      // the client's
+	revision atomic.Int64 // the highest seen
 	leads    atomic.Bool
 	over     atomic.Bool
 	suspect  chan struct{} // holds one request to probe at once

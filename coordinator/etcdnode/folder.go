@@ -45,6 +45,20 @@ type marker struct {
 	// Restoring names the snapshot that is being put back into the folder. Before
 	// Complete its data are of the past: slots in them may be taken since.
 	Restoring string `json:"restoring,omitempty"`
+	// Joining is set until a member that joins a cluster has caught up for the
+	// first time.
+	Joining *joining `json:"joining,omitempty"`
+	// Clustered: there are, or were, other members. What they share cannot be
+	// made anew here.
+	Clustered bool `json:"clustered,omitempty"`
+	// Removed is when this member was found to be removed from its cluster.
+	Removed time.Time `json:"removed_at,omitzero"`
+}
+
+// joining is how far a join has come.
+type joining struct {
+	MemberID string `json:"member_id,omitempty"` // that the cluster gave this member
+	Members  string `json:"members,omitempty"`   // as etcd's initial cluster
 }
 
 // openFolder makes the folder if it is missing and locks it against other
@@ -163,6 +177,9 @@ func inspect(dir string) (*marker, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !m.Removed.IsZero() {
+		return nil, fmt.Errorf("data folder %s: %w: %s", dir, ErrRemoved, m.afterRemoval())
+	}
 	if !m.Complete {
 		if m.Restoring != "" {
 			return nil, fmt.Errorf("data folder %s: %w, from %s: run `lockkeeperd restore` again with this folder, nothing in it was ever served",
@@ -177,6 +194,12 @@ func inspect(dir string) (*marker, error) {
 		}
 	}
 	return m, nil
+}
+
+// afterRemoval says when it was found out, and what to do.
+func (m *marker) afterRemoval() string {
+	return fmt.Sprintf("member %s, as it found out on %s; its data are behind, and are not used any more. To let this host join again, make a token (`lockkeeper cluster token`) and start it with --join and another folder, or this one emptied",
+		m.Name, m.Removed.Format(time.RFC3339))
 }
 
 func readMarker(dir string) (*marker, error) {

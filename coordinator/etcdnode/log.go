@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -22,15 +23,31 @@ var harmless = map[string]bool{
 	"retrying of unary invoker failed":                                                     true,
 }
 
+// sayings is what is kept of etcd's messages, beside the log.
+type sayings struct {
+	last    atomic.Pointer[string] // the last warning or error
+	removed atomic.Bool            // others told this member that it is none any more
+}
+
+// saysRemoved is how etcd words that.
+const saysRemoved = "permanently removed from the cluster"
+
+func (h *sayings) hear(text string) {
+	h.last.Store(&text)
+	if strings.Contains(text, saysRemoved) {
+		h.removed.Store(true)
+	}
+}
+
 // logCore is a zapcore.Core that writes to slog. etcd's info is our debug.
 type logCore struct {
 	handler slog.Handler
 	attrs   []slog.Attr
-	last    *atomic.Pointer[string] // the last warning or error
+	heard   *sayings
 }
 
-func newZapLogger(l *slog.Logger, hook zapcore.CheckWriteHook, last *atomic.Pointer[string]) *zap.Logger {
-	core := &logCore{handler: l.Handler(), last: last}
+func newZapLogger(l *slog.Logger, hook zapcore.CheckWriteHook, heard *sayings) *zap.Logger {
+	core := &logCore{handler: l.Handler(), heard: heard}
 	return zap.New(core, zap.WithFatalHook(hook), zap.WithPanicHook(hook))
 }
 
@@ -53,7 +70,7 @@ func (c *logCore) Enabled(l zapcore.Level) bool {
 
 // With implements zapcore.Core.
 func (c *logCore) With(fields []zapcore.Field) zapcore.Core {
-	return &logCore{handler: c.handler, last: c.last, attrs: append(slices.Clip(c.attrs), toAttrs(fields)...)}
+	return &logCore{handler: c.handler, heard: c.heard, attrs: append(slices.Clip(c.attrs), toAttrs(fields)...)}
 }
 
 // Check implements zapcore.Core.
@@ -71,8 +88,7 @@ func (c *logCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 		level = slog.LevelDebug
 	}
 	if level >= slog.LevelWarn {
-		text := withError(e.Message, fields)
-		c.last.Store(&text)
+		c.heard.hear(withError(e.Message, fields))
 	}
 	ctx := context.Background()
 	if !c.handler.Enabled(ctx, level) {

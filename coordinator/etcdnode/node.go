@@ -11,9 +11,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.etcd.io/etcd/client/pkg/v3/types"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/peerca"
 )
 
 // Errors of Start. Each comes wrapped with the folder and what to do.
@@ -32,6 +35,11 @@ var (
 	ErrRestoring = errors.New("a restore into it was not finished")
 	// ErrNotEmpty: a restore wants a folder that holds nothing.
 	ErrNotEmpty = errors.New("it is not empty")
+	// ErrRemoved: the cluster goes on without this member.
+	ErrRemoved = errors.New("this member was removed from its cluster")
+	// ErrNoPeerAddress: the member is one of several, and no address for the
+	// others is configured.
+	ErrNoPeerAddress = errors.New("the other members need an address of this one")
 	// ErrStopped: the node was used after its end.
 	ErrStopped = errors.New("the embedded etcd has stopped")
 )
@@ -43,10 +51,15 @@ type Config struct {
 	// AdvertiseURL is the coordinator's API URL as other coordinators and
 	// `lockkeeper cluster` show it. Default http://127.0.0.1:8080.
 	AdvertiseURL string
-	Logger       *slog.Logger  // default: none
-	Quota        int64         // bytes of the database; default 2 GiB
-	Heartbeat    time.Duration // default 100 ms
-	Election     time.Duration // default 1 s, at least 5 heartbeats
+	// Peer is where other members find this one; a member without it stays alone.
+	Peer PeerConfig
+	// Join, in a folder that holds nothing, asks a running cluster to take this
+	// member in, instead of making a new one.
+	Join      Joiner
+	Logger    *slog.Logger  // default: none
+	Quota     int64         // bytes of the database; default 2 GiB
+	Heartbeat time.Duration // default 100 ms
+	Election  time.Duration // default 1 s, at least 5 heartbeats
 	// StartTimeout bounds the wait until etcd is ready; default 1 min. A disk
 	// without room is waited for without that bound.
 	StartTimeout time.Duration
@@ -67,15 +80,19 @@ type Node struct {
 	lock         *os.File
 	etcd         *embed.Etcd
 	client       *clientv3.Client
+	ca           *peerca.CA
+	id           types.ID
 	bootstrapped bool
+	joining      bool // it has never caught up yet
 
-	said  atomic.Pointer[string] // etcd's last warning or error
-	over  atomic.Bool            // the server must not be used any more
+	said  sayings
+	over  atomic.Bool // the server must not be used any more
 	use   sync.RWMutex
 	fatal chan error // buffered: the first message
 
 	mu      sync.Mutex
-	changed chan struct{} // closed when the leader changed
+	changed chan struct{}    // closed when the leader changed
+	reached map[string]error // why the other members were not reached, by id
 
 	cancel context.CancelFunc
 	loops  sync.WaitGroup
@@ -115,6 +132,12 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("data folder %s: %w", c.DataDir, err)
 	}
 	c.DataDir = dir
+	if c.Peer, _, err = CheckPeer(c.Peer); err != nil {
+		return c, fmt.Errorf("peer address: %w", err)
+	}
+	if c.Join != nil && c.Peer.Listen == "" {
+		return c, fmt.Errorf("joining a cluster: %w", ErrNoPeerAddress)
+	}
 	if c.Name == "" {
 		if c.Name, err = os.Hostname(); err != nil || c.Name == "" {
 			c.Name = "coordinator"
@@ -151,31 +174,8 @@ func (n *Node) run(ctx context.Context, free func(string) (int64, error)) error 
 	if err := waitForRoom(ctx, dir, free, n.cfg.Logger); err != nil {
 		return err
 	}
-	n.bootstrapped = m == nil || !m.Complete
-	if n.bootstrapped {
-		if m == nil {
-			m = newMarker(n.cfg.Name)
-			if err := m.write(dir); err != nil {
-				return err
-			}
-		}
-		// What an unfinished bootstrap left was never used by anybody.
-		if err := os.RemoveAll(filepath.Join(dir, etcdDir)); err != nil {
-			return fmt.Errorf("data folder %s cannot be written: %w", dir, err)
-		}
-	} else if err := checkDatabase(dir); err != nil {
+	if err := n.bring(ctx, m); err != nil {
 		return err
-	}
-	if err := n.startEtcd(ctx, m); err != nil {
-		return err
-	}
-	if n.bootstrapped {
-		m.Complete = true
-		if err := m.write(dir); err != nil {
-			return errors.Join(err, n.close())
-		}
-		n.cfg.Logger.Warn("a new cluster was bootstrapped: this folder held nothing at all",
-			"folder", dir, "etcd_cluster", n.etcd.Server.Cluster().ID().String(), "member", m.Name)
 	}
 	n.client = v3client.New(n.etcd.Server)
 	n.client.KV = guardedKV{KV: n.client.KV, over: &n.over}
@@ -184,6 +184,60 @@ func (n *Node) run(ctx context.Context, free func(string) (int64, error)) error 
 	n.cancel = cancel
 	n.loops.Go(func() { n.monitorServer(loop) })
 	n.loops.Go(func() { n.monitorSize(loop) })
+	n.loops.Go(func() { n.monitorPeerURL(loop) })
+	n.loops.Go(func() { n.monitorReach(loop) })
+	n.loops.Go(func() { n.monitorCertificate(loop) })
+	return nil
+}
+
+// bring starts etcd in the folder: as the one member of a new cluster, as a new
+// one of an old cluster, or as the member that it was.
+func (n *Node) bring(ctx context.Context, m *marker) error {
+	dir := n.cfg.DataDir
+	switch {
+	case m == nil && n.cfg.Join != nil, m != nil && !m.Complete && m.Joining != nil:
+		return n.join(ctx, m)
+	case m == nil || !m.Complete:
+		return n.bootstrap(ctx, m)
+	}
+	if n.cfg.Join != nil {
+		n.cfg.Logger.Info("this folder has a member already: nobody is asked to take it in", "member", m.Name)
+	}
+	if err := checkDatabase(dir); err != nil {
+		return err
+	}
+	if err := n.openAuthority(m); err != nil {
+		return err
+	}
+	return n.startEtcd(ctx, m)
+}
+
+// bootstrap makes a new cluster.
+func (n *Node) bootstrap(ctx context.Context, m *marker) error {
+	dir := n.cfg.DataDir
+	n.bootstrapped = true
+	if m == nil {
+		m = newMarker(n.cfg.Name)
+		if err := m.write(dir); err != nil {
+			return err
+		}
+	}
+	// What an unfinished bootstrap left was never used by anybody.
+	if err := os.RemoveAll(filepath.Join(dir, etcdDir)); err != nil {
+		return fmt.Errorf("data folder %s cannot be written: %w", dir, err)
+	}
+	if err := n.openAuthority(m); err != nil {
+		return err
+	}
+	if err := n.startEtcd(ctx, m); err != nil {
+		return err
+	}
+	m.Complete = true
+	if err := m.write(dir); err != nil {
+		return errors.Join(err, n.close())
+	}
+	n.cfg.Logger.Warn("a new cluster was bootstrapped: this folder held nothing at all",
+		"folder", dir, "etcd_cluster", n.etcd.Server.Cluster().ID().String(), "member", m.Name)
 	return nil
 }
 
@@ -202,11 +256,11 @@ func (n *Node) monitorServer(ctx context.Context) {
 			return
 		case <-leader:
 		case <-n.etcd.Server.StopNotify():
-			message := "etcd stopped by itself"
-			if n.etcd.Server.IsIDRemoved(uint64(n.etcd.Server.MemberID())) {
-				message = "this member was removed from the cluster"
+			if n.wasRemoved() {
+				n.removed()
+				return
 			}
-			n.end(message)
+			n.end("etcd stopped by itself")
 			return
 		case err, open := <-errs:
 			if !open {
@@ -226,6 +280,31 @@ func (n *Node) end(message string) {
 	}
 	n.cfg.Logger.Error("etcd ended for good", "message", message)
 	n.fatal <- fmt.Errorf("etcd ended for good: %s", message)
+	n.wake()
+}
+
+// wasRemoved reports whether the server stopped because the cluster goes on
+// without this member: it has read so itself, or the others have told it.
+func (n *Node) wasRemoved() bool {
+	return n.etcd.Server.IsIDRemoved(uint64(n.id)) || n.said.removed.Load()
+}
+
+// removed ends the node for good, and has the next start say why.
+func (n *Node) removed() {
+	if n.over.Swap(true) {
+		return
+	}
+	m, err := readMarker(n.cfg.DataDir)
+	if err == nil && !n.joining { // a join is begun anew in the same folder
+		m.Removed = time.Now().UTC().Truncate(time.Second)
+		err = m.write(n.cfg.DataDir)
+	}
+	if err != nil { // then the next start finds out anew
+		n.cfg.Logger.Warn("the data folder cannot be marked as that of a member that was removed", "error", err)
+		m = &marker{Removed: time.Now()}
+	}
+	n.cfg.Logger.Error("this member was removed from its cluster")
+	n.fatal <- fmt.Errorf("%w: %s", ErrRemoved, m.afterRemoval())
 	n.wake()
 }
 

@@ -1,10 +1,12 @@
 package etcdnode
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
@@ -131,25 +133,39 @@ func (n *Node) Members() []api.Member {
 	}
 	server := n.etcd.Server
 	leader := server.Leader()
+	n.mu.Lock()
+	reached := n.reached
+	n.mu.Unlock()
 	var list []api.Member
 	for _, m := range server.Cluster().Members() {
-		out := api.Member{ID: m.ID.String(), Name: m.Name, Role: "follower", Self: m.ID == server.MemberID()}
+		id := m.ID.String()
+		out := api.Member{ID: id, Name: m.Name, Role: "follower", Self: m.ID == n.id, Started: m.IsStarted()}
 		switch {
+		case m.IsLearner:
+			out.Role = "learner"
 		case leader == 0:
 			out.Role = "unknown"
 		case m.ID == leader:
 			out.Role = "leader"
-		case m.IsLearner:
-			out.Role = "learner"
 		}
 		if len(m.ClientURLs) > 0 {
 			out.URL = m.ClientURLs[0]
 		}
+		if len(m.PeerURLs) > 0 && m.PeerURLs[0] != peerURL {
+			out.PeerURL = m.PeerURLs[0]
+		}
 		if out.Self {
 			out.Version = version.Version
+			out.Reachable = true
+		} else if err, looked := reached[id]; looked {
+			out.Reachable = err == nil
+			if err != nil {
+				out.Unreachable = err.Error()
+			}
 		}
 		list = append(list, out)
 	}
+	slices.SortFunc(list, func(a, b api.Member) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
 	return list
 }
 

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"runtime/debug"
-	"sync/atomic"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -103,7 +102,7 @@ func newerThan(a, b string) bool {
 // since a message with which it would end the process blocks it for ever.
 func apart(log *slog.Logger, work func(*zap.Logger) error) error {
 	ended := make(chan error, 2)
-	lg := newZapLogger(log, lastWords{func(message string) { ended <- errors.New(message) }}, new(atomic.Pointer[string]))
+	lg := newZapLogger(log, lastWords{func(message string) { ended <- errors.New(message) }}, new(sayings))
 	go func() {
 		// A page beyond the end of the file faults in the memory map.
 		defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))

@@ -14,7 +14,7 @@ import (
 	"go.etcd.io/etcd/server/v3/embed"
 )
 
-// peerURL names the member in its own cluster. Nothing listens there: a single
+// peerURL names a member that no other can find. Nothing listens there: a single
 // member has nobody to talk to.
 const peerURL = "http://127.0.0.1:2380"
 
@@ -30,7 +30,7 @@ func (n *Node) etcdConfig(m *marker) (*embed.Config, error) {
 			advertise.Host += ":80"
 		}
 	}
-	peer, err := url.Parse(peerURL)
+	peer, err := url.Parse(n.cfg.Peer.url())
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +45,11 @@ func (n *Node) etcdConfig(m *marker) (*embed.Config, error) {
 	cfg.AdvertiseClientUrls = []url.URL{*advertise}
 	cfg.AdvertisePeerUrls = []url.URL{*peer}
 	cfg.ClusterState = embed.ClusterStateFlagNew
-	cfg.InitialCluster = m.Name + "=" + peerURL
+	cfg.InitialCluster = m.Name + "=" + peer.String()
+	if m.Joining != nil {
+		cfg.ClusterState, cfg.InitialCluster = embed.ClusterStateFlagExisting, m.Joining.Members
+	}
+	n.cfg.Peer.apply(cfg, n.cfg.DataDir)
 	cfg.InitialClusterToken = m.Token
 	cfg.TickMs = uint(n.cfg.Heartbeat.Milliseconds())
 	cfg.ElectionMs = uint(n.cfg.Election.Milliseconds())
@@ -87,7 +91,7 @@ func (n *Node) startEtcd(ctx context.Context, m *marker) error {
 		defer func() {
 			if r := recover(); r != nil {
 				err := fmt.Errorf("etcd panicked while it read its log and database: %v", r)
-				if said := n.said.Load(); said != nil {
+				if said := n.said.last.Load(); said != nil {
 					err = fmt.Errorf("%w (before that: %s)", err, *said)
 				}
 				result <- started{err: err}
@@ -115,13 +119,20 @@ func (n *Node) startEtcd(ctx context.Context, m *marker) error {
 	if s.err != nil {
 		return n.failed(s.err)
 	}
-	n.etcd = s.etcd
+	n.etcd, n.id = s.etcd, s.etcd.Server.MemberID()
+	if n.cfg.Peer.Listen == "" && len(n.etcd.Server.Cluster().Members()) > 1 {
+		return errors.Join(fmt.Errorf("data folder %s: %w: this one is one of several; give --peer-listen", n.cfg.DataDir, ErrNoPeerAddress), n.close())
+	}
 	select {
 	case <-n.etcd.Server.ReadyNotify():
 		return nil
 	case err := <-n.fatal:
 		return n.failed(err)
 	case <-n.etcd.Server.StopNotify():
+		if n.wasRemoved() {
+			n.removed()
+			return errors.Join(<-n.fatal, n.close())
+		}
 		return errors.Join(n.failed(errors.New("etcd stopped while starting")), n.close())
 	case err := <-n.etcd.Err():
 		return errors.Join(n.failed(fmt.Errorf("etcd: %w", err)), n.close())
@@ -135,7 +146,7 @@ func (n *Node) startEtcd(ctx context.Context, m *marker) error {
 func (n *Node) failed(err error) error {
 	n.over.Store(true)
 	err = fmt.Errorf("data folder %s: %w", n.cfg.DataDir, err)
-	if n.bootstrapped {
+	if n.bootstrapped || n.joining {
 		return err
 	}
 	for _, e := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EACCES, syscall.EPERM, syscall.EROFS, syscall.EMFILE, syscall.ENFILE, syscall.EADDRINUSE} {

@@ -29,6 +29,16 @@ type Coordinator struct {
 	MaxV      int       `json:"max_v"` // highest schema of stored values that it reads
 	StartedAt time.Time `json:"started_at"`
 	At        time.Time `json:"at"` // its clock when it wrote this
+	Figures
+}
+
+// Figures are of the member of the store that a coordinator embeds, if it does.
+type Figures struct {
+	Member   string `json:"member,omitempty"`  // its id
+	Applied  uint64 `json:"applied,omitempty"` // index in the log that it has come to
+	DBSize   int64  `json:"db_size,omitempty"` // bytes
+	DBInUse  int64  `json:"db_size_in_use,omitempty"`
+	DiskFree int64  `json:"disk_free,omitempty"`
 }
 
 // Peer is a coordinator as this one sees it.
@@ -70,6 +80,9 @@ func (d *DB) Announce() {
 func (d *DB) announce(ctx context.Context) error {
 	self := d.cfg.Self
 	self.V, self.At = schema, d.cfg.Now().UTC()
+	if d.cfg.Figures != nil {
+		self.Figures = d.cfg.Figures()
+	}
 	value, err := json.Marshal(self)
 	if err != nil {
 		return err

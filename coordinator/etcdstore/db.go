@@ -34,6 +34,8 @@ const (
 var (
 	ErrNotFound = errors.New("there is no such entry")
 	ErrExists   = errors.New("there is such an entry already")
+	// ErrUsed: a join token was used by another.
+	ErrUsed = errors.New("the join token was used by another member")
 	// ErrNotEmpty: there are keys but no identity, so this is no new cluster.
 	ErrNotEmpty = errors.New("the store holds data of a cluster but not its identity")
 	// ErrOtherRequest: the idempotency key was used with another body.
@@ -53,6 +55,8 @@ type Config struct {
 	// Self is this coordinator as the others see it; without an ID it gets a
 	// random one.
 	Self Coordinator
+	// Figures of the member that it embeds; nil: it embeds none.
+	Figures func() Figures
 }
 
 // DB is all tables but the semaphores.

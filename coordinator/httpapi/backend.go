@@ -61,5 +61,12 @@ type Backend interface {
 	Snapshot(ctx context.Context) (io.ReadCloser, error)
 	Snapshots(ctx context.Context) (api.SnapshotList, error)
 
+	CreateJoinToken(ctx context.Context, req api.JoinTokenRequest) (api.JoinToken, error)
+	JoinBegin(ctx context.Context, req api.JoinBeginRequest) (api.JoinAuthority, error)
+	Join(ctx context.Context, req api.JoinRequest) (api.Joined, error)
+	PromoteMember(ctx context.Context, member string) (api.MemberChange, error)
+	RemoveMember(ctx context.Context, member string) (api.MemberChange, error)
+	MoveLeader(ctx context.Context, req api.LeaderRequest) (api.MemberChange, error)
+
 	Bench(ctx context.Context, req api.BenchRequest) (api.Measured, error)
 }

@@ -175,6 +175,24 @@ func (f *fake) Snapshot(context.Context) (io.ReadCloser, error) {
 	}
 	return io.NopCloser(strings.NewReader("hello")), nil
 }
+func (f *fake) CreateJoinToken(_ context.Context, req api.JoinTokenRequest) (api.JoinToken, error) {
+	return api.JoinToken{ID: "t1", Token: "secret"}, f.saw("CreateJoinToken", req)
+}
+func (f *fake) JoinBegin(_ context.Context, req api.JoinBeginRequest) (api.JoinAuthority, error) {
+	return api.JoinAuthority{CAKey: "key"}, f.saw("JoinBegin", req)
+}
+func (f *fake) Join(_ context.Context, req api.JoinRequest) (api.Joined, error) {
+	return api.Joined{MemberID: "1f"}, f.saw("Join", req)
+}
+func (f *fake) PromoteMember(_ context.Context, member string) (api.MemberChange, error) {
+	return api.MemberChange{Done: "promoted"}, f.saw("PromoteMember", member)
+}
+func (f *fake) RemoveMember(_ context.Context, member string) (api.MemberChange, error) {
+	return api.MemberChange{Done: "removed"}, f.saw("RemoveMember", member)
+}
+func (f *fake) MoveLeader(_ context.Context, req api.LeaderRequest) (api.MemberChange, error) {
+	return api.MemberChange{Done: "moved"}, f.saw("MoveLeader", req)
+}
 func (f *fake) Bench(_ context.Context, req api.BenchRequest) (api.Measured, error) {
 	return api.Measured{Count: 7}, f.saw("Bench", req)
 }

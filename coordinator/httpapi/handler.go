@@ -63,6 +63,7 @@ func register(b Backend, o Options) (*service, http.Handler) {
 	s.tokens()
 	s.events()
 	s.snapshots()
+	s.members()
 
 	document, err := json.Marshal(s.api.OpenAPI())
 	if err != nil {

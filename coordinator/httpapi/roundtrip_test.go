@@ -138,6 +138,23 @@ var everyMethod = []roundTrip{
 	{"Bench[{Callers:8 Seconds:0.5}]", func(ctx context.Context, c *client.Client) (any, error) {
 		return one(c.Bench(ctx, api.BenchRequest{Callers: 8, Seconds: 0.5}))
 	}, api.Measured{Count: 7}},
+	{"CreateJoinToken[{TTL:30m Replaces:c-1}]", func(ctx context.Context, c *client.Client) (any, error) {
+		return one(c.CreateJoinToken(ctx, api.JoinTokenRequest{TTL: "30m", Replaces: "c-1"}))
+	}, api.JoinToken{ID: "t1", Token: "secret"}},
+	{"JoinBegin[{Name:c-2 MaxV:1}]", func(ctx context.Context, c *client.Client) (any, error) {
+		return one(c.JoinBegin(ctx, api.JoinBeginRequest{Name: "c-2", MaxV: 1}))
+	}, api.JoinAuthority{CAKey: "key", Members: nil}},
+	{"Join[{Name:c-2 PeerURL:https://h:1 MemberID:1f}]", func(ctx context.Context, c *client.Client) (any, error) {
+		return one(c.Join(ctx, api.JoinRequest{Name: "c-2", PeerURL: "https://h:1", MemberID: "1f"}))
+	}, api.Joined{MemberID: "1f"}},
+	{"PromoteMember[c 2]", func(ctx context.Context, c *client.Client) (any, error) { return one(c.PromoteMember(ctx, "c 2")) }, api.MemberChange{Done: "promoted"}},
+	{"RemoveMember[c/2]", func(ctx context.Context, c *client.Client) (any, error) { return one(c.RemoveMember(ctx, "c/2")) }, api.MemberChange{Done: "removed"}},
+	{"MoveLeader[{Member:c-2}]", func(ctx context.Context, c *client.Client) (any, error) {
+		return one(c.MoveLeader(ctx, api.LeaderRequest{Member: "c-2"}))
+	}, api.MemberChange{Done: "moved"}},
+	{"MoveLeader[{Member:}]", func(ctx context.Context, c *client.Client) (any, error) {
+		return one(c.MoveLeader(ctx, api.LeaderRequest{}))
+	}, nil},
 	{"UnfreezeAccepting[f1 3]", func(ctx context.Context, c *client.Client) (any, error) {
 		return nil, c.UnfreezeAccepting(ctx, "f1", 3)
 	}, nil},

@@ -25,7 +25,7 @@ func (s *Service) Authenticate(_ context.Context, secret string) (auth.Principal
 	} else if t.Description != "" {
 		name = fmt.Sprintf("%s (token %s)", t.Description, t.ID) // a description may claim anything
 	}
-	return auth.Principal{Name: name, Role: t.Role, Node: t.Node, Life: life}, nil
+	return auth.Principal{Name: name, Role: t.Role, Node: t.Node, Token: t.ID, Life: life}, nil
 }
 
 // whileValid is for a request that lasts: its context ends with the credential

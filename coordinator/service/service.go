@@ -49,8 +49,10 @@ type Config struct {
 	Rollouts Rollouts
 	DB       *etcdstore.DB
 	Node     ClusterInfo
-	Logger   *slog.Logger
-	Version  string
+	// Members of the embedded store; nil: the store is one that others run.
+	Members Members
+	Logger  *slog.Logger
+	Version string
 	// AutoCreateGroups makes a group that a node names, with 0 slots.
 	AutoCreateGroups bool
 	// StrictAddress refuses a FleetLock id that asks from a second address.
@@ -82,6 +84,8 @@ type Service struct {
 	lasted    lasted
 	estimates estimates
 
+	joining sync.Mutex // held while a new member is taken in
+
 	mu      sync.Mutex
 	changed chan struct{}
 
@@ -110,7 +114,12 @@ func New(cfg Config) *Service {
 
 // Start begins to follow what the service shows. Without it long polls are not
 // woken, and Changed never fires.
-func (s *Service) Start() { s.wg.Go(func() { s.monitorChanges(s.life) }) }
+func (s *Service) Start() {
+	s.wg.Go(func() { s.monitorChanges(s.life) })
+	if s.cfg.Members != nil {
+		s.wg.Go(func() { s.keepMembers(s.life) })
+	}
+}
 
 // Stop ends every long poll and what Start began, and waits for the latter.
 func (s *Service) Stop() {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/etcdstore"
+	"github.com/lockkeeper/lockkeeper/coordinator/membership"
 )
 
 // endedShown is how many ended rollouts the status shows.
@@ -51,10 +52,18 @@ func (s *Service) cluster() api.Cluster {
 		}
 	}
 	for _, p := range s.db.Coordinators() {
+		for i := range c.Members {
+			if m := &c.Members[i]; p.Member != "" && m.ID == p.Member {
+				m.StartedAt, m.DBSize, m.DBInUse, m.DiskFree, m.Applied, m.Version = p.StartedAt, p.DBSize, p.DBInUse, p.DiskFree, p.Applied, p.Version
+			}
+		}
 		c.Coordinators = append(c.Coordinators, coordinatorOf(p))
 		if p.Self && c.Served == "" {
 			c.Served = p.Name
 		}
+	}
+	if c.Store.Embedded {
+		c.Warnings = membership.Warnings(c.Members)
 	}
 	return c
 }
