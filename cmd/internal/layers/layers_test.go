@@ -64,7 +64,7 @@ func TestWireTypes_LinkTheStandardLibraryOnly(t *testing.T) {
 }
 
 func TestAgent_LinksOfTheCoordinatorOnlyWhatTravels(t *testing.T) {
-	allowed := map[string]bool{"api": true, "client": true, "bundle": true}
+	allowed := map[string]bool{"api": true, "client": true, "bundle": true, "bundle/signature": true}
 	for _, pkg := range []string{"agent", "agent/host", "cmd/lockkeeper-agent"} {
 		for _, dep := range deps(t, pkg) {
 			room, ok := strings.CutPrefix(dep, module+"coordinator")
