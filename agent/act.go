@@ -11,6 +11,7 @@ import (
 
 	"github.com/lockkeeper/lockkeeper/agent/host"
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/coordinator/bundle"
 )
 
 // do carries out one act. An error ends the run; how the act went is in the
@@ -30,9 +31,11 @@ func (a *Agent) do(ctx context.Context, act Action) (Outcome, error) {
 	case DoDrain:
 		return a.doDrain(ctx), nil
 	case DoUndrain:
-		err := a.cfg.Host.Undrain(ctx, a.cfg.env(&a.state))
-		return a.retried(act.Do, err), nil
+		return a.doUndrain(ctx), nil
 	case DoApply:
+		if out := a.preApply(ctx); out.Status != Done {
+			return out, nil
+		}
 		return a.doApply(ctx)
 	case DoRollBack:
 		return a.doRollBack()
@@ -41,9 +44,14 @@ func (a *Agent) do(ctx context.Context, act Action) (Outcome, error) {
 			return Outcome{Do: act.Do, Status: Failed, Detail: err.Error()}, nil
 		}
 		return Outcome{Do: act.Do, Status: Done}, nil
+	case DoPreReboot:
+		return a.doPreReboot(ctx), nil
 	case DoReboot:
 		return a.doReboot(ctx)
 	case DoVerify, DoRecheck:
+		if out := a.postReboot(ctx, act.Do); out.Status != Done {
+			return out, nil
+		}
 		return a.doVerify(ctx, act.Do), nil
 	}
 	return Outcome{}, errors.New("no such act: " + string(act.Do))
@@ -228,25 +236,16 @@ func refusedForGood(err error) bool {
 	return status >= 400 && status < 500 && status != http.StatusTooManyRequests && status != http.StatusLocked
 }
 
-func (a *Agent) doDrain(ctx context.Context) Outcome {
-	err := a.cfg.Host.Drain(ctx, a.cfg.env(&a.state))
-	switch {
-	case err == nil:
-		return Outcome{Do: DoDrain, Status: Done}
-	case errors.Is(err, host.ErrNotYet):
-		a.rest(DoDrain, 0, 30*time.Second)
-		a.setMessage("draining: the hook asks to be called again")
-		return Outcome{Do: DoDrain, Status: Unknown}
-	}
-	return Outcome{Do: DoDrain, Status: Failed, Detail: err.Error()}
-}
-
 // doReboot asks for the reboot. A signal to this process must not cut the
 // command off: it may be the reboot itself that sends it.
 func (a *Agent) doReboot(ctx context.Context) (Outcome, error) {
-	err := a.cfg.Host.Reboot(context.WithoutCancel(ctx))
+	err := a.cfg.Host.Reboot(context.WithoutCancel(ctx), a.state.Interrupt == bundle.InterruptSoftReboot)
 	if ends(err) {
 		return Outcome{}, err
+	}
+	if errors.Is(err, host.ErrNotYet) {
+		a.rest(DoReboot, 0, 30*time.Second)
+		return Outcome{Do: DoReboot, Status: Unknown, Detail: err.Error()}, nil
 	}
 	if err != nil {
 		a.rest(DoReboot, 0, 30*time.Second)

@@ -145,9 +145,6 @@ func asked(b *bundle.Bundle, g generation) (bundle.Interrupt, []string) {
 		greatest = greatest.Max(f.Interrupt)
 		units = append(units, f.Units...)
 	}
-	if greatest == bundle.InterruptSoftReboot {
-		greatest = bundle.InterruptReboot // which does all that a soft one does
-	}
 	if !greatest.OfUnits() {
 		return greatest, nil
 	}

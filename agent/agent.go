@@ -49,6 +49,12 @@ type Config struct {
 	// Retry is the first pause after a failed request; default 1 s. It doubles
 	// to 30 s.
 	Retry time.Duration
+	// NotYetFor is how long hooks may ask to be called again, at each of their
+	// points but undrain, before they count as failed; default 1 h.
+	NotYetFor time.Duration
+	// WaitForUsers is how long the drain waits for people to log out; it goes on
+	// then. 0: it does not.
+	WaitForUsers time.Duration
 	// Ready is called once the state folder is locked and read.
 	Ready func()
 	// Failpoint is called at every step, by name; an error ends Run at once, as

@@ -94,7 +94,7 @@ func TestLostSlot_WhileApplyingPutsThePreviousFilesBackAndReportsIt(t *testing.T
 func TestLostSlot_BehindTheRebootIsVerifiedAndReported(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		digest := w.standard(bundle.InterruptReboot)
-		w.h.reboot = func() error { w.take(); return w.h.simHost.Reboot(t.Context()) }
+		w.h.reboot = func() error { w.take(); return w.h.simHost.Reboot(t.Context(), false) }
 		w.c.want(wanted(digest))
 		w.start()
 		w.settled()
@@ -264,7 +264,7 @@ func TestUnreachable_BehindTheLastGateNobodyIsNeeded(t *testing.T) {
 		digest := w.standard(bundle.InterruptReboot)
 		w.h.reboot = func() error {
 			w.c.change(func() { w.c.down = true })
-			return w.h.simHost.Reboot(t.Context())
+			return w.h.simHost.Reboot(t.Context(), false)
 		}
 		w.c.want(wanted(digest))
 		w.start()

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/bundle"
@@ -94,7 +95,7 @@ func applyingBack(s State, o Observation) (State, Action) {
 	case !s.BackAgain || s.Interrupt == bundle.InterruptNone:
 		s.Phase = api.PhaseVerifying
 		return record(s, "the previous files are in place again")
-	case o.BootID != s.BootID && s.Interrupt == bundle.InterruptReboot:
+	case o.BootID != s.BootID && !s.Interrupt.OfUnits():
 		s.Phase, s.BootID = api.PhaseVerifying, o.BootID
 		return record(s, "the host has booted with the previous files")
 	}
@@ -107,6 +108,8 @@ func interrupt(s State, o Observation) (State, Action) {
 	case o.done(DoUnits):
 		s.Phase = api.PhaseVerifying
 		return record(s, "units: %s done", s.Interrupt)
+	case o.failed(DoPreReboot):
+		return notRebooting(s, o)
 	case o.failed(DoUnits):
 		if s.Back {
 			return stuck(s, o, "interrupt", o.Last.Detail)
@@ -134,12 +137,15 @@ func interrupt(s State, o Observation) (State, Action) {
 		return goBack(s, o, "lost_slot", o.Gate.Detail)
 	case o.shutFor(&s) >= DrainedFor && s.Drain != DrainNone && !s.unfit():
 		return s, Action{Do: DoUndrain, Why: "nobody has confirmed the slot for long: back into service meanwhile"}
+	case !s.Interrupt.OfUnits() && s.Drain == DrainDone && !o.PreReboot && o.open(&s):
+		// Before the gate, for they may take longer than its answer counts.
+		return s, Action{Do: DoPreReboot, Why: "running the hooks before the reboot"}
 	case !o.fresh(&s):
 		return confirm(s, o)
 	case s.Drain != DrainDone:
 		s.Drain = DrainBegun
 		return s, Action{Do: DoDrain, Gated: true, Why: "draining"}
-	case s.Interrupt != bundle.InterruptReboot:
+	case s.Interrupt.OfUnits():
 		if s.Interrupting && s.AskedIn != s.Starts {
 			// It was begun, and the agent ended: the unit may be the agent's own.
 			if s.Reboots++; s.Reboots >= maxReboots {
@@ -150,9 +156,27 @@ func interrupt(s State, o Observation) (State, Action) {
 		s.Interrupting, s.AskedIn = true, s.Starts
 		return s, Action{Do: DoUnits, Gated: true, Why: "units: " + string(s.Interrupt)}
 	}
-	s.Phase, s.Interrupting, s.BootID, s.AskedIn = api.PhaseRebooting, true, o.BootID, s.Starts
+	s.Phase, s.Interrupting, s.AskedIn = api.PhaseRebooting, true, s.Starts
+	s.BootID, s.Userspace = o.BootID, o.Userspace
 	return s, Action{Do: DoReboot, Gated: true, Why: "rebooting"}
 }
+
+// notRebooting gives the interrupt up because a hook is against it.
+func notRebooting(s State, o Observation) (State, Action) {
+	switch {
+	case s.Back:
+		return stuck(s, o, "pre-reboot", o.Last.Detail)
+	case s.Job.Bundle != "":
+		return goBack(s, o, "pre-reboot", o.Last.Detail)
+	}
+	s.Failure = failure(s, o, "pre-reboot", o.Last.Detail)
+	s.Failure.Healthy = true // and nothing was done
+	s.Phase = api.PhaseReleasing
+	return record(s, "%s", o.Last.Detail)
+}
+
+// userspaceEvery is the pause between two looks for a soft reboot.
+const userspaceEvery = 5 * time.Second
 
 func noReboot(s State, o Observation, detail string) (State, Action) {
 	detail = fmt.Sprintf("%d requests for a reboot, and no reboot: %s", s.Reboots, detail)
@@ -164,9 +188,12 @@ func noReboot(s State, o Observation, detail string) (State, Action) {
 
 // rebooting waits for another boot id. Nothing else counts as a reboot.
 func rebooting(s State, o Observation) (State, Action) {
-	if o.BootID != s.BootID {
+	if s.rebooted(&o) {
 		s.Phase, s.BootID = api.PhaseVerifying, o.BootID
 		return record(s, "rebooted")
+	}
+	if s.Userspace != "" && o.Userspace == "" {
+		return s, Action{Do: DoWait, For: userspaceEvery, Why: "cannot tell whether the soft reboot has happened: systemd does not answer"}
 	}
 	if left := o.RebootAsked + RebootWithin - o.Now; o.RebootAsked != 0 && left > 0 {
 		return s, Action{Do: DoWait, For: left, Why: "the host goes down"}
@@ -175,6 +202,8 @@ func rebooting(s State, o Observation) (State, Action) {
 	s.Phase, s.Interrupting = api.PhaseApplying, false
 	detail := "the host did not go down"
 	switch {
+	case o.Last.Do == DoReboot && o.Last.Status == Unknown:
+		detail = o.Last.Detail // something keeps the host from it for now
 	case o.failed(DoReboot):
 		detail = o.Last.Detail
 		s.Reboots++

@@ -11,7 +11,7 @@ import (
 // seen is what an agent sees in the middle of a job that is wanted.
 func seen(change func(o *Observation)) Observation {
 	o := Observation{
-		Now: time.Hour, BootID: "boot1", NewID: "new", Known: true, Cluster: "c", Instance: "i", MaxAttempts: 2,
+		Now: time.Hour, BootID: "boot1", Userspace: "u1", NewID: "new", Known: true, Cluster: "c", Instance: "i", MaxAttempts: 2,
 		Wanted: &api.Wanted{Rollout: "r", Bundle: "b"},
 	}
 	if change != nil {
@@ -52,6 +52,12 @@ func TestNext(t *testing.T) {
 		unpacked(s)
 		s.Back, s.BackAgain, s.PutBack, s.Failure = true, true, true, &api.Failure{Reason: "unhealthy"}
 	}
+	wish := func(s *State) { unpacked(s); s.Job.Bundle, s.Job.Rollout = "", "" }
+	soft := func(s *State) {
+		unpacked(s)
+		s.Interrupt, s.Interrupting, s.Userspace = bundle.InterruptSoftReboot, true, "u1"
+	}
+	hooked := func(o *Observation) { o.PreReboot = true }
 	idleState := State{Phase: api.PhaseIdle}
 	for name, c := range map[string]struct {
 		state State
@@ -91,7 +97,18 @@ func TestNext(t *testing.T) {
 		"applying, failed":                        {in(api.PhaseApplying, drained), after(DoApply, Failed), api.PhaseApplying, DoRollBack},
 		"applying, another boot":                  {in(api.PhaseApplying, drained), func(o *Observation) { o.BootID = "boot2" }, api.PhaseApplying, DoRecord},
 		"applied, before the second gate":         {in(api.PhaseApplying, unpacked), nil, api.PhaseApplying, DoConfirm},
-		"applied, gate open":                      {in(api.PhaseApplying, unpacked), gate(GateOpen, now), api.PhaseRebooting, DoReboot},
+		"applied, gate open":                      {in(api.PhaseApplying, unpacked), gate(GateOpen, now), api.PhaseApplying, DoPreReboot},
+		"applied, gate open too long ago":         {in(api.PhaseApplying, unpacked), gate(GateOpen, now-GateFor), api.PhaseApplying, DoPreReboot},
+		"hooks against the reboot":                {in(api.PhaseApplying, unpacked), both(gate(GateOpen, now), after(DoPreReboot, Failed)), api.PhaseApplying, DoRollBack},
+		"hooks for it, gate open":                 {in(api.PhaseApplying, unpacked), both(gate(GateOpen, now), hooked), api.PhaseRebooting, DoReboot},
+		"hooks for it, gate open too long ago":    {in(api.PhaseApplying, unpacked), both(gate(GateOpen, now-GateFor), hooked), api.PhaseApplying, DoConfirm},
+		"wish, hooks against the reboot":          {in(api.PhaseApplying, wish), both(gate(GateOpen, now), after(DoPreReboot, Failed)), api.PhaseReleasing, DoRecord},
+		"soft reboot, userspace as before":        {in(api.PhaseRebooting, soft), nil, api.PhaseApplying, DoRecord},
+		"soft reboot, userspace not known":        {in(api.PhaseRebooting, soft), func(o *Observation) { o.Userspace = "" }, api.PhaseRebooting, DoWait},
+		"soft reboot, userspace another":          {in(api.PhaseRebooting, soft), func(o *Observation) { o.Userspace = "u2" }, api.PhaseVerifying, DoRecord},
+		"soft reboot, boot another":               {in(api.PhaseRebooting, soft), func(o *Observation) { o.BootID = "boot2" }, api.PhaseVerifying, DoRecord},
+		"reboot, userspace another":               {in(api.PhaseRebooting, unpacked), func(o *Observation) { o.Userspace = "u2" }, api.PhaseApplying, DoRecord},
+		"reboot, kept from it for now":            {in(api.PhaseRebooting, unpacked), after(DoReboot, Unknown), api.PhaseApplying, DoRecord},
 		"applied, gate open and not drained":      {in(api.PhaseApplying, func(s *State) { unpacked(s); s.Drain = DrainNone }), gate(GateOpen, now), api.PhaseApplying, DoDrain},
 		"applied, no answer for ten minutes":      {in(api.PhaseApplying, unpacked), gate(GateNoAnswer, now-DrainedFor), api.PhaseApplying, DoUndrain},
 		"applied, frozen":                         {in(api.PhaseApplying, unpacked), gate(GateFrozen, now), api.PhaseApplying, DoConfirm},
@@ -108,7 +125,8 @@ func TestNext(t *testing.T) {
 		"verifying, a boot nobody asked for":      {in(api.PhaseVerifying, unpacked), func(o *Observation) { o.BootID = "boot2" }, api.PhaseVerifying, DoRecord},
 		"verifying, a second one":                 {in(api.PhaseVerifying, func(s *State) { unpacked(s); s.Crashes = 1 }), func(o *Observation) { o.BootID = "boot2" }, api.PhaseApplying, DoRollBack},
 		"back, before its interrupt":              {in(api.PhaseApplying, back), nil, api.PhaseApplying, DoConfirm},
-		"back, gate open":                         {in(api.PhaseApplying, back), gate(GateOpen, now), api.PhaseRebooting, DoReboot},
+		"back, gate open":                         {in(api.PhaseApplying, back), both(gate(GateOpen, now), hooked), api.PhaseRebooting, DoReboot},
+		"back, hooks against the reboot":          {in(api.PhaseApplying, back), both(gate(GateOpen, now), after(DoPreReboot, Failed)), api.PhaseFailed, DoRecord},
 		"back, gone":                              {in(api.PhaseApplying, back), gate(GateGone, now), api.PhaseFailed, DoRecord},
 		"back, files not yet":                     {in(api.PhaseApplying, func(s *State) { back(s); s.PutBack = false }), nil, api.PhaseApplying, DoRollBack},
 		"back, files cannot be put back":          {in(api.PhaseApplying, func(s *State) { back(s); s.PutBack = false }), after(DoRollBack, Failed), api.PhaseFailed, DoRecord},

@@ -13,7 +13,9 @@ type Observation struct {
 	Now    time.Duration // host.Clock
 	At     time.Time     // wall clock, for failures
 	BootID string
-	NewID  string // a fresh random id, for whoever needs one
+	// Userspace is known only with a soft reboot under way, "" otherwise.
+	Userspace string
+	NewID     string // a fresh random id, for whoever needs one
 
 	Known    bool   // the pinned cluster has answered a poll since the start
 	Cluster  string // pinned
@@ -24,6 +26,7 @@ type Observation struct {
 	NeedsReboot bool
 
 	Gate        Gate
+	PreReboot   bool          // the hooks before the reboot have succeeded in this process
 	RebootAsked time.Duration // when a reboot was accepted, 0: not in this process
 	Last        Outcome       // of the last act, until the next one
 	MaxAttempts int
@@ -76,21 +79,23 @@ type Do string
 
 // The acts.
 const (
-	DoWait     Do = "wait"     // for news
-	DoRecord   Do = "record"   // the journal only
-	DoPlan     Do = "plan"     // fetch the bundle and compare
-	DoAcquire  Do = "acquire"  // ask for a slot
-	DoLeave    Do = "leave"    // the queue
-	DoConfirm  Do = "confirm"  // ask the gate
-	DoDrain    Do = "drain"    //
-	DoUndrain  Do = "undrain"  //
-	DoApply    Do = "apply"    // keep the previous files, put the new ones in place
-	DoUnits    Do = "units"    // reload or restart
-	DoReboot   Do = "reboot"   //
-	DoVerify   Do = "verify"   // wait until healthy, or the deadline
-	DoRecheck  Do = "recheck"  // whether a failed host is healthy by now
-	DoRollBack Do = "rollback" // put the previous files back
-	DoRelease  Do = "release"  // return the slot
+	DoWait    Do = "wait"    // for news
+	DoRecord  Do = "record"  // the journal only
+	DoPlan    Do = "plan"    // fetch the bundle and compare
+	DoAcquire Do = "acquire" // ask for a slot
+	DoLeave   Do = "leave"   // the queue
+	DoConfirm Do = "confirm" // ask the gate
+	DoDrain   Do = "drain"   //
+	DoUndrain Do = "undrain" //
+	DoApply   Do = "apply"   // keep the previous files, put the new ones in place
+	DoUnits   Do = "units"   // reload or restart
+	// DoPreReboot runs the hooks that may be against it.
+	DoPreReboot Do = "pre-reboot"
+	DoReboot    Do = "reboot"   // or a soft one
+	DoVerify    Do = "verify"   // wait until healthy, or the deadline
+	DoRecheck   Do = "recheck"  // whether a failed host is healthy by now
+	DoRollBack  Do = "rollback" // put the previous files back
+	DoRelease   Do = "release"  // return the slot
 )
 
 // Action is what to do next. The state that Next returned with it is on disk

@@ -44,6 +44,7 @@ type Agent struct {
 	last        Outcome
 	why         string // of the last act; what an outcome said since is kept
 	pauses      map[Do]*pause
+	hooks       hooks
 }
 
 // New makes an agent; Run checks its configuration.
@@ -72,6 +73,7 @@ func (c *Config) complete() error {
 	def(&c.PollWait, 30*time.Second)
 	def(&c.AcquireWait, 25*time.Second)
 	def(&c.Retry, time.Second)
+	def(&c.NotYetFor, time.Hour)
 	if c.MaxAttempts <= 0 {
 		c.MaxAttempts = 2
 	}
@@ -221,6 +223,7 @@ func (a *Agent) stillOpen() bool {
 
 func (a *Agent) observe() Observation {
 	boot, err := a.cfg.Host.BootID()
+	userspace := a.userspace()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if err != nil {
@@ -229,10 +232,10 @@ func (a *Agent) observe() Observation {
 		a.bootID = boot
 	}
 	return Observation{
-		Now: a.cfg.Host.Clock(), At: time.Now().UTC(), BootID: a.bootID, NewID: newID(),
+		Now: a.cfg.Host.Clock(), At: time.Now().UTC(), BootID: a.bootID, Userspace: userspace, NewID: newID(),
 		Known: a.known, Cluster: a.pin.Cluster, Instance: a.instance, Wanted: a.wanted, Hold: a.hold,
 		NeedsReboot: a.cfg.RebootWhenRequired && a.cfg.Host.NeedsReboot(),
-		Gate:        a.gate, RebootAsked: a.rebootAsked, Last: a.last, MaxAttempts: a.cfg.MaxAttempts,
+		Gate:        a.gate, PreReboot: a.hooks.preReboot == a.occasion(), RebootAsked: a.rebootAsked, Last: a.last, MaxAttempts: a.cfg.MaxAttempts,
 	}
 }
 

@@ -16,8 +16,9 @@ const (
 	DrainedFor = 10 * time.Minute
 	// RebootWithin is how long an accepted reboot may take to end this process.
 	RebootWithin = 10 * time.Minute
-	// maxReboots is how often a reboot that does not happen is asked for.
-	maxReboots = 3
+	// maxReboots is how often a reboot that does not happen is asked for: once
+	// more than once.
+	maxReboots = 2
 	// maxApplies is in how many starts of the agent one bundle is put in place:
 	// what ends the agent each time may be the bundle's own command.
 	maxApplies = 5
@@ -58,6 +59,8 @@ type State struct {
 	Fence   int64     `json:"fence,omitempty"`   // of the hold, 0 without one
 	Drain   Drain     `json:"drain,omitempty"`
 	BootID  string    `json:"boot_id,omitempty"` // of the boot in which the phase was begun
+	// Userspace is that of a soft reboot's, as BootID is of a reboot's.
+	Userspace string `json:"userspace,omitempty"`
 
 	Unpacked     bool             `json:"unpacked,omitempty"`     // the files are in place and the command has run
 	Interrupt    bundle.Interrupt `json:"interrupt,omitempty"`    // that the files ask for which really changed
@@ -118,6 +121,13 @@ func (s *State) end(j *Job) {
 	default:
 		s.Ended = j
 	}
+}
+
+// rebooted reports that the host has booted since the interrupt was begun, or
+// with a soft reboot its userspace.
+func (s *State) rebooted(o *Observation) bool {
+	soft := s.Interrupt == bundle.InterruptSoftReboot && s.Userspace != "" && o.Userspace != ""
+	return o.BootID != s.BootID || soft && o.Userspace != s.Userspace
 }
 
 // unfit reports a host that was found unhealthy and not healthy since: only a

@@ -298,12 +298,12 @@ func (w *watched) Run(_ context.Context, c host.Command) (string, error) {
 	return "output", w.run(c.Line, c.Env)
 }
 
-func (w *watched) Reboot(ctx context.Context) error {
+func (w *watched) Reboot(ctx context.Context, soft bool) error {
 	w.gated("reboot")
 	if w.reboot != nil {
 		return w.reboot()
 	}
-	return w.simHost.Reboot(ctx)
+	return w.simHost.Reboot(ctx, soft)
 }
 
 // world is a coordinator, a host and the agent between them.

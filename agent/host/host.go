@@ -15,6 +15,9 @@ import (
 type Host interface {
 	// BootID changes with each boot of the kernel, and only then.
 	BootID() (string, error)
+	// Userspace changes with each boot of the kernel and with each soft reboot,
+	// which the boot id does not show.
+	Userspace(ctx context.Context) (string, error)
 	// Clock is CLOCK_BOOTTIME: it goes on while the machine is suspended, and
 	// nobody sets it.
 	Clock() time.Duration
@@ -36,6 +39,8 @@ type Host interface {
 	// Hook runs the hooks of one of the other points; errors are Drain's. They
 	// may run again when they are done.
 	Hook(ctx context.Context, point HookPoint, env []string) error
+	// Users are the people who are logged in.
+	Users(ctx context.Context) ([]string, error)
 	// Run runs a command line and returns the end of its output. The error says
 	// how it failed; it is ctx's when that ended.
 	Run(ctx context.Context, c Command) (output string, err error)
@@ -44,10 +49,11 @@ type Host interface {
 	// Check makes one round of health checks for the bundle with that digest,
 	// nil when all pass.
 	Check(ctx context.Context, digest string, probes []bundle.Probe, env []string) error
-	// Reboot asks for a reboot. It returns nil when the request was accepted:
-	// this process will be ended. ErrRebooting: the agent returns at once, and
-	// whoever runs it starts it again after the boot.
-	Reboot(ctx context.Context) error
+	// Reboot asks for a reboot, a soft one where the host can. It returns nil
+	// when the request was accepted: this process will be ended. ErrNotYet:
+	// something keeps the host from it for now. ErrRebooting: the agent returns at
+	// once, and whoever runs it starts it again after the boot.
+	Reboot(ctx context.Context, soft bool) error
 }
 
 // Command is a line for /bin/sh.

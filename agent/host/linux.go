@@ -3,14 +3,13 @@ package host
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/lockkeeper/lockkeeper/coordinator/bundle"
 )
 
 // LinuxConfig says where things are; a zero value is that of a usual host.
@@ -20,8 +19,21 @@ type LinuxConfig struct {
 	// BootIDFile holds the boot id; default /proc/sys/kernel/random/boot_id.
 	// With RebootCommand it lets a test play a reboot with real processes.
 	BootIDFile string
-	// RebootCommand is a line for /bin/sh; default "systemctl reboot".
+	// RebootMethod is how the host is asked to reboot; default auto.
+	RebootMethod RebootMethod
+	// RebootCommand is the line for /bin/sh of that method.
 	RebootCommand string
+	// InhibitFor is how long a reboot waits for inhibitor locks to go that block
+	// it. InhibitForce reboots then; otherwise it is given up.
+	InhibitFor   time.Duration
+	InhibitForce bool
+	// SystemHealth is what systemd must say of the host for it to be healthy,
+	// where systemd runs it; default boot.
+	SystemHealth SystemHealth
+	// NotesDir is a folder in which the host may keep what it has to remember
+	// over a reboot; without one it compares with nothing.
+	NotesDir string
+	Logger   *slog.Logger // nil: nothing is logged
 	// HooksDir holds the hooks: for each HookPoint an executable of that name,
 	// or a folder of executables; default /etc/lockkeeper/hooks.d.
 	HooksDir string
@@ -36,8 +48,12 @@ type LinuxConfig struct {
 	Supervised bool
 }
 
-// Linux is a real host.
-type Linux struct{ cfg LinuxConfig }
+// Linux is a real host. Its methods are called one after another.
+type Linux struct {
+	cfg       LinuxConfig
+	booted    func() bool   // by systemd
+	inhibited time.Duration // Clock of the first reboot that was, 0 for none
+}
 
 // NewLinux fills in the defaults.
 func NewLinux(cfg LinuxConfig) *Linux {
@@ -48,13 +64,18 @@ func NewLinux(cfg LinuxConfig) *Linux {
 	}
 	def(&cfg.Root, "/")
 	def(&cfg.BootIDFile, "/proc/sys/kernel/random/boot_id")
-	def(&cfg.RebootCommand, "systemctl reboot")
+	if cfg.RebootMethod == "" {
+		cfg.RebootMethod = RebootAuto
+	}
+	if cfg.SystemHealth == "" {
+		cfg.SystemHealth = HealthBoot
+	}
 	def(&cfg.HooksDir, "/etc/lockkeeper/hooks.d")
 	def(&cfg.RebootRequiredFile, "/run/reboot-required")
 	if cfg.HookTimeout == 0 {
 		cfg.HookTimeout = 30 * time.Minute
 	}
-	return &Linux{cfg}
+	return &Linux{cfg: cfg, booted: booted}
 }
 
 // BootID reads the kernel's boot id.
@@ -118,30 +139,26 @@ func (l *Linux) NeedsReboot() bool {
 	return err == nil
 }
 
-// Drain runs the drain hooks.
-func (l *Linux) Drain(ctx context.Context, env []string) error { return l.Hook(ctx, HookDrain, env) }
+// Drain notes how the host was before, and runs the drain hooks.
+func (l *Linux) Drain(ctx context.Context, env []string) error {
+	if err := l.noteBefore(ctx); err != nil {
+		return err
+	}
+	return l.Hook(ctx, HookDrain, env)
+}
 
-// Undrain runs the undrain hooks.
+// Undrain runs the undrain hooks, and forgets how the host was before.
 func (l *Linux) Undrain(ctx context.Context, env []string) error {
-	return l.Hook(ctx, HookUndrain, env)
+	if err := l.Hook(ctx, HookUndrain, env); err != nil {
+		return err
+	}
+	l.inhibited = 0
+	return l.forgetBefore()
 }
 
 // Run runs a line with /bin/sh.
 func (l *Linux) Run(ctx context.Context, c Command) (string, error) {
 	return l.run(ctx, c.Timeout, c.Env, "/bin/sh", "-c", c.Line)
-}
-
-// Units calls systemctl.
-func (l *Linux) Units(ctx context.Context, verb bundle.Interrupt, units []string) error {
-	args := append([]string{string(verb), "--"}, units...)
-	out, err := run(ctx, 5*time.Minute, nil, "systemctl", args...)
-	return failed("systemctl "+string(verb)+" "+strings.Join(units, " "), out, err)
-}
-
-// Reboot runs the reboot command.
-func (l *Linux) Reboot(ctx context.Context) error {
-	out, err := run(ctx, time.Minute, nil, "/bin/sh", "-c", l.cfg.RebootCommand)
-	return failed(fmt.Sprintf("the reboot command %q", l.cfg.RebootCommand), out, err)
 }
 
 // failed says what failed and the end of what it printed.

@@ -97,13 +97,13 @@ func TestRun_EndsWithItsContext(t *testing.T) {
 
 func TestReboot_RunsTheCommandAndSaysWhyItFailed(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "rebooted")
-	if err := NewLinux(LinuxConfig{RebootCommand: "touch " + file}).Reboot(t.Context()); err != nil {
+	if err := NewLinux(LinuxConfig{RebootCommand: "touch " + file}).Reboot(t.Context(), false); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Stat(file); err != nil {
 		t.Error(err)
 	}
-	err := NewLinux(LinuxConfig{RebootCommand: "echo no authority; false"}).Reboot(t.Context())
+	err := NewLinux(LinuxConfig{RebootCommand: "echo no authority; false"}).Reboot(t.Context(), false)
 	if err == nil || !strings.Contains(err.Error(), "no authority") {
 		t.Errorf("got %v", err)
 	}
@@ -120,22 +120,6 @@ func TestNeedsReboot_LooksForTheFile(t *testing.T) {
 	}
 	if !l.NeedsReboot() {
 		t.Error("with the file")
-	}
-}
-
-func TestCheck_AUnitIsHealthyWhileSystemdCallsItActive(t *testing.T) {
-	dir := t.TempDir()
-	hook(t, dir, "systemctl", `[ "$*" = "is-active -- web.service" ] || exit 9; cat "$(dirname "$0")/state"; [ "$(cat "$(dirname "$0")/state")" = active ]`)
-	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
-	probes := []bundle.Probe{{Unit: "web.service", Timeout: bundle.Duration(5 * time.Second)}}
-	for state, want := range map[string]string{"active": "", "failed": "health check unit web.service: it is failed, want active", "activating": "it is activating, want active"} {
-		if err := os.WriteFile(filepath.Join(dir, "state"), []byte(state+"\n"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		err := NewLinux(LinuxConfig{}).Check(t.Context(), "", probes, nil)
-		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v", state, err)
-		}
 	}
 }
 

@@ -11,8 +11,12 @@ import (
 	"github.com/lockkeeper/lockkeeper/coordinator/bundle"
 )
 
-// Check makes one round of health checks.
+// Check makes one round of health checks: what systemd says of the host, and
+// then the bundle's.
 func (l *Linux) Check(ctx context.Context, _ string, probes []bundle.Probe, env []string) error {
+	if err := l.systemHealth(ctx); err != nil {
+		return err
+	}
 	for _, p := range probes {
 		if err := l.probe(ctx, p, env); err != nil {
 			return fmt.Errorf("health check %s: %w", p, err)
@@ -30,13 +34,6 @@ func (l *Linux) probe(ctx context.Context, p bundle.Probe, env []string) error {
 		}
 		return err
 	}
-	if p.Unit != "" {
-		out, err := l.run(ctx, timeout, nil, "systemctl", "is-active", "--", p.Unit)
-		if err != nil && out != "" {
-			return fmt.Errorf("it is %s, want active", out)
-		}
-		return err
-	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	if p.TCP != "" {
@@ -46,6 +43,9 @@ func (l *Linux) probe(ctx context.Context, p bundle.Probe, env []string) error {
 			return err
 		}
 		return conn.Close()
+	}
+	if p.Unit != "" {
+		return l.unitActive(ctx, p.Unit)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.HTTP, nil)
 	if err != nil {

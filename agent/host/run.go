@@ -28,6 +28,10 @@ func (l *Linux) run(ctx context.Context, timeout time.Duration, env []string, na
 	if !l.cfg.Supervised {
 		return run(ctx, timeout, env, name, args...)
 	}
+	name, err := exec.LookPath(name)
+	if err != nil {
+		return "", err
+	}
 	// This very program, also where an update has replaced its file.
 	r := runner{path: "/proc/self/exe", args: append([]string{"lockkeeper-agent", SuperviseArg, name}, args...), stop: syscall.SIGTERM, leave: leave}
 	return r.run(ctx, timeout, env)

@@ -87,6 +87,9 @@ func (s *Simulated) BootID() (string, error) {
 	return s.bootID, nil
 }
 
+// Userspace is the boot id: a simulated host reboots as a whole.
+func (s *Simulated) Userspace(context.Context) (string, error) { return s.BootID() }
+
 // Clock counts from when the host was made.
 func (s *Simulated) Clock() time.Duration { return time.Since(s.start) }
 
@@ -145,6 +148,9 @@ func (s *Simulated) setDown(ctx context.Context, down bool) error {
 // Hook does nothing.
 func (s *Simulated) Hook(ctx context.Context, _ HookPoint, _ []string) error { return ctx.Err() }
 
+// Users are none.
+func (s *Simulated) Users(ctx context.Context) ([]string, error) { return nil, ctx.Err() }
+
 // Run does nothing.
 func (s *Simulated) Run(ctx context.Context, _ Command) (string, error) { return "", ctx.Err() }
 
@@ -167,7 +173,7 @@ func (s *Simulated) Check(ctx context.Context, digest string, _ []bundle.Probe, 
 }
 
 // Reboot ends the agent's run.
-func (s *Simulated) Reboot(ctx context.Context) error {
+func (s *Simulated) Reboot(ctx context.Context, _ bool) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}

@@ -24,7 +24,7 @@ func TestSimulated_ARebootChangesTheBootIDAndTakesItsTime(t *testing.T) {
 		before, _ := s.BootID()
 		s.SetNeedsReboot(true)
 		start := time.Now()
-		if err := s.Reboot(t.Context()); !errors.Is(err, ErrRebooting) {
+		if err := s.Reboot(t.Context(), false); !errors.Is(err, ErrRebooting) {
 			t.Errorf("got %v", err)
 		}
 		if err := s.Boot(t.Context()); err != nil {
@@ -71,7 +71,7 @@ func TestSimulated_EndsWithItsContext(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	for name, err := range map[string]error{"boot": s.Boot(ctx), "pace": s.Pace(ctx), "reboot": s.Reboot(ctx)} {
+	for name, err := range map[string]error{"boot": s.Boot(ctx), "pace": s.Pace(ctx), "reboot": s.Reboot(ctx, false)} {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -33,6 +34,8 @@ type options struct {
 	tokenFile, caFile, pin string
 	maxAttempts            int
 	rebootWhenRequired     bool
+	notYetFor              time.Duration
+	waitForUsers           time.Duration
 	logLevel, logFormat    string
 	host                   host.LinuxConfig
 }
@@ -68,8 +71,14 @@ func newRun() *cobra.Command {
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&o.logFormat, "log-format", "text", "text or json")
 	f.StringVar(&o.host.Root, "root", "/", "folder in front of each path of a bundle")
-	f.StringVar(&o.host.RebootCommand, "reboot-command", "systemctl reboot", "line for /bin/sh that reboots the host")
+	f.StringVar((*string)(&o.host.RebootMethod), "reboot-method", string(host.RebootAuto), "how the host is asked to reboot: auto, logind, systemctl or command; auto is the command where one is given, else logind, else systemctl")
+	f.StringVar(&o.host.RebootCommand, "reboot-command", "", "line for /bin/sh that reboots the host")
+	f.DurationVar(&o.host.InhibitFor, "inhibit-wait", 30*time.Minute, "how long a reboot waits for inhibitor locks that block it")
+	f.BoolVar(&o.host.InhibitForce, "inhibit-force", false, "reboot after that wait whatever blocks it; otherwise it is given up")
 	f.StringVar(&o.host.HooksDir, "hooks-dir", "/etc/lockkeeper/hooks.d", "folder of hooks: for each of drain, pre-apply, pre-reboot, post-reboot and undrain an executable of that name, or a folder of them: exit status 0 done, 75 ask again, any other failed")
+	f.DurationVar(&o.notYetFor, "not-yet-for", time.Hour, "how long hooks may ask to be called again (exit status 75) before they count as failed")
+	f.DurationVar(&o.waitForUsers, "wait-for-users", 0, "how long the drain waits for people to log out before it goes on; 0 does not wait")
+	f.StringVar((*string)(&o.host.SystemHealth), "system-health", string(host.HealthBoot), "what systemd must say of the host for it to be healthy: off, boot (the boot has ended well) or units (and no unit has failed since)")
 	f.DurationVar(&o.host.HookTimeout, "hook-timeout", 30*time.Minute, "how long one call of a hook may take")
 	f.StringVar(&o.host.RebootRequiredFile, "reboot-required-file", "/run/reboot-required", "file that exists while the host asks for a reboot")
 	f.StringVar(&o.host.BootIDFile, "boot-id-file", "/proc/sys/kernel/random/boot_id", "file with the boot id; a testing aid: with --reboot-command a test can play reboots")
@@ -94,9 +103,11 @@ func (o *options) config(stateDir string, logTo *os.File) (agent.Config, error) 
 			return none, fmt.Errorf("--%s %q: want an absolute path", dir.flag, dir.path)
 		}
 	}
-	o.host.Supervised = true
 	log, err := logger(o.logLevel, o.logFormat, logTo)
 	if err != nil {
+		return none, err
+	}
+	if err := o.hostConfig(stateDir, log); err != nil {
 		return none, err
 	}
 	version := cli.Version()
@@ -108,8 +119,39 @@ func (o *options) config(stateDir string, logTo *os.File) (agent.Config, error) 
 	}
 	return agent.Config{
 		Node: node, Group: o.group, Labels: o.labels, Paths: o.paths, StateDir: stateDir, Coordinator: c, Host: host.NewLinux(o.host),
-		Logger: log, Version: version, MaxAttempts: o.maxAttempts, RebootWhenRequired: o.rebootWhenRequired,
+		Logger: log, Version: version, MaxAttempts: o.maxAttempts, NotYetFor: o.notYetFor, WaitForUsers: o.waitForUsers, RebootWhenRequired: o.rebootWhenRequired,
 	}, nil
+}
+
+// hostConfig checks what the flags say of the host, and completes it.
+func (o *options) hostConfig(stateDir string, log *slog.Logger) error {
+	h := &o.host
+	h.Supervised, h.NotesDir, h.Logger = true, stateDir, log
+	if !slices.Contains(host.RebootMethods, h.RebootMethod) {
+		return fmt.Errorf("--reboot-method %q: want auto, logind, systemctl or command", h.RebootMethod)
+	}
+	switch given := h.RebootCommand != ""; {
+	case h.RebootMethod == host.RebootCommand && !given:
+		return errors.New("--reboot-method command: want --reboot-command with the line that reboots the host")
+	case given && h.RebootMethod != host.RebootCommand && h.RebootMethod != host.RebootAuto:
+		return fmt.Errorf("--reboot-command is not used with --reboot-method %s: want auto or command", h.RebootMethod)
+	}
+	if !slices.Contains(host.SystemHealths, h.SystemHealth) {
+		return fmt.Errorf("--system-health %q: want off, boot or units", h.SystemHealth)
+	}
+	for _, d := range []struct {
+		flag  string
+		value time.Duration
+		least time.Duration
+	}{
+		{"hook-timeout", h.HookTimeout, time.Second}, {"not-yet-for", o.notYetFor, time.Second},
+		{"inhibit-wait", h.InhibitFor, 0}, {"wait-for-users", o.waitForUsers, 0},
+	} {
+		if d.value < d.least {
+			return fmt.Errorf("--%s %s: want a time such as 30m, at least %s", d.flag, d.value, d.least)
+		}
+	}
+	return nil
 }
 
 // nodeID is --node, or the host name if that can tell hosts apart.
