@@ -40,8 +40,14 @@ type Config struct {
 	Paths []string
 	// MaxAttempts for one bundle on this node; default 2.
 	MaxAttempts int
-	// RebootWhenRequired: take a slot and reboot when the host asks for it.
+	// RebootWhenRequired: take a slot and reboot when the host asks for it, by its
+	// file or by NeedCommand.
 	RebootWhenRequired bool
+	// NeedCommand is a line for /bin/sh that says whether the host needs a reboot:
+	// exit status 0 yes, 1 no, and anything else is no answer and never a reason.
+	// It is asked each NeedEvery; default 10 min.
+	NeedCommand string
+	NeedEvery   time.Duration
 	// PollWait is how long one poll waits for news; default 30 s, at most 60 s.
 	PollWait time.Duration
 	// AcquireWait is how long one request for a slot waits; default 25 s.

@@ -45,6 +45,10 @@ func (o *Observation) job(s *State) *Job {
 		return nil
 	case o.Wanted != nil && o.Wanted.Bundle != "":
 		return &Job{Rollout: o.Wanted.Rollout, Bundle: o.Wanted.Bundle, Name: o.Wanted.Name, Attempt: o.Wanted.Attempt}
+	case o.Request != nil && o.Request.ID != s.Served:
+		return &Job{Name: "reboot that a person on the host asks for: " + o.Request.Reason, Request: o.Request.ID}
+	case o.NeedsReboot && !s.Rebooted && o.NeedsWhy != "":
+		return &Job{Name: "reboot that the host asks for: " + o.NeedsWhy}
 	case o.NeedsReboot && !s.Rebooted:
 		return &Job{Name: "reboot that the host asks for"}
 	}
@@ -103,6 +107,10 @@ func consider(s State, o Observation, job *Job) (State, Action) {
 	if raised && s.Tries[job.Bundle] > 0 {
 		s.forget(job.Bundle)
 		return record(s, "a person asked for another attempt")
+	}
+	if job.Request != "" && s.Tries[job.Bundle] > 0 {
+		s.forget(job.Bundle)
+		return record(s, "a person asks for a reboot")
 	}
 	if n := s.Tries[job.Bundle]; n >= o.MaxAttempts {
 		return ended(s, o, job, "attempts", fmt.Sprintf("%d attempts with this bundle failed, and %d are the most", n, o.MaxAttempts))
@@ -178,8 +186,8 @@ func waiting(s State, o Observation) (State, Action) {
 		return s, Action{Do: DoRelease, Fence: o.Hold.Fence, Why: "returning a revoked slot"}
 	}
 	if job := o.job(&s); job != nil && !job.same(s.Job) {
-		s.Job = job // the same bundle, asked for by another rollout
-		return record(s, "another rollout asks for the same bundle")
+		s.Job = job
+		return record(s, "the same is asked for by another")
 	}
 	return s, Action{Do: DoAcquire, Why: "waiting for a slot"}
 }

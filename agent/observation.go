@@ -24,6 +24,8 @@ type Observation struct {
 	Hold     *api.Hold // as the coordinator sees it
 	// NeedsReboot: the host asks for one, and the agent is to care.
 	NeedsReboot bool
+	NeedsWhy    string
+	Request     *RebootRequest // a person's
 
 	Gate        Gate
 	PreReboot   bool          // the hooks before the reboot have succeeded in this process

@@ -83,24 +83,24 @@ func (a *Agent) monitorCoordinator(ctx context.Context) {
 // nextPoll makes the next poll. Its context ends when there is more to report.
 func (a *Agent) nextPoll(ctx context.Context, seen string) (context.Context, context.CancelFunc, api.PollRequest) {
 	ctx, cancel := context.WithCancel(ctx)
-	needs := a.cfg.Host.NeedsReboot()
+	why, needs := a.hostNeeds()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.resend = cancel
-	req := a.report(needs)
+	req := a.report(why, needs)
 	req.Seen, req.WaitS = seen, int(a.cfg.PollWait/time.Second)
 	return ctx, cancel, req
 }
 
 // report says what this host is. With the lock held.
-func (a *Agent) report(needs bool) api.PollRequest {
+func (a *Agent) report(why string, needs bool) api.PollRequest {
 	h := a.cfg.Host
 	a.seq++
 	s := &a.state
 	r := api.Report{
 		Seq: s.Starts<<32 | a.seq, Group: s.Group, Labels: a.cfg.Labels, MachineID: h.MachineID(),
 		Phase: s.Phase, Fence: s.Fence, Bundle: s.Applied, Healthy: s.Phase != api.PhaseFailed && s.Sick == nil,
-		Message: clip(a.message), Failure: s.Failure, NeedsReboot: needs, Version: a.cfg.Version,
+		Message: clip(a.message), Failure: s.Failure, NeedsReboot: needs, RebootReason: why, Version: a.cfg.Version,
 		OS: h.OS(), Simulated: h.Simulated(),
 	}
 	if f := s.Failure; f != nil && len(f.Detail) > maxText {
@@ -134,9 +134,9 @@ func (a *Agent) announce(ctx context.Context) {
 // tell reports what this host is now, beside the long poll, and returns when
 // that was answered. What the answer wants comes with the long poll too.
 func (a *Agent) tell(ctx context.Context) error {
-	needs := a.cfg.Host.NeedsReboot()
+	why, needs := a.hostNeeds()
 	a.mu.Lock()
-	req := a.report(needs)
+	req := a.report(why, needs)
 	a.mu.Unlock()
 	_, err := a.cfg.Coordinator.Poll(ctx, a.cfg.Node, req)
 	return err
@@ -185,7 +185,10 @@ func (a *Agent) listen(resp api.PollResponse) bool {
 	news := !a.known || !reflect.DeepEqual(a.wanted, resp.Wanted) || !reflect.DeepEqual(a.hold, resp.Hold)
 	a.known, a.wanted, a.hold = true, resp.Wanted, resp.Hold
 	if a.acquire != nil {
-		o := Observation{Known: true, Wanted: a.wanted, NeedsReboot: a.state.Job != nil && a.state.Job.Bundle == ""}
+		o := Observation{Known: true, Wanted: a.wanted}
+		if a.state.Job != nil && a.state.Job.Bundle == "" {
+			o.Request = &RebootRequest{ID: newID()} // withdrawn here only by a bundle that is wanted instead
+		}
 		if o.withdrawn(&a.state) {
 			a.acquire()
 		}

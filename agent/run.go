@@ -35,6 +35,7 @@ type Agent struct {
 	wanted   *api.Wanted
 	hold     *api.Hold
 	seq      uint64
+	needs    needs              // for reboots without a rollout
 	resend   context.CancelFunc // ends the poll in flight: there is more to report
 	acquire  context.CancelFunc // ends the acquire in flight
 
@@ -74,6 +75,7 @@ func (c *Config) complete() error {
 	def(&c.AcquireWait, 25*time.Second)
 	def(&c.Retry, time.Second)
 	def(&c.NotYetFor, time.Hour)
+	def(&c.NeedEvery, 10*time.Minute)
 	if c.MaxAttempts <= 0 {
 		c.MaxAttempts = 2
 	}
@@ -106,14 +108,12 @@ func (a *Agent) Run(ctx context.Context) error {
 		a.cfg.Ready()
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	polled := make(chan struct{})
-	go func() {
-		defer close(polled)
-		a.monitorCoordinator(ctx)
-	}()
+	var monitors sync.WaitGroup
+	monitors.Go(func() { a.monitorCoordinator(ctx) })
+	monitors.Go(func() { a.monitorNeed(ctx) })
 	defer func() {
 		cancel()
-		<-polled
+		monitors.Wait()
 	}()
 	return a.loop(ctx)
 }
@@ -224,6 +224,7 @@ func (a *Agent) stillOpen() bool {
 func (a *Agent) observe() Observation {
 	boot, err := a.cfg.Host.BootID()
 	userspace := a.userspace()
+	why, needs := a.hostNeeds()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if err != nil {
@@ -234,8 +235,8 @@ func (a *Agent) observe() Observation {
 	return Observation{
 		Now: a.cfg.Host.Clock(), At: time.Now().UTC(), BootID: a.bootID, Userspace: userspace, NewID: newID(),
 		Known: a.known, Cluster: a.pin.Cluster, Instance: a.instance, Wanted: a.wanted, Hold: a.hold,
-		NeedsReboot: a.cfg.RebootWhenRequired && a.cfg.Host.NeedsReboot(),
-		Gate:        a.gate, PreReboot: a.hooks.preReboot == a.occasion(), RebootAsked: a.rebootAsked, Last: a.last, MaxAttempts: a.cfg.MaxAttempts,
+		NeedsReboot: a.cfg.RebootWhenRequired && needs, NeedsWhy: why, Request: a.needs.request,
+		Gate: a.gate, PreReboot: a.hooks.preReboot == a.occasion(), RebootAsked: a.rebootAsked, Last: a.last, MaxAttempts: a.cfg.MaxAttempts,
 	}
 }
 

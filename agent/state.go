@@ -25,17 +25,18 @@ const (
 )
 
 // Job is one bundle to bring this host to. A job without a bundle is the
-// reboot that the host itself asks for.
+// reboot that the host itself asks for, or a person on it.
 type Job struct {
 	Rollout string `json:"rollout,omitempty"`
 	Bundle  string `json:"bundle,omitempty"`
 	Name    string `json:"name,omitempty"`
 	Attempt int    `json:"attempt,omitempty"` // the rollout's; a person's retry raises it
+	Request string `json:"request,omitempty"` // id of a person's RebootRequest
 }
 
 // same reports whether two jobs are one, so that an ended one is not begun again.
 func (j *Job) same(k *Job) bool {
-	return j != nil && k != nil && j.Rollout == k.Rollout && j.Bundle == k.Bundle && j.Attempt == k.Attempt
+	return j != nil && k != nil && j.Rollout == k.Rollout && j.Bundle == k.Bundle && j.Attempt == k.Attempt && j.Request == k.Request
 }
 
 // Drain is how far the drain is that the agent began.
@@ -91,6 +92,7 @@ type State struct {
 	Tries     map[string]int `json:"tries,omitempty"`   // by bundle, until one succeeds
 	LastFence int64          `json:"last_fence,omitempty"`
 	Starts    uint64         `json:"starts"`             // of the agent
+	Served    string         `json:"served,omitempty"`   // the RebootRequest that ended last
 	Rebooted  bool           `json:"rebooted,omitempty"` // or tried to, for the host's own wish, which has not gone since
 }
 
@@ -116,6 +118,8 @@ func (s *State) forget(bundle string) {
 func (s *State) end(j *Job) {
 	switch {
 	case j == nil:
+	case j.Request != "":
+		s.Served = j.Request
 	case j.Bundle == "":
 		s.Rebooted = true
 	default:
@@ -147,6 +151,6 @@ func (s State) asFailed() State {
 func (s State) idle() State {
 	return State{
 		Phase: api.PhaseIdle, Node: s.Node, Applied: s.Applied, Ended: s.Ended, Failure: s.Failure, Tries: s.Tries,
-		LastFence: max(s.LastFence, s.Fence), Starts: s.Starts, Rebooted: s.Rebooted,
+		LastFence: max(s.LastFence, s.Fence), Starts: s.Starts, Served: s.Served, Rebooted: s.Rebooted,
 	}
 }

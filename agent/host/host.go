@@ -29,8 +29,9 @@ type Host interface {
 	Root() string
 	// Simulated: nothing here happens to a real machine.
 	Simulated() bool
-	// NeedsReboot: the host says that it wants to be rebooted.
-	NeedsReboot() bool
+	// NeedsReboot: the host says that it wants to be rebooted, and why if it
+	// says that.
+	NeedsReboot() (why string, needs bool)
 
 	// Drain takes the host out of service; ErrNotYet asks to be called again.
 	// Undrain puts it back. Both may be called again when they are done.
@@ -41,7 +42,8 @@ type Host interface {
 	Hook(ctx context.Context, point HookPoint, env []string) error
 	// Users are the people who are logged in.
 	Users(ctx context.Context) ([]string, error)
-	// Run runs a command line and returns the end of its output. The error says
+	// Run runs a command line and returns the end of its output. It may be called
+	// beside the other methods. The error says
 	// how it failed; it is ctx's when that ended.
 	Run(ctx context.Context, c Command) (output string, err error)
 	// Units reloads or restarts systemd units.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -133,10 +134,26 @@ func (l *Linux) Root() string { return l.cfg.Root }
 // Simulated is false: this is a real host.
 func (l *Linux) Simulated() bool { return false }
 
-// NeedsReboot looks for the file by which packages ask for a reboot.
-func (l *Linux) NeedsReboot() bool {
-	_, err := os.Stat(l.cfg.RebootRequiredFile)
-	return err == nil
+// maxPackages bounds how many packages a reason names.
+const maxPackages = 10
+
+// NeedsReboot looks for the file by which packages ask for a reboot, and beside
+// it for the one that names them.
+func (l *Linux) NeedsReboot() (why string, needs bool) {
+	if _, err := os.Stat(l.cfg.RebootRequiredFile); err != nil {
+		return "", false
+	}
+	b, err := os.ReadFile(l.cfg.RebootRequiredFile + ".pkgs")
+	if err != nil {
+		return "", true
+	}
+	names := strings.Fields(strings.ToValidUTF8(string(b), "\uFFFD"))
+	slices.Sort(names)
+	names = slices.Compact(names)
+	if more := len(names) - maxPackages; more > 0 {
+		names = append(names[:maxPackages], fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(names, ", "), true
 }
 
 // Drain notes how the host was before, and runs the drain hooks.

@@ -112,14 +112,20 @@ func TestReboot_RunsTheCommandAndSaysWhyItFailed(t *testing.T) {
 func TestNeedsReboot_LooksForTheFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "reboot-required")
 	l := NewLinux(LinuxConfig{RebootRequiredFile: file})
-	if l.NeedsReboot() {
+	if _, needs := l.NeedsReboot(); needs {
 		t.Error("without the file")
 	}
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if !l.NeedsReboot() {
-		t.Error("with the file")
+	if why, needs := l.NeedsReboot(); !needs || why != "" {
+		t.Errorf("with the file: %t, %q", needs, why)
+	}
+	if err := os.WriteFile(file+".pkgs", []byte("linux-image-6.1.0-9\nlibc6\nlibc6\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if why, needs := l.NeedsReboot(); !needs || why != "libc6, linux-image-6.1.0-9" {
+		t.Errorf("with the packages: %t, %q", needs, why)
 	}
 }
 

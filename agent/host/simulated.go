@@ -113,10 +113,10 @@ func (s *Simulated) SetNeedsReboot(v bool) {
 }
 
 // NeedsReboot is what SetNeedsReboot set.
-func (s *Simulated) NeedsReboot() bool {
+func (s *Simulated) NeedsReboot() (why string, needs bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.needs
+	return "", s.needs
 }
 
 // Drain takes the host out of service, and the observer is told.

@@ -31,7 +31,7 @@ func TestSimulated_ARebootChangesTheBootIDAndTakesItsTime(t *testing.T) {
 			t.Error(err)
 		}
 		after, _ := s.BootID()
-		if before == after || time.Since(start) != time.Minute || s.Boots() != 1 || s.NeedsReboot() {
+		if before == after || time.Since(start) != time.Minute || s.Boots() != 1 || s.needs {
 			t.Errorf("boot id %s, then %s, after %s", before, after, time.Since(start))
 		}
 	})

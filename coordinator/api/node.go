@@ -33,9 +33,12 @@ type Report struct {
 	Message     string            `json:"message,omitempty"` // a sentence on what it does or waits for
 	Failure     *Failure          `json:"failure,omitempty"` // of the bundle tried last
 	NeedsReboot bool              `json:"needs_reboot,omitempty"`
-	Version     string            `json:"version,omitempty"`   // of the agent
-	OS          string            `json:"os,omitempty"`        // PRETTY_NAME of os-release
-	Simulated   bool              `json:"simulated,omitempty"` // the host is not real
+	// RebootReason says why the host asks for a reboot, such as the packages that
+	// do; or why it is not known whether it does.
+	RebootReason string `json:"reboot_reason,omitempty"`
+	Version      string `json:"version,omitempty"`   // of the agent
+	OS           string `json:"os,omitempty"`        // PRETTY_NAME of os-release
+	Simulated    bool   `json:"simulated,omitempty"` // the host is not real
 }
 
 // Failure says what went wrong with a bundle on a node.
