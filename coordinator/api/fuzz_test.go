@@ -47,6 +47,8 @@ func init() {
 	register[api.RolloutActionRequest]("RolloutActionRequest")
 	register[api.Plan]("Plan")
 	register[api.Bundle]("Bundle")
+	register[api.BundleLink]("BundleLink")
+	register[api.BundleSignature]("BundleSignature")
 	register[api.Status]("Status")
 	register[api.Cluster]("Cluster")
 	register[api.EventList]("EventList")

@@ -65,6 +65,21 @@ func (c *Client) OpenBundle(ctx context.Context, digest string) (io.ReadCloser, 
 	return &checked{body: resp.Body, cancel: cancel, sum: sha256.New(), want: digest}, resp.ContentLength, nil
 }
 
+// LinkBundle makes a bundle known that lies at a URL, or says where it lies now;
+// created is false when it was known already.
+func (c *Client) LinkBundle(ctx context.Context, digest string, link api.BundleLink) (bundle api.Bundle, created bool, err error) {
+	status, err := c.do(ctx, call{method: http.MethodPut, path: []string{"bundles", digest}, in: link, out: &bundle})
+	return bundle, status == http.StatusCreated, err
+}
+
+// SignBundle adds a signature of a bundle's digest; one more by the same key
+// changes nothing.
+func (c *Client) SignBundle(ctx context.Context, digest string, req api.BundleSignature) (api.Bundle, error) {
+	var b api.Bundle
+	_, err := c.do(ctx, call{method: http.MethodPost, path: []string{"bundles", digest, "signatures"}, in: req, out: &b})
+	return b, err
+}
+
 // DeleteBundle deletes a bundle that no rollout or node needs.
 func (c *Client) DeleteBundle(ctx context.Context, digest string) error {
 	_, err := c.do(ctx, call{method: http.MethodDelete, path: []string{"bundles", digest}})

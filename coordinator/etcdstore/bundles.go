@@ -20,8 +20,18 @@ const (
 func (d *DB) metaKey(digest string) string { return d.blobs + "meta/" + digest }
 func (d *DB) bodyKey(digest string) string { return d.blobs + "body/" + digest }
 
-// PutBundle stores a bundle, description and body in one transaction. It
-// reports false, and the description in place, when that digest is there.
+// stored is what a bundle takes at most, in bytes: of one that lies elsewhere
+// only the manifest is kept.
+func stored(b *api.Bundle) int64 {
+	if b.URL != "" {
+		return MaxBundle
+	}
+	return b.Size
+}
+
+// PutBundle stores a bundle, description and body in one transaction: the file,
+// or the manifest of one that lies elsewhere. It reports false, and the
+// description in place, when that digest is there.
 func (d *DB) PutBundle(ctx context.Context, b api.Bundle, body []byte) (api.Bundle, bool, error) {
 	if err := d.cfg.Floor(); err != nil {
 		return api.Bundle{}, false, err
@@ -30,12 +40,12 @@ func (d *DB) PutBundle(ctx context.Context, b api.Bundle, body []byte) (api.Bund
 	if err != nil {
 		return api.Bundle{}, false, err
 	}
-	total := b.Size
+	total := stored(&b)
 	for _, old := range list {
 		if old.Digest == b.Digest {
 			return old, false, nil
 		}
-		total += old.Size
+		total += stored(&old)
 	}
 	if total > MaxBundles {
 		return api.Bundle{}, false, fmt.Errorf("%w: %d bytes, at most %d", ErrFull, total, MaxBundles)
@@ -89,7 +99,7 @@ func (d *DB) Bundle(ctx context.Context, digest string) (api.Bundle, error) {
 	return decodeBundle(resp.Kvs[0].Value)
 }
 
-// BundleBody is one bundle's file. ErrNotFound when there is none.
+// BundleBody is one bundle's file, or the manifest of one that lies elsewhere. ErrNotFound when there is none.
 func (d *DB) BundleBody(ctx context.Context, digest string) ([]byte, error) {
 	resp, err := d.get(ctx, d.bodyKey(digest))
 	if err != nil {
@@ -99,6 +109,44 @@ func (d *DB) BundleBody(ctx context.Context, digest string) ([]byte, error) {
 		return nil, ErrNotFound
 	}
 	return resp.Kvs[0].Value, nil
+}
+
+// ChangeBundle changes a bundle's description and returns what it is then. It
+// calls change, again after others have changed it too, until it can be stored;
+// an error of change comes back as it is. ErrNotFound when there is none.
+func (d *DB) ChangeBundle(ctx context.Context, digest string, change func(*api.Bundle) error) (api.Bundle, error) {
+	key := d.metaKey(digest)
+	for {
+		resp, err := d.get(ctx, key)
+		if err != nil {
+			return api.Bundle{}, err
+		}
+		if len(resp.Kvs) == 0 {
+			return api.Bundle{}, ErrNotFound
+		}
+		b, err := decodeBundle(resp.Kvs[0].Value)
+		if err != nil {
+			return b, err
+		}
+		if err := change(&b); err != nil {
+			return b, err
+		}
+		value, err := json.Marshal(b)
+		if err != nil {
+			return b, err
+		}
+		if string(value) == string(resp.Kvs[0].Value) {
+			return b, nil
+		}
+		if err := d.cfg.Floor(); err != nil {
+			return b, err
+		}
+		same := clientv3.Compare(clientv3.ModRevision(key), "=", resp.Kvs[0].ModRevision)
+		txn, err := d.commit(ctx, []clientv3.Cmp{same}, []clientv3.Op{clientv3.OpPut(key, string(value))}, nil)
+		if err != nil || txn.Succeeded {
+			return b, err
+		}
+	}
 }
 
 // DeleteBundle deletes a bundle; ErrNotFound when there is none.

@@ -44,6 +44,8 @@ type Backend interface {
 	Bundle(ctx context.Context, digest string) (api.Bundle, error)
 	OpenBundle(ctx context.Context, digest string) (io.ReadCloser, int64, error)
 	DeleteBundle(ctx context.Context, digest string) error
+	LinkBundle(ctx context.Context, digest string, link api.BundleLink) (api.Bundle, bool, error)
+	SignBundle(ctx context.Context, digest string, req api.BundleSignature) (api.Bundle, error)
 
 	CreateRollout(ctx context.Context, spec api.RolloutSpec, idempotencyKey string) (api.Rollout, bool, error)
 	Plan(ctx context.Context, spec api.RolloutSpec) (api.Plan, error)

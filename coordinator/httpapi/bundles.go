@@ -44,11 +44,7 @@ func (s *service) bundles() {
 			return nil, err
 		}
 		b, created, err := s.CreateBundle(ctx, bytes.NewReader(in.RawBody), digest)
-		out := &bundleAnswer{Status: http.StatusOK, Body: b}
-		if created {
-			out.Status = http.StatusCreated
-		}
-		return out, err
+		return &bundleAnswer{Status: statusOf(created), Body: b}, err
 	})
 	on(s, get("/bundles", "List bundles"), func(ctx context.Context, _ *noInput) (*body[api.BundleList], error) {
 		bundles, err := s.Bundles(ctx)
@@ -63,9 +59,33 @@ func (s *service) bundles() {
 		Content:     map[string]*huma.MediaType{bundleType: {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}},
 	}}
 	on(s, content, s.download)
+	type linked struct {
+		BundlePath
+		Body api.BundleLink
+	}
+	link := put("/bundles/{sha256}", "Make a bundle known that lies at a URL")
+	link.MaxBodyBytes = maxLink + 1
+	on(s, link, func(ctx context.Context, in *linked) (*bundleAnswer, error) {
+		b, created, err := s.LinkBundle(ctx, in.Digest, in.Body)
+		return &bundleAnswer{Status: statusOf(created), Body: b}, err
+	})
+	type signed struct {
+		BundlePath
+		Body api.BundleSignature
+	}
+	on(s, post("/bundles/{sha256}/signatures", "Add a signature of a bundle's digest"), func(ctx context.Context, in *signed) (*body[api.Bundle], error) {
+		return answer(s.SignBundle(ctx, in.Digest, in.Body))
+	})
 	on(s, del("/bundles/{sha256}", "Delete a bundle"), func(ctx context.Context, in *BundlePath) (*none, error) {
 		return nil, s.DeleteBundle(ctx, in.Digest)
 	})
+}
+
+func statusOf(created bool) int {
+	if created {
+		return http.StatusCreated
+	}
+	return http.StatusOK
 }
 
 type bundleAnswer struct {

@@ -135,6 +135,12 @@ func (f *fake) OpenBundle(_ context.Context, digest string) (io.ReadCloser, int6
 func (f *fake) DeleteBundle(_ context.Context, digest string) error {
 	return f.saw("DeleteBundle", digest)
 }
+func (f *fake) LinkBundle(_ context.Context, digest string, link api.BundleLink) (api.Bundle, bool, error) {
+	return api.Bundle{Digest: digest, URL: link.URL}, link.Size != 6, f.saw("LinkBundle", digest, link)
+}
+func (f *fake) SignBundle(_ context.Context, digest string, req api.BundleSignature) (api.Bundle, error) {
+	return api.Bundle{Digest: digest, SignedBy: []string{"SHA256:k"}}, f.saw("SignBundle", digest, req)
+}
 func (f *fake) CreateRollout(_ context.Context, spec api.RolloutSpec, key string) (api.Rollout, bool, error) {
 	return api.Rollout{ID: "r1", Spec: spec}, key != "again", f.saw("CreateRollout", spec, key)
 }

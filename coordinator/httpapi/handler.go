@@ -23,6 +23,7 @@ const Root = "/api/v1"
 const (
 	maxJSON   = 1 << 20
 	maxBundle = 1<<20 + 64<<10
+	maxLink   = 2 << 20 // with a manifest that is written with more space than need be
 )
 
 // Options of New.

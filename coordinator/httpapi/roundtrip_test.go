@@ -180,6 +180,23 @@ var everyMethod = []roundTrip{
 		b, err := io.ReadAll(r)
 		return fmt.Sprint(string(b), size), err
 	}, "hello5"},
+	{"LinkBundle[" + digest + " {URL:https://h/b Size:5 Manifest:map[name:m]}]", func(ctx context.Context, c *client.Client) (any, error) {
+		b, created, err := c.LinkBundle(ctx, digest, api.BundleLink{URL: "https://h/b", Size: 5, Manifest: map[string]any{"name": "m"}})
+		if err == nil && !created {
+			err = errors.New("a new bundle was not said to be created")
+		}
+		return b, err
+	}, api.Bundle{Digest: digest, URL: "https://h/b"}},
+	{"LinkBundle[" + digest + " {URL:https://h/b Size:6 Manifest:map[]}]", func(ctx context.Context, c *client.Client) (any, error) {
+		b, created, err := c.LinkBundle(ctx, digest, api.BundleLink{URL: "https://h/b", Size: 6, Manifest: map[string]any{}})
+		if err == nil && created {
+			err = errors.New("the same bundle again was said to be created")
+		}
+		return b, err
+	}, nil},
+	{"SignBundle[" + digest + " {Signature:s}]", func(ctx context.Context, c *client.Client) (any, error) {
+		return one(c.SignBundle(ctx, digest, api.BundleSignature{Signature: "s"}))
+	}, api.Bundle{Digest: digest, SignedBy: []string{"SHA256:k"}}},
 	{"DeleteBundle[" + digest + "]", func(ctx context.Context, c *client.Client) (any, error) { return nil, c.DeleteBundle(ctx, digest) }, nil},
 	{"CreateRollout[{Name:n Bundle:" + digest, func(ctx context.Context, c *client.Client) (any, error) {
 		r, created, err := c.CreateRollout(ctx, api.RolloutSpec{Name: "n", Bundle: digest}, "key")

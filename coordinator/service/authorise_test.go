@@ -51,9 +51,13 @@ func (b *bench) calls() map[string]struct {
 			_, _, err := b.CreateBundle(ctx, bytes.NewReader(nil), "")
 			return err
 		}},
-		"Bench":         {api.RoleAdmin, func(ctx context.Context) error { return one(b.Bench(ctx, api.BenchRequest{})) }},
-		"Bundles":       {api.RoleViewer, func(ctx context.Context) error { return one(b.Bundles(ctx)) }},
-		"Bundle":        {api.RoleViewer, func(ctx context.Context) error { return one(b.Bundle(ctx, "x")) }},
+		"Bench":   {api.RoleAdmin, func(ctx context.Context) error { return one(b.Bench(ctx, api.BenchRequest{})) }},
+		"Bundles": {api.RoleViewer, func(ctx context.Context) error { return one(b.Bundles(ctx)) }},
+		"LinkBundle": {api.RoleDeployer, func(ctx context.Context) error {
+			_, _, err := b.LinkBundle(ctx, "x", api.BundleLink{})
+			return err
+		}},
+		"SignBundle":    {api.RoleDeployer, func(ctx context.Context) error { return one(b.SignBundle(ctx, "x", api.BundleSignature{})) }},
 		"DeleteBundle":  {api.RoleDeployer, func(ctx context.Context) error { return b.DeleteBundle(ctx, "x") }},
 		"CreateRollout": {api.RoleDeployer, func(ctx context.Context) error { _, _, err := b.CreateRollout(ctx, api.RolloutSpec{}, ""); return err }},
 		"Plan":          {api.RoleViewer, func(ctx context.Context) error { return one(b.Plan(ctx, api.RolloutSpec{})) }},
@@ -128,6 +132,14 @@ func TestANode_ReachesItselfAndNoOther(t *testing.T) {
 	}
 	if _, _, err := b.OpenBundle(b.as("web-1"), "x"); kindOf(err) == api.Forbidden {
 		t.Error("a node must be able to fetch bundles")
+	}
+	for who, ctx := range map[string]context.Context{"a node": b.as("web-1"), "a viewer": b.ctx(api.RoleViewer)} {
+		if _, err := b.Bundle(ctx, "x"); kindOf(err) == api.Forbidden {
+			t.Errorf("%s must be able to see where a bundle lies", who)
+		}
+	}
+	if _, err := b.Bundle(t.Context(), "x"); kindOf(err) != api.Unauthenticated {
+		t.Errorf("a bundle's description for nobody: %v", err)
 	}
 	if _, _, err := b.OpenBundle(t.Context(), "x"); kindOf(err) != api.Unauthenticated {
 		t.Errorf("a bundle for nobody: %v", err)

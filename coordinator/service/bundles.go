@@ -36,7 +36,7 @@ func (s *Service) CreateBundle(ctx context.Context, body io.Reader, digest strin
 		return api.Bundle{}, false, api.Errorf(api.Invalid, "the upload was cut off after %d bytes, and nothing was stored: send it again", len(content))
 	}
 	if len(content) > etcdstore.MaxBundle {
-		return api.Bundle{}, false, api.Errorf(api.TooLarge, "the bundle is larger than %d bytes: take large files out of it, and have its command fetch them", etcdstore.MaxBundle)
+		return api.Bundle{}, false, api.Errorf(api.TooLarge, "the bundle is larger than %d bytes: put it where agents can fetch it, and make it known with \"lockkeeper bundle upload FILE --url URL\"", etcdstore.MaxBundle)
 	}
 	if actual := bundle.Digest(content); digest != "" && digest != actual {
 		return api.Bundle{}, false, &api.Error{
@@ -50,7 +50,7 @@ func (s *Service) CreateBundle(ctx context.Context, body io.Reader, digest strin
 		return api.Bundle{}, false, s.problem(ctx, err)
 	}
 	stored, created, err := s.db.PutBundle(ctx, api.Bundle{
-		Digest: opened.Digest, Name: opened.Manifest.Name, Size: opened.Size, CreatedAt: s.now().UTC(), By: p.Name,
+		Digest: opened.Digest, Name: opened.Manifest.Name, Version: opened.Manifest.Version, Size: opened.Size, CreatedAt: s.now().UTC(), By: p.Name,
 		Files: opened.Manifest.APIFiles(), Interrupt: string(opened.Greatest()),
 	}, content)
 	if err != nil {
@@ -72,14 +72,14 @@ func (s *Service) Bundles(ctx context.Context) ([]api.Bundle, error) {
 	nodes := s.nodesWith()
 	for i := range list {
 		list[i].Nodes = nodes[list[i].Digest]
-		list[i].Files = nil
+		list[i].Files, list[i].Signatures = nil, nil
 	}
 	return list, nil
 }
 
-// Bundle describes one bundle.
+// Bundle describes one bundle. Agents ask for its signatures and its URL.
 func (s *Service) Bundle(ctx context.Context, digest string) (api.Bundle, error) {
-	if _, err := need(ctx, api.RoleViewer); err != nil {
+	if _, err := needEither(ctx, api.RoleViewer, ownNode(ctx)); err != nil {
 		return api.Bundle{}, err
 	}
 	if err := checkDigest(digest); err != nil {
@@ -90,7 +90,12 @@ func (s *Service) Bundle(ctx context.Context, digest string) (api.Bundle, error)
 		return api.Bundle{}, s.bundleProblem(ctx, digest, err)
 	}
 	b.Nodes = s.nodesWith()[digest]
-	return b, nil
+	body, err := s.db.BundleBody(ctx, digest)
+	if err != nil {
+		return api.Bundle{}, s.bundleProblem(ctx, digest, err)
+	}
+	b.Manifest, err = manifestIn(&b, body)
+	return b, s.problem(ctx, err)
 }
 
 // OpenBundle is a bundle's file and its size in bytes. Agents fetch it here.
@@ -101,7 +106,14 @@ func (s *Service) OpenBundle(ctx context.Context, digest string) (io.ReadCloser,
 	if err := checkDigest(digest); err != nil {
 		return nil, 0, err
 	}
-	body, err := s.db.BundleBody(ctx, digest)
+	b, err := s.db.Bundle(ctx, digest)
+	if err == nil && b.URL != "" {
+		return nil, 0, api.Errorf(api.NotFound, "the bundle %s is not stored here: it lies at %s", digest, b.URL)
+	}
+	var body []byte
+	if err == nil {
+		body, err = s.db.BundleBody(ctx, digest)
+	}
 	if err != nil {
 		return nil, 0, s.bundleProblem(ctx, digest, err)
 	}
