@@ -160,7 +160,15 @@ func (a *app) printNode(n api.Node, v api.Verdict) error {
 	r := n.Report
 	failure, wanted, hold, os := "", "", "", r.OS
 	if f := r.Failure; f != nil {
-		failure = fmt.Sprintf("%s, bundle %s, %s: %s", f.Reason, short(f.Bundle), ago(f.At, a.now()), f.Detail)
+		of := "bundle " + short(f.Bundle)
+		if f.Bundle == "" {
+			of = "a reboot without a bundle"
+		}
+		failure = fmt.Sprintf("%s, %s, %s: %s", f.Reason, of, ago(f.At, a.now()), f.Detail)
+	}
+	reboot := r.RebootReason
+	if r.NeedsReboot {
+		reboot = strings.TrimSuffix("the host asks for one: "+r.RebootReason, ": ")
 	}
 	if w := n.Wanted; w != nil {
 		wanted = fmt.Sprintf("%s %s by rollout %s", short(w.Bundle), w.Name, w.Rollout)
@@ -182,6 +190,7 @@ func (a *app) printNode(n api.Node, v api.Verdict) error {
 		"Phase", cli.Cell(string(r.Phase)),
 		"Message", cli.Cell(r.Message),
 		"Failure", a.paint(red, failure),
+		"Reboot", cli.Cell(reboot),
 		"Duplicate", a.paint(red, n.Duplicate),
 		"Hold", cli.Cell(hold),
 		"Bundle", short(r.Bundle),

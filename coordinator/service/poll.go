@@ -85,6 +85,7 @@ func checkPoll(id string, req *api.PollRequest) error {
 		v.add("report.phase", fmt.Sprintf("%q: want one of %v", req.Report.Phase, phases))
 	}
 	boundText(&v, "report.message", req.Report.Message, 4000)
+	boundText(&v, "report.reboot_reason", req.Report.RebootReason, 4000)
 	if f := req.Report.Failure; f != nil {
 		boundText(&v, "report.failure.detail", f.Detail, 8000)
 	}
