@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -16,8 +17,8 @@ import (
 // cluster is several coordinators on loopback that embed one store together.
 type cluster struct {
 	t       *testing.T
-	members []*memberProcess // also those that ended
-	started int
+	members []*memberProcess // that were started, also those that ended
+	planned []*memberProcess // that come next
 	args    []string
 }
 
@@ -26,7 +27,8 @@ type memberProcess struct {
 	*coordinatorProcess
 	name string // that it was given; its member has a suffix behind it
 	data string
-	peer string // HOST:PORT
+	addr string // HOST:PORT of its API
+	peer string // HOST:PORT for the other members
 }
 
 // newCluster starts n coordinators, each with the args, and returns when all
@@ -34,7 +36,7 @@ type memberProcess struct {
 func newCluster(t *testing.T, n int, args ...string) *cluster {
 	t.Helper()
 	c := &cluster{t: t, args: args}
-	first := c.member()
+	first := c.next()
 	first.coordinatorProcess = c.run(first)
 	first.waitReady()
 	c.members = append(c.members, first)
@@ -42,21 +44,47 @@ func newCluster(t *testing.T, n int, args ...string) *cluster {
 	return c
 }
 
-func (c *cluster) member() *memberProcess {
+// plan names the coordinators that come next, so that clients can be given them
+// all: it returns the URLs of those that are there and of n more.
+func (c *cluster) plan(n int) string {
 	c.t.Helper()
-	c.started++
-	name := fmt.Sprintf("c%d", c.started)
-	return &memberProcess{name: name, data: filepath.Join(c.t.TempDir(), name), peer: freePort(c.t)}
+	for range n {
+		name := fmt.Sprintf("c%d", len(c.members)+len(c.planned)+1)
+		c.planned = append(c.planned, &memberProcess{name: name, data: filepath.Join(c.t.TempDir(), name), addr: freePort(c.t), peer: freePort(c.t)})
+	}
+	var list []string
+	for _, m := range append(slices.Clone(c.members), c.planned...) {
+		list = append(list, "http://"+m.addr)
+	}
+	return strings.Join(list, ",")
+}
+
+// next is the first that was planned.
+func (c *cluster) next() *memberProcess {
+	c.t.Helper()
+	if len(c.planned) == 0 {
+		c.plan(1)
+	}
+	m := c.planned[0]
+	c.planned = c.planned[1:]
+	return m
+}
+
+// arguments of a member's process.
+func (c *cluster) arguments(m *memberProcess, args ...string) []string {
+	all := []string{"serve", "--name", m.name, "--data-dir", m.data, "--listen", m.addr, "--peer-listen", m.peer}
+	return append(append(all, c.args...), args...)
 }
 
 // run starts a member's process and waits for nothing.
 func (c *cluster) run(m *memberProcess, args ...string) *coordinatorProcess {
 	c.t.Helper()
-	addr := freePort(c.t)
-	all := append([]string{
-		"serve", "--name", m.name, "--data-dir", m.data, "--listen", addr, "--peer-listen", m.peer,
-	}, append(c.args, args...)...)
-	return &coordinatorProcess{startProcess(c.t, m.name, program("lockkeeperd"), all...), "http://" + addr}
+	return &coordinatorProcess{startProcess(c.t, m.name, program("lockkeeperd"), c.arguments(m, args...)...), "http://" + m.addr}
+}
+
+// joining are the arguments of one that joins.
+func (c *cluster) joining(token string) []string {
+	return []string{"--join", c.any().url, "--join-token-file", token}
 }
 
 // grow joins n coordinators at once, and returns when those have a vote that
@@ -65,16 +93,24 @@ func (c *cluster) grow(n int) {
 	c.t.Helper()
 	var joined []*memberProcess
 	for range n {
-		m := c.member()
-		token := c.token("cluster", "token")
-		m.coordinatorProcess = c.run(m, "--join", c.any().url, "--join-token-file", token)
+		m := c.next()
+		m.coordinatorProcess = c.run(m, c.joining(c.token("cluster", "token"))...)
 		joined = append(joined, m)
 	}
+	c.members = append(c.members, joined...)
 	for _, m := range joined {
 		m.waitReady()
 	}
-	c.members = append(c.members, joined...)
-	c.waitVoters((c.up()-1)/2*2 + 1)
+	eventually(c.t, 60*time.Second, "the new ones have a vote", func() bool {
+		all, voters := 0, 0
+		for _, m := range c.shown() {
+			all++
+			if m.Role != "learner" {
+				voters++
+			}
+		}
+		return voters == (all-1)/2*2+1
+	})
 }
 
 // token runs a command that makes a join token, and returns a file with it.
@@ -83,16 +119,6 @@ func (c *cluster) token(command ...string) string {
 	path := filepath.Join(c.t.TempDir(), "join.token")
 	must0(c.t, os.WriteFile(path, []byte(must(c.t, c.any().url, command...)), 0o600))
 	return path
-}
-
-// up is how many run.
-func (c *cluster) up() (n int) {
-	for _, m := range c.members {
-		if m.running() {
-			n++
-		}
-	}
-	return n
 }
 
 func (p *process) running() bool {
@@ -147,7 +173,8 @@ func (c *cluster) of(m api.Member) *memberProcess {
 	return nil
 }
 
-// member is what the cluster says of a process.
+// shownOf is what the cluster says of a process, with no name when it is no
+// member.
 func (c *cluster) shownOf(p *memberProcess) api.Member {
 	c.t.Helper()
 	for _, m := range c.shown() {
@@ -155,7 +182,6 @@ func (c *cluster) shownOf(p *memberProcess) api.Member {
 			return m
 		}
 	}
-	c.t.Fatalf("%s is no member", p.name)
 	return api.Member{}
 }
 
@@ -187,19 +213,18 @@ func (c *cluster) followers() (list []*memberProcess) {
 	return list
 }
 
-func (c *cluster) voters() (n int) {
-	c.t.Helper()
-	for _, m := range c.shown() {
-		if m.Role != "learner" {
-			n++
-		}
-	}
-	return n
-}
-
+// waitVoters waits until so many members have a vote.
 func (c *cluster) waitVoters(n int) {
 	c.t.Helper()
-	eventually(c.t, 60*time.Second, fmt.Sprintf("%d members have a vote", n), func() bool { return c.voters() == n })
+	eventually(c.t, 60*time.Second, fmt.Sprintf("%d members have a vote", n), func() bool {
+		voters := 0
+		for _, m := range c.shown() {
+			if m.Role != "learner" {
+				voters++
+			}
+		}
+		return voters == n
+	})
 }
 
 // stop and cont are SIGSTOP and SIGCONT.

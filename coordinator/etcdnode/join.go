@@ -68,8 +68,9 @@ func (n *Node) join(ctx context.Context, m *marker) error {
 	if err := n.joinAuthority(ctx, m); err != nil {
 		return err
 	}
+	ranHere := true // under the id that is noted, as far as this process knows
 	for attempt := 1; ; attempt++ {
-		if err := n.joinAdd(ctx, m); err != nil {
+		if err := n.joinAdd(ctx, m, ranHere); err != nil {
 			return fmt.Errorf("joining the cluster: %w", err)
 		}
 		err := n.startEtcd(ctx, m)
@@ -81,6 +82,8 @@ func (n *Node) join(ctx context.Context, m *marker) error {
 		}
 		n.cfg.Logger.Info("the members changed meanwhile: asking again", "reason", err)
 		n.over.Store(false)
+		n.said.removed.Store(false)
+		ranHere = hasLog(dir)
 	}
 	m.Joining, m.Complete, m.Clustered = nil, true, true
 	if err := m.write(dir); err != nil {
@@ -123,11 +126,12 @@ func (n *Node) joinAuthority(ctx context.Context, m *marker) error {
 }
 
 // joinAdd has the cluster take the member in, and notes under which id. An id
-// whose log is not here is not used again: it may have had one that was lost.
-func (n *Node) joinAdd(ctx context.Context, m *marker) error {
+// whose log is not here is not used again, unless it is certain that it never
+// had one.
+func (n *Node) joinAdd(ctx context.Context, m *marker, ran bool) error {
 	dir := n.cfg.DataDir
 	ask := Adding{Name: m.Name, PeerURL: n.cfg.Peer.URL}
-	if hasLog(dir) {
+	if !ran || hasLog(dir) {
 		ask.MemberID = m.Joining.MemberID
 	}
 	stop, err := n.answerJoin(m.Name)

@@ -37,6 +37,10 @@ var (
 // changeTimeout bounds one change of the members.
 const changeTimeout = 5 * time.Second
 
+// idAttempts is how many ids are tried: etcd makes one of the URL and the second,
+// and never takes one again that was removed.
+const idAttempts = 5
+
 // server is for calls that may block; what they meet when the server ends is an
 // error of theirs.
 func (n *Node) server() (*etcdserver.EtcdServer, error) {
@@ -67,12 +71,18 @@ func (n *Node) AddLearner(ctx context.Context, peerURL string) (string, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
 	defer cancel()
-	now := time.Now()
-	m := membership.NewMemberAsLearner("", urls, "", &now)
-	if _, err := s.AddMember(ctx, *m); err != nil {
-		return "", changeError(err)
+	for attempt := range idAttempts {
+		now := time.Now().Add(time.Duration(attempt) * time.Second)
+		m := membership.NewMemberAsLearner("", urls, "", &now)
+		_, err = s.AddMember(ctx, *m)
+		if err == nil {
+			return m.ID.String(), nil
+		}
+		if !errors.Is(err, membership.ErrIDRemoved) && !errors.Is(err, membership.ErrIDExists) {
+			break
+		}
 	}
-	return m.ID.String(), nil
+	return "", changeError(err)
 }
 
 // markClustered notes, before it is so, that this member shares what is in its

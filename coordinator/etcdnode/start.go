@@ -70,6 +70,10 @@ func (n *Node) etcdConfig(m *marker) (*embed.Config, error) {
 	return cfg, nil
 }
 
+// aloneAfter is how long, beyond an election, a member of several waits for a
+// majority before it serves what it last knew.
+const aloneAfter = 4 * time.Second
+
 type started struct {
 	etcd *embed.Etcd
 	err  error
@@ -123,8 +127,15 @@ func (n *Node) startEtcd(ctx context.Context, m *marker) error {
 	if n.cfg.Peer.Listen == "" && len(n.etcd.Server.Cluster().Members()) > 1 {
 		return errors.Join(fmt.Errorf("data folder %s: %w: this one is one of several; give --peer-listen", n.cfg.DataDir, ErrNoPeerAddress), n.close())
 	}
+	var alone <-chan time.Time // never, for a member that must have come up
+	if m.Complete && len(n.etcd.Server.Cluster().Members()) > 1 {
+		alone = time.After(n.cfg.Election + aloneAfter)
+	}
 	select {
 	case <-n.etcd.Server.ReadyNotify():
+		return nil
+	case <-alone:
+		n.cfg.Logger.Error("this member is up and most of the others are not: what it knows may be read, marked as stale, and nothing can be changed until a majority is there")
 		return nil
 	case err := <-n.fatal:
 		return n.failed(err)

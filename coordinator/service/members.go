@@ -249,7 +249,7 @@ func (s *Service) unreachable() string {
 		}
 	}
 	if len(list) == 0 {
-		return "all can be reached now, so ask again in a few seconds"
+		return "all can be reached, so it should pass within seconds"
 	}
-	return strings.Join(list, "; ")
+	return fmt.Sprintf("of %d members %s", len(s.node.Members()), strings.Join(list, "; "))
 }

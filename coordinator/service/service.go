@@ -175,7 +175,11 @@ func (s *Service) Stale() bool { return !s.node.HasLeader() }
 // Ready returns nil while the coordinator has quorum and knows its cluster.
 func (s *Service) Ready(context.Context) error {
 	if s.Stale() {
-		return noQuorum()
+		e := noQuorum()
+		if s.cfg.Members != nil && len(s.node.Members()) > 1 {
+			e.Detail = "the store has no quorum: " + s.unreachable()
+		}
+		return e
 	}
 	if id, _ := s.ClusterID(); id == "" {
 		return &api.Error{Kind: api.NoQuorum, Detail: "the cluster's identity is not loaded yet", RetryAfter: retryNoQuorum}

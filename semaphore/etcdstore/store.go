@@ -154,17 +154,19 @@ func New(cfg Config) *Store {
 }
 
 // Start reads the groups and follows them until Stop. ctx bounds the first
-// read. It returns ErrNoQuorum when there is nobody to read from.
+// read. Without a leader that is the member's own copy, which may be behind:
+// nothing is granted by it, since every change is compared. It returns
+// ErrNoQuorum when there is nobody to read from.
 func (s *Store) Start(ctx context.Context) error {
-	rev, err := s.load(ctx)
+	rev, err := s.loadFirst(ctx)
 	for err != nil {
-		if !s.cfg.HasLeader() || ctx.Err() != nil {
+		if ctx.Err() != nil {
 			return fmt.Errorf("%w: %w", semaphore.ErrNoQuorum, err)
 		}
 		if pause(ctx, retryPause) != nil {
 			continue
 		}
-		rev, err = s.load(ctx)
+		rev, err = s.loadFirst(ctx)
 	}
 	s.spawn(func() { s.monitorWatch(rev) })
 	return nil

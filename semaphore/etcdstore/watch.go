@@ -10,12 +10,20 @@ import (
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
+// loadFirst is load, also where nobody leads.
+func (s *Store) loadFirst(ctx context.Context) (int64, error) {
+	if s.cfg.HasLeader() {
+		return s.load(ctx)
+	}
+	return s.load(ctx, clientv3.WithSerializable())
+}
+
 // load reads everything under the watched range at one revision.
-func (s *Store) load(ctx context.Context) (int64, error) {
+func (s *Store) load(ctx context.Context, opts ...clientv3.OpOption) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*attemptTimeout)
 	defer cancel()
 	from, end := s.keys.watched()
-	resp, err := s.cfg.Client.Get(ctx, from, clientv3.WithRange(end))
+	resp, err := s.cfg.Client.Get(ctx, from, append(opts, clientv3.WithRange(end))...)
 	if err != nil {
 		return 0, err
 	}

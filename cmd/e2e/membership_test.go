@@ -1,0 +1,414 @@
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+)
+
+// writesWithin is how long writes may stand still when the leader is killed.
+const writesWithin = 2500 * time.Millisecond
+
+// Of three coordinators the one that leads is killed: writes go on at both of
+// the others, and nothing that was granted is lost.
+func TestMembers_WritesGoOnAfterTheLeaderIsKilled(t *testing.T) {
+	c := newCluster(t, 3)
+	must(t, c.any().url, "group", "set", "default", "--slots", "3")
+	holder := newCaller(t, "holder", c.any().url)
+	hold := holder.take()
+	survivors, dead := c.followers(), c.leader()
+	var writers sync.WaitGroup
+	took := make([]time.Duration, len(survivors))
+	ready := make(chan struct{}, len(survivors))
+	killed := make(chan time.Time)
+	for i, m := range survivors {
+		w := newCaller(t, "writer-"+m.name, m.url)
+		w.release(w.take())
+		writers.Go(func() {
+			ready <- struct{}{}
+			at := <-killed
+			for time.Since(at) < 20*time.Second {
+				if h, err := w.ask(t.Context(), 0); err == nil {
+					took[i] = time.Since(at)
+					_ = w.Release(t.Context(), "default", w.node, h.Fence, w.node)
+					return
+				}
+				time.Sleep(10 * time.Millisecond) // paces the attempts
+			}
+		})
+	}
+	for range survivors {
+		<-ready
+	}
+	dead.kill()
+	at := time.Now()
+	for range survivors {
+		killed <- at
+	}
+	writers.Wait()
+	for i, m := range survivors {
+		t.Logf("%s wrote %s after the leader was killed", m.name, took[i].Round(time.Millisecond))
+		if took[i] == 0 || took[i] > writesWithin {
+			t.Errorf("%s wrote %s after the leader was killed, want within %s", m.name, took[i], writesWithin)
+		}
+	}
+	if got := holders(t, survivors[0].url); got != "holder" {
+		t.Errorf("holders are %q", got)
+	}
+	dead.restart()
+	h := newCaller(t, "holder", dead.url)
+	if got, err := h.ask(t.Context(), 0); err != nil || got.Fence != hold.Fence {
+		t.Errorf("the holder at the member that came back: fence %d %v, want %d", got.Fence, err, hold.Fence)
+	}
+}
+
+// One coordinator becomes three, then five, then three others, and hosts update
+// and reboot all the while, each once and never more at a time than there are
+// slots.
+func TestMembers_GrowFromOneToFiveAndShrinkToThreeWhileHostsWork(t *testing.T) {
+	c := newCluster(t, 1)
+	all := c.plan(4)
+	w := newWitness(t)
+	const hosts, slots = 8, 2
+	must(t, c.any().url, "group", "set", "default", "--slots", fmt.Sprint(slots))
+	for i := range hosts {
+		startMachine(t, w, fmt.Sprintf("host-%d", i+1), all)
+	}
+	eventually(t, 60*time.Second, "all hosts have reported", func() bool {
+		return statusOf(t, c.any().url).Figures.Nodes == hosts
+	})
+	id := startRollout(t, c.any().url, pushBundle(t, c.any().url, "new", ""))
+
+	c.grow(2)
+	c.grow(2)
+	old := c.members[:2]
+	for _, m := range old {
+		must(t, c.members[4].url, "cluster", "remove", m.name)
+		if code := m.exited(20 * time.Second); code != 2 {
+			t.Errorf("%s was removed and ended with %d, want 2", m.name, code)
+		}
+	}
+	c.waitVoters(3)
+	for _, m := range c.shown() {
+		if !m.Reachable || m.Role == "learner" || m.DBSize == 0 || m.StartedAt.IsZero() || m.PeerURL != "https://"+c.of(m).peer {
+			t.Errorf("after growing and shrinking there is %+v", m)
+		}
+	}
+	at := c.members[4].url
+	eventually(t, 2*time.Minute, "the rollout has succeeded", func() bool { return rolloutOf(t, at, id).State == api.RolloutSucceeded })
+	if most := w.most(t); most > slots {
+		t.Errorf("%d hosts were out at once, with %d slots", most, slots)
+	}
+	for i := range hosts {
+		if n := w.count(t, fmt.Sprintf("reboot host-%d", i+1)); n != 1 {
+			t.Errorf("host-%d was rebooted %d times, want once", i+1, n)
+		}
+	}
+	if most := largestHeld(t, at, "default"); most > slots {
+		t.Errorf("the audit trail has %d holds at once, with %d slots", most, slots)
+	}
+}
+
+// fences takes and returns the slot of one group again and again, and hears of
+// every fence.
+type fences struct {
+	mu   sync.Mutex
+	seen []int64
+	errs int
+	stop chan struct{}
+	done sync.WaitGroup
+}
+
+func startFences(t *testing.T, node, urls string) *fences {
+	t.Helper()
+	f := &fences{stop: make(chan struct{})}
+	k := newCaller(t, node, strings.Split(urls, ",")...)
+	k.poll()
+	f.done.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-f.stop:
+				return
+			default:
+			}
+			h, err := k.ask(t.Context(), 0)
+			f.mu.Lock()
+			if err != nil {
+				f.errs++
+			} else if n := len(f.seen); n == 0 || f.seen[n-1] != h.Fence { // its hold, asked for again
+				f.seen = append(f.seen, h.Fence)
+			}
+			f.mu.Unlock()
+			if err != nil || k.Release(t.Context(), "default", node, h.Fence, node) != nil {
+				time.Sleep(20 * time.Millisecond) // paces the attempts
+			}
+		}
+	})
+	t.Cleanup(f.end)
+	return f
+}
+
+func (f *fences) end() {
+	select {
+	case <-f.stop:
+	default:
+		close(f.stop)
+	}
+	f.done.Wait()
+}
+
+func (f *fences) count() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.seen)
+}
+
+// progress waits until some more fences were given.
+func (f *fences) progress(t *testing.T, after string) {
+	t.Helper()
+	n := f.count()
+	eventually(t, 20*time.Second, "fences are given after "+after, func() bool { return f.count() >= n+5 })
+}
+
+// What a fence guards must never see an older one after a newer: not when a
+// member is added, gets its vote, leads, is killed, is replaced or is removed.
+func TestFences_GrowOverEveryChangeOfTheMembers(t *testing.T) {
+	c := newCluster(t, 1)
+	f := startFences(t, "web-1", c.plan(4))
+	f.progress(t, "the start")
+	c.grow(2)
+	f.progress(t, "growing from one to three")
+	c.grow(1)
+	f.progress(t, "adding a fourth without a vote")
+	if out := must(t, c.any().url, "cluster", "promote", "c4"); !strings.Contains(out, "has a vote") {
+		t.Errorf("promote said %q", out)
+	}
+	c.waitVoters(4)
+	f.progress(t, "giving the fourth a vote")
+	must(t, c.any().url, "cluster", "remove", "c4")
+	f.progress(t, "removing it")
+	was := c.leader()
+	must(t, c.any().url, "cluster", "move-leader")
+	if now := c.leader(); now == was {
+		t.Errorf("%s still leads", was.name)
+	}
+	f.progress(t, "moving the leader")
+	lost := c.leader()
+	lost.kill()
+	f.progress(t, "killing the leader")
+	token := c.token("cluster", "replace", lost.name)
+	m := c.next()
+	m.coordinatorProcess = c.run(m, c.joining(token)...)
+	c.members = append(c.members, m)
+	m.waitReady()
+	c.waitVoters(3)
+	f.progress(t, "replacing it")
+	if got := c.shownOf(lost); got.Name != "" {
+		t.Errorf("%s was replaced and is still a member", lost.name)
+	}
+	must(t, m.url, "cluster", "remove", c.leader().name)
+	f.progress(t, "removing the leader")
+	f.end()
+	for i := 1; i < len(f.seen); i++ {
+		if f.seen[i] <= f.seen[i-1] {
+			t.Fatalf("fence %d after %d", f.seen[i], f.seen[i-1])
+		}
+	}
+	t.Logf("%d fences, %d requests were refused or lost", len(f.seen), f.errs)
+}
+
+// A member that was removed stops and says so, and says so again at each start,
+// with the exit code after which a supervisor lets it be. So does one that was
+// down when it was removed.
+func TestMembers_ARemovedOneSaysSoAndStaysStopped(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3)
+	live, down := c.followers()[0], c.followers()[1]
+	must(t, c.leader().url, "cluster", "remove", live.name)
+	if code := live.exited(20 * time.Second); code != 2 {
+		t.Errorf("the removed member ended with %d, want 2", code)
+	}
+	for range 2 {
+		out, code := serveOnce(t, nil, c.arguments(live)[1:]...)
+		if code != 2 || !strings.Contains(out, "was removed from its cluster") || !strings.Contains(out, "cluster token") {
+			t.Errorf("the removed member started again: exit %d\n%s", code, out)
+		}
+	}
+	c.members = slicesWithout(c.members, live)
+	c.grow(1) // of two with a vote none may die
+	c.waitVoters(3)
+	down.kill()
+	must(t, c.any().url, "cluster", "remove", down.name)
+	out, code := serveOnce(t, nil, c.arguments(down)[1:]...)
+	if code != 2 || !strings.Contains(out, "was removed from its cluster") {
+		t.Errorf("the member that was removed while it was down: exit %d\n%s", code, out)
+	}
+}
+
+func slicesWithout(list []*memberProcess, m *memberProcess) (out []*memberProcess) {
+	for _, x := range list {
+		if x != m {
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+// A member whose data are gone is not believed to be what it was: without a
+// token it is not taken in, and with one it comes in as a new member.
+func TestMembers_AWipedOneIsReplacedNeverBelieved(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3)
+	old := c.token("cluster", "token")
+	wiped := c.followers()[0]
+	before := c.shownOf(wiped)
+	wiped.kill()
+	must0(t, os.RemoveAll(filepath.Join(wiped.data, "etcd")))
+	out, code := serveOnce(t, nil, c.arguments(wiped, c.joining(old)...)[1:]...)
+	if code == 0 || !strings.Contains(out, "the data are gone") {
+		t.Errorf("without its data: exit %d\n%s", code, out)
+	}
+	must0(t, os.RemoveAll(wiped.data))
+	// With the token of anybody else it has no place of its own to take, and is
+	// found by its URL.
+	wiped.coordinatorProcess = c.run(wiped, c.joining(c.token("cluster", "replace", before.Name))...)
+	wiped.waitReady()
+	c.waitVoters(3)
+	after := c.shownOf(wiped)
+	if after.ID == before.ID || after.Name == before.Name || len(c.shown()) != 3 {
+		t.Errorf("the wiped member came back as %+v, was %+v; members are %+v", after, before, c.shown())
+	}
+	k := newCaller(t, "web-1", wiped.url)
+	k.release(k.take())
+
+	// The same by its peer URL alone, with a plain token.
+	wiped.kill()
+	must0(t, os.RemoveAll(wiped.data))
+	wiped.coordinatorProcess = c.run(wiped, c.joining(old)...)
+	wiped.waitReady()
+	c.waitVoters(3)
+	if again := c.shownOf(wiped); again.ID == after.ID || len(c.shown()) != 3 {
+		t.Errorf("the wiped member came back as %+v, was %+v", again, after)
+	}
+}
+
+// The addresses of a member change: it tells the others at its next start.
+func TestMembers_AreFoundAtTheirNewPeerURL(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3)
+	m := c.followers()[0]
+	id := c.shownOf(m).ID
+	m.terminate()
+	m.peer = freePort(t)
+	m.coordinatorProcess = c.run(m)
+	m.waitReady()
+	eventually(t, 20*time.Second, "the others find it there", func() bool {
+		got := clusterOf(t, c.leader().url)
+		for _, x := range got.Members {
+			if x.ID == id {
+				return x.PeerURL == "https://"+m.peer && x.Reachable
+			}
+		}
+		return false
+	})
+}
+
+// What would cost the quorum, or the cluster, is refused and changes nothing.
+func TestMembers_WhatWouldLoseTheQuorumIsRefused(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1)
+	refuse := func(words string, args ...string) {
+		t.Helper()
+		before := fmt.Sprint(c.ids())
+		out, errs, code := lockkeeper(t, c.any().url, args...)
+		if code != 4 && code != 6 || !strings.Contains(errs, words) {
+			t.Errorf("lockkeeper %v: exit %d %s%s, want %q", args, code, out, errs, words)
+		}
+		if after := fmt.Sprint(c.ids()); after != before {
+			t.Errorf("lockkeeper %v: members were %s, are %s", args, before, after)
+		}
+	}
+	refuse("last member with a vote", "cluster", "remove", "c1")
+	refuse("no other member", "cluster", "move-leader")
+	refuse("no such member", "cluster", "promote", "c9")
+	c.grow(1)
+	if got := clusterOf(t, c.any().url).Warnings; len(got) != 1 || !strings.Contains(got[0], "no vote") {
+		t.Errorf("with a second that waits the warnings are %q", got)
+	}
+	refuse("last member with a vote", "cluster", "remove", "c1")
+	refuse("has no vote", "cluster", "move-leader", "c2")
+
+	// A learner that lags gets no vote.
+	c.members[1].stop()
+	k := newCaller(t, "web-1", c.members[0].url)
+	for range 60 {
+		k.release(k.take())
+	}
+	refuse("not caught up", "cluster", "promote", "c2")
+	c.members[1].cont()
+	c.grow(1)
+	c.waitVoters(3)
+	down, up := c.followers()[0], c.followers()[1]
+	down.kill()
+	refuse(down.name, "cluster", "remove", up.name)
+	must(t, c.any().url, "cluster", "remove", down.name)
+	if got := clusterOf(t, c.any().url).Warnings; len(got) != 1 || !strings.Contains(got[0], "even number") {
+		t.Errorf("with two that have a vote the warnings are %q", got)
+	}
+}
+
+// ids are those of the members that are there.
+func (c *cluster) ids() (list []string) {
+	for _, m := range c.shown() {
+		list = append(list, m.ID+" "+m.Role)
+	}
+	return list
+}
+
+// A coordinator that is started while most of the others are down serves what it
+// last knew, and goes on by itself when a second one comes.
+func TestMembers_OneThatStartsAloneServesWhatItKnew(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3)
+	k := newCaller(t, "web-1", c.any().url)
+	hold := k.take()
+	for _, m := range c.members {
+		m.kill()
+	}
+	first, second := c.members[1], c.members[2]
+	first.start()
+	eventually(t, 40*time.Second, "it answers", func() bool {
+		status, _ := get(first.url + "/healthz")
+		return status == http.StatusOK
+	})
+	if status, text := get(first.url + "/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(text, "cannot be reached") {
+		t.Errorf("/readyz alone: %d %s", status, text)
+	}
+	st := statusOf(t, first.url)
+	if !st.Stale || st.Figures.Held != 1 || len(st.Cluster.Members) != 3 {
+		t.Errorf("alone it says stale %v, %d holds, %d members", st.Stale, st.Figures.Held, len(st.Cluster.Members))
+	}
+	other := newCaller(t, "web-2", first.url)
+	if _, err := other.ask(t.Context(), 0); !isKind(err, api.NoQuorum) {
+		t.Errorf("acquiring alone: %v", err)
+	}
+	second.start()
+	first.waitReady()
+	again := newCaller(t, "web-1", first.url)
+	if got, err := again.ask(t.Context(), 0); err != nil || got.Fence != hold.Fence {
+		t.Errorf("the holder: fence %d %v, want %d", got.Fence, err, hold.Fence)
+	}
+}
+
+func isKind(err error, kind api.Kind) bool {
+	var e *api.Error
+	return errors.As(err, &e) && e.Kind == kind
+}
