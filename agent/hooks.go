@@ -17,9 +17,10 @@ import (
 type hooks struct {
 	// since is when a point first asked to be called again, by host.Clock.
 	since map[host.HookPoint]time.Duration
-	// preReboot and postReboot are those that have succeeded, usersGone the
-	// drain for which nobody is waited for any more.
-	preReboot, postReboot, usersGone occasion
+	// preReboot and postReboot are those that have succeeded, mayReboot that for
+	// which nothing keeps the host from a reboot either, and usersGone the drain
+	// for which nobody is waited for any more.
+	preReboot, mayReboot, postReboot, usersGone occasion
 }
 
 // occasion is one that hooks run for: a direction of a job, in one boot.
@@ -129,13 +130,27 @@ func (a *Agent) preApply(ctx context.Context) Outcome {
 	return a.runHook(ctx, DoApply, host.HookPreApply)
 }
 
+// doPreReboot runs the hooks before a reboot, and then waits until the host
+// itself may be rebooted.
 func (a *Agent) doPreReboot(ctx context.Context) Outcome {
 	at := a.occasion()
-	out := a.runHook(ctx, DoPreReboot, host.HookPreReboot)
-	if out.Status == Done {
+	if a.hooks.preReboot != at {
+		if out := a.runHook(ctx, DoPreReboot, host.HookPreReboot); out.Status != Done {
+			return out
+		}
 		a.hooks.preReboot = at
 	}
-	return out
+	err := a.cfg.Host.MayReboot(ctx)
+	switch {
+	case err == nil:
+		a.hooks.mayReboot = at
+		return Outcome{Do: DoPreReboot, Status: Done}
+	case errors.Is(err, host.ErrNotYet):
+		a.rest(DoPreReboot, 0, 30*time.Second)
+		a.setMessage(err.Error())
+		return Outcome{Do: DoPreReboot, Status: Unknown}
+	}
+	return Outcome{Do: DoPreReboot, Status: Failed, Detail: err.Error()}
 }
 
 // postReboot runs the hooks after a reboot of this job's, before the host is

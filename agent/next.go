@@ -40,11 +40,16 @@ func record(s State, format string, args ...any) (State, Action) {
 
 // job is what should be worked on now, nil for nothing.
 func (o *Observation) job(s *State) *Job {
-	switch {
-	case !o.Known:
+	if !o.Known {
 		return nil
-	case o.Wanted != nil && o.Wanted.Bundle != "":
-		return &Job{Rollout: o.Wanted.Rollout, Bundle: o.Wanted.Bundle, Name: o.Wanted.Name, Attempt: o.Wanted.Attempt}
+	}
+	if w := o.Wanted; w != nil && w.Bundle != "" {
+		// One that has ended stays wanted, and must not hide what comes after it.
+		if j := (&Job{Rollout: w.Rollout, Bundle: w.Bundle, Name: w.Name, Attempt: w.Attempt}); !j.same(s.Ended) {
+			return j
+		}
+	}
+	switch {
 	case o.Request != nil && o.Request.ID != s.Served:
 		return &Job{Name: "reboot that a person on the host asks for: " + o.Request.Reason, Request: o.Request.ID}
 	case o.NeedsReboot && !s.Rebooted && o.NeedsWhy != "":

@@ -236,7 +236,7 @@ func (a *Agent) observe() Observation {
 		Now: a.cfg.Host.Clock(), At: time.Now().UTC(), BootID: a.bootID, Userspace: userspace, NewID: newID(),
 		Known: a.known, Cluster: a.pin.Cluster, Instance: a.instance, Wanted: a.wanted, Hold: a.hold,
 		NeedsReboot: a.cfg.RebootWhenRequired && needs, NeedsWhy: why, Request: a.needs.request,
-		Gate: a.gate, PreReboot: a.hooks.preReboot == a.occasion(), RebootAsked: a.rebootAsked, Last: a.last, MaxAttempts: a.cfg.MaxAttempts,
+		Gate: a.gate, PreReboot: a.hooks.mayReboot == a.occasion(), RebootAsked: a.rebootAsked, Last: a.last, MaxAttempts: a.cfg.MaxAttempts,
 	}
 }
 
@@ -285,7 +285,7 @@ func (a *Agent) record(next State, act Action) error {
 // same is tried again.
 func (a *Agent) note(out Outcome) {
 	a.last = out
-	if out.Do == DoApply || out.Do == DoRollBack {
+	if (out.Do == DoApply || out.Do == DoRollBack) && out.Status != Unknown {
 		a.gate = Gate{} // the gate before the interrupt is a question of its own
 	}
 	if out.Status == Done {

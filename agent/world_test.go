@@ -43,6 +43,7 @@ type coordinator struct {
 	nextPollS   int
 	refuse      map[string]error  // by call
 	garble      func(h *api.Hold) // of the holds that are answered
+	reason      string            // that the slot was asked for with
 	foreign     string            // a request about the hold in a group that it is not of
 	// on is called, unlocked, before a request is handled.
 	on func(call string)
@@ -123,6 +124,7 @@ func (c *coordinator) Acquire(ctx context.Context, group, id string, req api.Acq
 	deadline := time.After(wait)
 	for {
 		c.mu.Lock()
+		c.reason = req.Reason
 		if c.hold != nil && c.hold.Instance == req.Instance && c.hold.State != "revoked" {
 			h := *c.hold
 			c.at(group)
@@ -239,6 +241,8 @@ type watched struct {
 	drains   int
 	undrains int
 	drain    func() error // nil: succeeds
+	hook     func(point host.HookPoint) error
+	users    func() ([]string, error)
 	reboot   func() error // nil: the simulated one
 	units    []string
 	run      func(line string, env []string) error
@@ -275,6 +279,22 @@ func (w *watched) Undrain(ctx context.Context, env []string) error {
 	w.undrains++
 	w.out = false
 	return w.simHost.Undrain(ctx, env)
+}
+
+func (w *watched) Hook(ctx context.Context, point host.HookPoint, env []string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.hook != nil {
+		return w.hook(point)
+	}
+	return w.simHost.Hook(ctx, point, env)
+}
+
+func (w *watched) Users(ctx context.Context) ([]string, error) {
+	if w.users != nil {
+		return w.users()
+	}
+	return w.simHost.Users(ctx)
 }
 
 func (w *watched) isOut() bool {

@@ -51,6 +51,9 @@ type Host interface {
 	// Check makes one round of health checks for the bundle with that digest,
 	// nil when all pass.
 	Check(ctx context.Context, digest string, probes []bundle.Probe, env []string) error
+	// MayReboot reports what keeps the host from a reboot: ErrNotYet for now,
+	// anything else for good.
+	MayReboot(ctx context.Context) error
 	// Reboot asks for a reboot, a soft one where the host can. It returns nil
 	// when the request was accepted: this process will be ended. ErrNotYet:
 	// something keeps the host from it for now. ErrRebooting: the agent returns at

@@ -45,7 +45,7 @@ func openLogind(ctx context.Context) (*logind, error) {
 		err = conn.Hello()
 	}
 	if err != nil {
-		conn.Close()
+		_ = conn.Close() // it is of no use
 		return nil, fmt.Errorf("the system bus: %w", err)
 	}
 	return &logind{conn, conn.Object(login1, login1Path)}, nil

@@ -29,42 +29,78 @@ const rebootRequest = time.Minute
 // errInhibited: an inhibitor lock blocks the shutdown.
 var errInhibited = errors.New("the reboot is inhibited")
 
-// Reboot asks for a reboot, or for one of the userspace only. Where that is not
-// possible the whole host reboots, which does all that the other does.
-//
-// ErrNotYet: an inhibitor lock blocks it. It is waited for as long as InhibitFor
-// says, counted from the first such answer, and then ignored with InhibitForce
-// or else an error.
-func (l *Linux) Reboot(ctx context.Context, soft bool) error {
+// MayReboot looks for inhibitor locks that block a reboot. ErrNotYet: they are
+// waited for as long as InhibitFor says, counted from when the first was seen,
+// and then ignored with InhibitForce, or else an error.
+func (l *Linux) MayReboot(ctx context.Context) error {
+	if l.cfg.RebootMethod == RebootSystemctl || l.method() == RebootCommand {
+		return nil // systemctl looks itself, and a command is on its own
+	}
 	ctx, cancel := context.WithTimeout(ctx, rebootRequest)
 	defer cancel()
-	force := false
-	if l.inhibited != 0 && l.Clock()-l.inhibited >= l.cfg.InhibitFor {
-		force = l.cfg.InhibitForce
+	d, err := openLogind(ctx)
+	if err != nil {
+		return nil // the request will tell
 	}
-	err := l.reboot(ctx, soft, force)
-	switch {
-	case err == nil && force:
-		l.log().Warn("rebooting although it is inhibited", "waited", l.cfg.InhibitFor)
-	case !errors.Is(err, errInhibited):
-	default:
-		if l.inhibited == 0 {
-			l.inhibited = max(1, l.Clock())
-		}
-		if l.Clock()-l.inhibited < l.cfg.InhibitFor || l.cfg.InhibitForce {
-			return fmt.Errorf("%w: %w", ErrNotYet, err)
-		}
-		return fmt.Errorf("%w, for longer than %s", err, l.cfg.InhibitFor)
+	defer d.close()
+	who, err := d.inhibitors(ctx)
+	if err != nil || len(who) == 0 {
+		l.inhibited = 0
+		return nil
 	}
-	l.inhibited = 0
+	err = l.wait(fmt.Errorf("%w by %s", errInhibited, strings.Join(who, "; ")))
+	if errors.Is(err, errForced) {
+		return nil
+	}
 	return err
 }
 
-func (l *Linux) reboot(ctx context.Context, soft, force bool) error {
-	method := l.cfg.RebootMethod
-	if method == RebootAuto && l.cfg.RebootCommand != "" {
-		method = RebootCommand
+// errForced: it was waited for long enough, and is not waited for any more.
+var errForced = errors.New("forced")
+
+// wait says what becomes of a reboot that is inhibited.
+func (l *Linux) wait(err error) error {
+	if l.inhibited == 0 {
+		l.inhibited = max(1, l.Clock())
 	}
+	switch {
+	case l.Clock()-l.inhibited < l.cfg.InhibitFor:
+		return fmt.Errorf("%w: %w", ErrNotYet, err)
+	case l.cfg.InhibitForce:
+		return errForced
+	}
+	return fmt.Errorf("%w, for longer than %s", err, l.cfg.InhibitFor)
+}
+
+// Reboot asks for a reboot, or for one of the userspace only. Where that is not
+// possible the whole host reboots, which does all that the other does. An
+// inhibitor is handled as MayReboot does it.
+func (l *Linux) Reboot(ctx context.Context, soft bool) error {
+	ctx, cancel := context.WithTimeout(ctx, rebootRequest)
+	defer cancel()
+	err := l.reboot(ctx, soft, false)
+	if errors.Is(err, errInhibited) {
+		why := err
+		if err = l.wait(err); errors.Is(err, errForced) {
+			l.log().Warn("rebooting although it is inhibited", "waited", l.cfg.InhibitFor, "why", why)
+			err = l.reboot(ctx, soft, true)
+		}
+	}
+	if err == nil {
+		l.inhibited = 0
+	}
+	return err
+}
+
+func (l *Linux) method() RebootMethod {
+	if l.cfg.RebootMethod == RebootAuto && l.cfg.RebootCommand != "" {
+		return RebootCommand
+	}
+	return l.cfg.RebootMethod
+}
+
+func (l *Linux) reboot(ctx context.Context, soft, force bool) error {
+	method := l.method()
 	if method == RebootCommand {
 		// What it leaves in the background may be the reboot itself.
 		out, err := run(ctx, rebootRequest, nil, "/bin/sh", "-c", l.cfg.RebootCommand)

@@ -172,6 +172,9 @@ func (s *Simulated) Check(ctx context.Context, digest string, _ []bundle.Probe, 
 	return ctx.Err()
 }
 
+// MayReboot is always so.
+func (s *Simulated) MayReboot(ctx context.Context) error { return ctx.Err() }
+
 // Reboot ends the agent's run.
 func (s *Simulated) Reboot(ctx context.Context, _ bool) error {
 	if err := ctx.Err(); err != nil {

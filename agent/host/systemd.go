@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -109,13 +110,14 @@ func (l *Linux) unitActive(ctx context.Context, unit string) error {
 	if err != nil {
 		return fmt.Errorf("systemd: %w", err)
 	}
-	for _, u := range list {
-		if u.ActiveState == "active" {
-			return nil
-		}
-		return fmt.Errorf("it is %s (%s, %s), want active", u.ActiveState, u.LoadState, u.SubState)
+	if len(list) == 0 {
+		return errors.New("systemd does not know it")
 	}
-	return fmt.Errorf("systemd does not know it")
+	u := list[0]
+	if u.ActiveState == "active" {
+		return nil
+	}
+	return fmt.Errorf("it is %s (%s, %s), want active", u.ActiveState, u.LoadState, u.SubState)
 }
 
 // noSoftReboot says why this host cannot reboot its userspace only, "" when it
