@@ -112,9 +112,6 @@ func (a *Agent) doAcquire(ctx context.Context) Outcome {
 	resp, err := a.cfg.Coordinator.Acquire(ctx, s.Group, a.cfg.Node, api.AcquireRequest{
 		Instance: a.instance, Request: s.Request, BootID: a.bootID, Reason: reason,
 	}, a.cfg.AcquireWait)
-	if err == nil && a.outdated() {
-		err = api.Errorf(api.WrongCluster, "the answer is of a cluster that a restore has replaced")
-	}
 	if err == nil && !a.own(&resp.Hold) {
 		err = errNotOurs
 	}
@@ -171,11 +168,8 @@ func (a *Agent) doConfirm(ctx context.Context) Outcome {
 	hold, err := a.cfg.Coordinator.Confirm(limited, a.state.Group, a.cfg.Node, api.ConfirmRequest{
 		Fence: g.Fence, Instance: a.instance, BootID: a.bootID, Rollout: a.rollout(),
 	})
-	switch {
-	case err == nil && (hold.Fence != g.Fence || !a.own(&hold)):
+	if err == nil && (hold.Fence != g.Fence || !a.own(&hold)) {
 		err = errNotOurs
-	case err == nil && a.outdated():
-		err = errors.New("the answer is of a cluster that a restore has replaced")
 	}
 	if err == nil {
 		g.Answer = GateOpen

@@ -86,7 +86,7 @@ func (a *Agent) changes(b *bundle.Bundle) ([]target, error) {
 	if err := a.cfg.required(b.Manifest.Requires); err != nil {
 		return nil, err
 	}
-	all, err := a.cfg.targets(b)
+	all, err := a.ofJob().targets(b)
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +156,7 @@ func (a *Agent) generation() string { return a.dir.path("generations", a.state.R
 
 func (a *Agent) putInPlace(ctx context.Context, b *bundle.Bundle, reason *string) (generation, error) {
 	var none generation
-	all, err := a.cfg.targets(b)
+	all, err := a.ofJob().targets(b)
 	if err != nil {
 		return none, err
 	}
@@ -193,7 +193,7 @@ func (a *Agent) putInPlace(ctx context.Context, b *bundle.Bundle, reason *string
 	}
 	if c := b.Manifest.Command; c != nil {
 		*reason = "command"
-		out, err := a.cfg.Host.Run(ctx, host.Command{Line: c.Run, Env: a.cfg.env(&a.state), Timeout: time.Duration(c.Timeout)})
+		out, err := a.cfg.Host.Run(ctx, host.Command{Line: c.Run, Env: a.ofJob().env(&a.state), Timeout: time.Duration(c.Timeout)})
 		if err != nil {
 			return none, fmt.Errorf("the command %q failed: %w: %s", c.Run, err, out)
 		}
@@ -218,7 +218,7 @@ func (a *Agent) check(ctx context.Context, b *bundle.Bundle, all []target, reaso
 			return err
 		}
 	}
-	env := append(a.cfg.env(&a.state), "LOCKKEEPER_STAGED="+staged)
+	env := append(a.ofJob().env(&a.state), "LOCKKEEPER_STAGED="+staged)
 	out, err := a.cfg.Host.Run(ctx, host.Command{Line: c.Run, Env: env, Timeout: time.Duration(c.Timeout)})
 	if err != nil {
 		return fmt.Errorf("the check %q failed: %w: %s", c.Run, err, out)

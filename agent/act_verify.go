@@ -43,7 +43,7 @@ func (a *Agent) doVerify(ctx context.Context, do Do) Outcome {
 		}
 		m = b.Manifest
 	}
-	env := a.cfg.env(&a.state)
+	env := a.ofJob().env(&a.state)
 	least, deadline := time.Duration(m.MinHealthyTime), time.Now().Add(time.Duration(m.HealthyDeadline))
 	every := min(time.Second, max(least/5, 20*time.Millisecond))
 	var since time.Time

@@ -63,8 +63,9 @@ type Config struct {
 	WaitForUsers time.Duration
 	// Ready is called once the state folder is locked and read.
 	Ready func()
-	// Failpoint is called at every step, by name; an error ends Run at once, as
-	// a crash would. For tests.
+	// Failpoint is called at every step, by name. A syscall.Errno is what the
+	// disk says there; any other error ends Run at once, as a crash would. For
+	// tests.
 	Failpoint func(step string) error
 }
 

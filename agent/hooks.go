@@ -65,7 +65,7 @@ func (a *Agent) hook(do Do, point host.HookPoint, run func() error) Outcome {
 
 // runHook is hook for the points that are nothing but hooks.
 func (a *Agent) runHook(ctx context.Context, do Do, point host.HookPoint) Outcome {
-	return a.hook(do, point, func() error { return a.cfg.Host.Hook(ctx, point, a.cfg.env(&a.state)) })
+	return a.hook(do, point, func() error { return a.cfg.Host.Hook(ctx, point, a.ofJob().env(&a.state)) })
 }
 
 // doDrain waits for people to leave, where that is asked for, and then drains.
@@ -77,7 +77,7 @@ func (a *Agent) doDrain(ctx context.Context) Outcome {
 		}
 		a.hooks.usersGone = at
 	}
-	return a.hook(DoDrain, host.HookDrain, func() error { return a.cfg.Host.Drain(ctx, a.cfg.env(&a.state)) })
+	return a.hook(DoDrain, host.HookDrain, func() error { return a.cfg.Host.Drain(ctx, a.ofJob().env(&a.state)) })
 }
 
 // userHook stands for the wait for people among the hooks.
@@ -115,7 +115,7 @@ func (a *Agent) waitForUsers(ctx context.Context) Outcome {
 
 // doUndrain is repeated until it succeeds.
 func (a *Agent) doUndrain(ctx context.Context) Outcome {
-	out := a.retried(DoUndrain, a.cfg.Host.Undrain(ctx, a.cfg.env(&a.state)))
+	out := a.retried(DoUndrain, a.cfg.Host.Undrain(ctx, a.ofJob().env(&a.state)))
 	if out.Status == Done {
 		a.hooks = hooks{}
 	}

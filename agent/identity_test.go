@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -46,6 +47,32 @@ func TestGroup_ASlotIsReturnedToTheGroupThatGaveIt(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What is put in place, and what hooks and commands are told, is of the group
+// that gave the slot until the job has ended.
+func TestGroup_ThePlaceholderIsTheJobsOwnToItsEnd(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		digest := w.publish(bundle.Manifest{
+			Name: "g", Files: []bundle.File{{Path: "/etc/group-of", Render: true, Interrupt: bundle.InterruptNone}},
+			Command: &bundle.Command{Run: "reload", Timeout: bundle.Duration(time.Minute)},
+		}, map[string]string{"/etc/group-of": "{{group}}"})
+		w.h.run = func(_ string, env []string) error {
+			if !slices.Contains(env, "LOCKKEEPER_GROUP=web") {
+				t.Errorf("the command was told %v", env)
+			}
+			return nil
+		}
+		w.stopAt("before apply", digest)
+		w.cfg.Group = "db"
+		w.start()
+		w.settled()
+		w.until("the new group reported", w.reported(func(r api.Report) bool { return r.Group == "db" }))
+		w.stop()
+		if got := w.files(); !strings.Contains(got, `group-of 0644 "web"`) {
+			t.Errorf("files:\n%s", got)
+		}
+	})
 }
 
 func TestNode_TheJournalOfAnotherNodeIsNotActedOn(t *testing.T) {

@@ -25,7 +25,7 @@ const journalVersion = 1
 // Errors of the state folder.
 var (
 	// ErrDamaged: the journal is not what was written. Whether this host holds
-	// a slot is not known then, so the agent does not start.
+	// a slot is not known then, so the agent does nothing.
 	ErrDamaged = errors.New("the journal is damaged")
 	// ErrNewer: a newer agent wrote the journal.
 	ErrNewer = errors.New("the journal was written by a newer agent")
@@ -56,6 +56,9 @@ func (f folder) make() (release func(), err error) {
 		}
 	}
 	lock, err := os.OpenFile(f.path("lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if errors.Is(err, syscall.EROFS) { // what was the state can still be told
+		lock, err = os.Open(f.path("lock"))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("state folder: %w", err)
 	}
@@ -67,6 +70,36 @@ func (f folder) make() (release func(), err error) {
 		return nil, fmt.Errorf("state folder: lock %s: %w", lock.Name(), err)
 	}
 	return func() { lock.Close() }, nil
+}
+
+// reserved is how much room is kept for the journal, in bytes: it is replaced by
+// a file beside it, and a few blocks are enough for that.
+const reserved = 64 << 10
+
+// reserve keeps room on the disk, so that a job that was begun can be recorded to
+// its end however full the disk becomes.
+func (f folder) reserve() error {
+	name := f.path("reserve")
+	if info, err := os.Stat(name); err == nil && info.Size() == reserved {
+		return nil
+	}
+	// Random, since a file system may keep zeros without taking room for them.
+	room := make([]byte, reserved)
+	_, _ = rand.Read(room)
+	if err := writeSynced(name, room); err != nil {
+		_ = os.Remove(name)
+		return err
+	}
+	return syncDir(f.dir)
+}
+
+// saveJournal writes the journal, on a full disk into the room kept for it.
+func (f folder) saveJournal(data []byte) error {
+	err := f.write("journal.json", data)
+	if !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) || os.Remove(f.path("reserve")) != nil {
+		return err
+	}
+	return f.write("journal.json", data)
 }
 
 // write replaces a file so that after a crash the old or the new one is there.
@@ -109,7 +142,7 @@ func (f folder) saveState(s State) error {
 	if err != nil {
 		return err
 	}
-	if err := f.write("journal.json", append(text, '\n')); err != nil {
+	if err := f.saveJournal(append(text, '\n')); err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
 	return nil

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -100,19 +99,6 @@ func TestRun_TwoAgentsDoNotShareAStateFolder(t *testing.T) {
 	}
 	defer unlock()
 	if err := New(w.cfg).Run(context.Background()); !errors.Is(err, ErrLocked) {
-		t.Errorf("got %v", err)
-	}
-}
-
-func TestRun_ADamagedJournalStopsTheAgent(t *testing.T) {
-	w := newWorld(t)
-	if err := os.MkdirAll(w.cfg.StateDir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(w.cfg.StateDir, "journal.json"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := New(w.cfg).Run(context.Background()); !errors.Is(err, ErrDamaged) {
 		t.Errorf("got %v", err)
 	}
 }

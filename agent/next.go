@@ -13,6 +13,14 @@ import (
 // it names the act that the state stands before, so that a crash at any
 // instant repeats an act that bears repeating, and no other.
 func Next(s State, o Observation) (State, Action) {
+	n, act := decide(s, o)
+	if f := n.Failure; f != nil && f.At.After(n.FailedAt) {
+		n.FailedAt = f.At
+	}
+	return n, act
+}
+
+func decide(s State, o Observation) (State, Action) {
 	switch s.Phase {
 	case api.PhaseWaiting:
 		return waiting(s, o)
@@ -140,7 +148,7 @@ func ended(s State, o Observation, job *Job, reason, detail string) (State, Acti
 	s.end(job)
 	s.Failure = &api.Failure{
 		Bundle: job.Bundle, Rollout: job.Rollout, Reason: reason, Detail: detail,
-		Healthy: s.Phase != api.PhaseFailed, At: o.At,
+		Healthy: s.Phase != api.PhaseFailed, At: laterThan(s.FailedAt, o.At),
 	}
 	return record(s, "%s: %s", reason, detail)
 }
@@ -276,12 +284,21 @@ func failedAgain(s State) (State, Action) {
 	return record(f, "%s: %s; the host stays failed", f.Failure.Reason, f.Failure.Detail)
 }
 
+// failure is a new one. By its time the coordinators tell it from the one
+// before, so it is later than that even if the host's clock was set back.
 func failure(s State, o Observation, reason, detail string) *api.Failure {
-	f := &api.Failure{Reason: reason, Detail: detail, At: o.At}
+	f := &api.Failure{Reason: reason, Detail: detail, At: laterThan(s.FailedAt, o.At)}
 	if s.Job != nil {
 		f.Bundle, f.Rollout = s.Job.Bundle, s.Job.Rollout
 	}
 	return f
+}
+
+func laterThan(last, now time.Time) time.Time {
+	if now.After(last) {
+		return now
+	}
+	return last.Add(time.Millisecond)
 }
 
 func verifying(s State, o Observation) (State, Action) {

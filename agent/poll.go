@@ -12,11 +12,10 @@ import (
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 )
 
-// pinned is a coordinator that can be told which cluster to believe, and says
-// which one answered last. *client.Client is one.
+// pinned is a coordinator that can be told which cluster to believe, and from
+// which incarnation on. *client.Client is one.
 type pinned interface {
-	SetCluster(id string)
-	Identity() (cluster string, incarnation int64)
+	SetCluster(id string, incarnation int64)
 }
 
 func newID() string { return rand.Text() }
@@ -24,21 +23,8 @@ func newID() string { return rand.Text() }
 // trustPin makes the client believe the pinned cluster only.
 func (a *Agent) trustPin() {
 	if c, ok := a.cfg.Coordinator.(pinned); ok {
-		c.SetCluster(a.pin.Cluster)
+		c.SetCluster(a.pin.Cluster, a.pin.Incarnation)
 	}
-}
-
-// outdated reports that the last answer came from a state of the pinned
-// cluster that a restore has replaced.
-func (a *Agent) outdated() bool {
-	c, ok := a.cfg.Coordinator.(pinned)
-	if !ok {
-		return false
-	}
-	cluster, incarnation := c.Identity()
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return cluster == a.pin.Cluster && incarnation < a.pin.Incarnation
 }
 
 // monitorCoordinator reports what this host is and learns what is wanted, also
@@ -49,7 +35,7 @@ func (a *Agent) monitorCoordinator(ctx context.Context) {
 		pollCtx, cancel, req := a.nextPoll(ctx, seen)
 		start := time.Now()
 		resp, err := a.cfg.Coordinator.Poll(pollCtx, a.cfg.Node, req)
-		a.heard.Store(time.Now().Unix())
+		a.hears()
 		var rest time.Duration
 		switch {
 		case err == nil:
@@ -95,12 +81,14 @@ func (a *Agent) nextPoll(ctx context.Context, seen string) (context.Context, con
 // report says what this host is. With the lock held.
 func (a *Agent) report(why string, needs bool) api.PollRequest {
 	h := a.cfg.Host
-	a.seq++
+	// Newer is what was said later in this boot, whichever process said it and
+	// whatever the wall clock does.
+	a.seq = max(a.seq+1, uint64(max(0, h.Clock()/time.Microsecond)))
 	s := &a.state
 	r := api.Report{
-		Seq: s.Starts<<32 | a.seq, Group: s.Group, Labels: a.cfg.Labels, MachineID: h.MachineID(),
+		Seq: a.seq, Group: s.Group, Labels: a.cfg.Labels, MachineID: h.MachineID(),
 		Phase: s.Phase, Fence: s.Fence, Bundle: s.Applied, Healthy: s.Phase != api.PhaseFailed && s.Sick == nil,
-		Message: clip(a.message), Failure: s.Failure, NeedsReboot: needs, RebootReason: why, Version: a.cfg.Version,
+		Message: clip(a.message), Trouble: clip(a.trouble), Failure: s.Failure, NeedsReboot: needs, RebootReason: why, Version: a.cfg.Version,
 		OS: h.OS(), Simulated: h.Simulated(),
 	}
 	if f := s.Failure; f != nil && len(f.Detail) > maxText {

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/agent/host"
@@ -21,8 +22,8 @@ type Agent struct {
 	cfg   Config
 	dir   folder
 	log   *slog.Logger
-	wake  chan struct{} // news for the loop
-	heard atomic.Int64  // Unix time of the last answer to a poll, or of an attempt
+	wake  chan struct{}             // news for the loop
+	heard atomic.Pointer[time.Time] // when a poll was last answered, or tried
 
 	mu       sync.Mutex // guards what the loop and the poller share
 	state    State
@@ -31,15 +32,19 @@ type Agent struct {
 	message  string
 	pin      Pin
 	distrust string // cluster that was refused last, to log it once
+	trouble  string // why nothing can be done, "" for no such reason
 	known    bool
 	wanted   *api.Wanted
 	hold     *api.Hold
-	seq      uint64
+	seq      uint64             // of the last report
 	needs    needs              // for reboots without a rollout
 	resend   context.CancelFunc // ends the poll in flight: there is more to report
 	acquire  context.CancelFunc // ends the acquire in flight
 
 	// Only the loop uses these.
+	now         func() time.Time // the wall clock, which anybody may set
+	unsaved     bool             // the journal has to be written before anything is done
+	unable      time.Duration    // since when the journal cannot be written, 0: it can
 	gate        Gate
 	rebootAsked time.Duration
 	last        Outcome
@@ -50,7 +55,7 @@ type Agent struct {
 
 // New makes an agent; Run checks its configuration.
 func New(cfg Config) *Agent {
-	return &Agent{cfg: cfg, dir: folder{cfg.StateDir}, wake: make(chan struct{}, 1), pauses: map[Do]*pause{}}
+	return &Agent{cfg: cfg, dir: folder{cfg.StateDir}, wake: make(chan struct{}, 1), now: time.Now, pauses: map[Do]*pause{}}
 }
 
 func (c *Config) complete() error {
@@ -86,8 +91,10 @@ func (c *Config) complete() error {
 }
 
 // Run works until ctx ends and returns nil then, host.ErrRebooting when the
-// host goes down, or why it cannot go on: ErrLocked, ErrDamaged, ErrNewer, or
-// that the state folder cannot be written.
+// host goes down, or why it cannot begin: ErrLocked, ErrOtherNode, or a state
+// folder that cannot be made or read. With a journal that it cannot believe, or
+// a disk that takes no more, it does nothing but say so, and goes on by itself
+// once that is mended.
 func (a *Agent) Run(ctx context.Context) error {
 	if err := a.cfg.complete(); err != nil {
 		return err
@@ -101,7 +108,12 @@ func (a *Agent) Run(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
-	if err := a.load(); err != nil {
+	if err := a.identify(); err != nil {
+		return err
+	}
+	a.state = State{Phase: api.PhaseFailed, Group: a.cfg.Group} // until the journal says better
+	err = a.load()
+	if err != nil && !unbelievable(err) {
 		return err
 	}
 	if a.cfg.Ready != nil {
@@ -115,14 +127,16 @@ func (a *Agent) Run(ctx context.Context) error {
 		cancel()
 		monitors.Wait()
 	}()
+	if err != nil {
+		if err = a.believeNothing(ctx, err); err != nil {
+			return err
+		}
+	}
 	return a.loop(ctx)
 }
 
-// load reads the state folder and counts the start.
-func (a *Agent) load() (err error) {
-	if a.state, err = a.dir.loadState(); err != nil {
-		return err
-	}
+// identify reads who this agent is and whom it believes.
+func (a *Agent) identify() (err error) {
 	if a.instance, err = a.dir.instance(); err != nil {
 		return err
 	}
@@ -133,28 +147,31 @@ func (a *Agent) load() (err error) {
 		return err
 	}
 	a.trustPin()
-	if a.state.Starts == 0 {
-		// The journal was moved away, or never there: the reports of before, if
-		// there are any, must not be the newer ones.
-		a.state.Starts = uint64(max(0, time.Now().Unix()))
-	}
-	a.state.Starts++
-	if err := a.adopt(); err != nil {
+	a.hears()
+	return nil
+}
+
+// load reads the journal and counts the start; the first record writes both.
+func (a *Agent) load() error {
+	s, err := a.dir.loadState()
+	if err != nil {
 		return err
 	}
-	if err := a.dir.saveState(a.state); err != nil {
+	s.Starts++
+	if err := a.adopt(&s); err != nil {
 		return err
 	}
-	a.heard.Store(time.Now().Unix())
-	a.log.Info("agent starts", "phase", a.state.Phase, "fence", a.state.Fence, "boot", a.bootID, "instance", a.instance, "bundle", a.state.Applied)
+	a.mu.Lock()
+	a.state, a.unsaved = s, true
+	a.mu.Unlock()
+	a.log.Info("agent starts", "phase", s.Phase, "fence", s.Fence, "boot", a.bootID, "instance", a.instance, "bundle", s.Applied)
 	return nil
 }
 
 // adopt gives an idle journal this agent's node and group. In the middle of a
 // job both stay: the slot is the group's that gave it, and to act for another
 // node would be to return a slot on which that one reboots.
-func (a *Agent) adopt() error {
-	s := &a.state
+func (a *Agent) adopt(s *State) error {
 	if s.Phase == api.PhaseIdle || s.Node == "" {
 		s.Node = a.cfg.Node
 	}
@@ -170,17 +187,32 @@ func (a *Agent) adopt() error {
 
 // Heard is when the coordinator last answered a poll, or when that was last
 // tried: an agent whose Heard stands still hangs.
-func (a *Agent) Heard() time.Time { return time.Unix(a.heard.Load(), 0) }
+func (a *Agent) Heard() time.Time {
+	if at := a.heard.Load(); at != nil {
+		return *at
+	}
+	return time.Time{}
+}
+
+// hears notes the moment, with its monotonic reading: a wall clock that jumps
+// is no agent that hangs.
+func (a *Agent) hears() {
+	now := time.Now()
+	a.heard.Store(&now)
+}
 
 // loop decides, writes the intent down, acts and observes.
 func (a *Agent) loop(ctx context.Context) error {
 	for ctx.Err() == nil {
 		o := a.observe()
 		next, act := Next(a.state, o)
-		a.last = Outcome{}
-		if err := a.record(next, act); err != nil {
+		if err := a.record(next, act); ends(err) {
 			return err
+		} else if err != nil {
+			a.cannotRecord(ctx, err) // what was done last stays to be recorded
+			continue
 		}
+		a.last, a.unable = Outcome{}, 0
 		if act.Do == DoReboot {
 			a.announce(ctx)
 		}
@@ -233,11 +265,19 @@ func (a *Agent) observe() Observation {
 		a.bootID = boot
 	}
 	return Observation{
-		Now: a.cfg.Host.Clock(), At: time.Now().UTC(), BootID: a.bootID, Userspace: userspace, NewID: newID(),
+		Now: a.cfg.Host.Clock(), At: a.now().UTC(), BootID: a.bootID, Userspace: userspace, NewID: newID(),
 		Known: a.known, Cluster: a.pin.Cluster, Instance: a.instance, Wanted: a.wanted, Hold: a.hold,
 		NeedsReboot: a.cfg.RebootWhenRequired && needs, NeedsWhy: why, Request: a.needs.request,
 		Gate: a.gate, PreReboot: a.hooks.mayReboot == a.occasion(), RebootAsked: a.rebootAsked, Last: a.last, MaxAttempts: a.cfg.MaxAttempts,
 	}
+}
+
+// ofJob is the configuration as the job sees it: its group is the one that gave
+// the slot, to the end, whatever this agent was given since.
+func (a *Agent) ofJob() *Config {
+	c := a.cfg
+	c.Group = a.state.Group
+	return &c
 }
 
 // record makes the state durable before anything is done for it.
@@ -246,12 +286,12 @@ func (a *Agent) record(next State, act Action) error {
 		next.Group = a.cfg.Group
 	}
 	was := a.state
-	if !reflect.DeepEqual(next, was) {
+	if !reflect.DeepEqual(next, was) || a.unsaved {
 		name := string(next.Phase) + " for " + string(act.Do)
 		if err := a.step("before journal " + name); err != nil {
 			return err
 		}
-		if err := a.dir.saveState(next); err != nil {
+		if err := a.save(next); err != nil {
 			return err
 		}
 		if err := a.step("after journal " + name); err != nil {
@@ -265,8 +305,9 @@ func (a *Agent) record(next State, act Action) error {
 		}
 	}
 	a.mu.Lock()
-	a.state = next
-	tell := !reflect.DeepEqual(next, was)
+	a.state, a.unsaved = next, false
+	tell := !reflect.DeepEqual(next, was) || a.trouble != ""
+	a.trouble = ""
 	if act.Why != "" && act.Why != a.why {
 		a.why, a.message = act.Why, act.Why
 		tell = tell || act.Do == DoWait // it will stay that way
@@ -343,7 +384,12 @@ func (a *Agent) step(name string) error {
 	if a.cfg.Failpoint == nil {
 		return nil
 	}
-	if err := a.cfg.Failpoint(name); err != nil {
+	err := a.cfg.Failpoint(name)
+	var disk syscall.Errno
+	if errors.As(err, &disk) {
+		return err
+	}
+	if err != nil {
 		return &crashed{fmt.Errorf("failpoint %q: %w", name, err)}
 	}
 	return nil

@@ -86,10 +86,11 @@ type State struct {
 	Sick *State `json:"sick,omitempty"`
 
 	// What is kept between jobs.
-	Applied   string         `json:"applied,omitempty"` // digest of the bundle in place
-	Ended     *Job           `json:"ended,omitempty"`   // the job that ended last
-	Failure   *api.Failure   `json:"failure,omitempty"` // of the job tried last
-	Tries     map[string]int `json:"tries,omitempty"`   // by bundle, until one succeeds
+	Applied   string         `json:"applied,omitempty"`  // digest of the bundle in place
+	Ended     *Job           `json:"ended,omitempty"`    // the job that ended last
+	Failure   *api.Failure   `json:"failure,omitempty"`  // of the job tried last
+	Tries     map[string]int `json:"tries,omitempty"`    // by bundle, until one succeeds
+	FailedAt  time.Time      `json:"failed_at,omitzero"` // the last failure's time
 	LastFence int64          `json:"last_fence,omitempty"`
 	Starts    uint64         `json:"starts"`             // of the agent
 	Served    string         `json:"served,omitempty"`   // the RebootRequest that ended last
@@ -143,14 +144,14 @@ func (s *State) unfit() bool { return s.Sick != nil || s.Back && s.BackAgain }
 func (s State) asFailed() State {
 	f := *s.Sick
 	f.Fence, f.LastFence, f.Drain, f.Tries, f.Starts = s.Fence, s.LastFence, s.Drain, s.Tries, s.Starts
-	f.Group = s.Group
+	f.Group, f.FailedAt = s.Group, s.FailedAt
 	return f
 }
 
 // idle is the state between jobs.
 func (s State) idle() State {
 	return State{
-		Phase: api.PhaseIdle, Node: s.Node, Applied: s.Applied, Ended: s.Ended, Failure: s.Failure, Tries: s.Tries,
+		Phase: api.PhaseIdle, Node: s.Node, Applied: s.Applied, Ended: s.Ended, Failure: s.Failure, FailedAt: s.FailedAt, Tries: s.Tries,
 		LastFence: max(s.LastFence, s.Fence), Starts: s.Starts, Served: s.Served, Rebooted: s.Rebooted,
 	}
 }

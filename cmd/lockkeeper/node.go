@@ -106,6 +106,9 @@ func (a *app) nodeRows(nodes []api.Node) [][]string {
 		if n.Report.Failure != nil {
 			message = n.Report.Failure.Reason + ": " + n.Report.Failure.Detail
 		}
+		if n.Report.Trouble != "" {
+			message = n.Report.Trouble
+		}
 		if n.Duplicate != "" {
 			message = n.Duplicate
 		}
@@ -158,7 +161,10 @@ func (a *app) nodeShowCommand() *cobra.Command {
 
 func (a *app) printNode(n api.Node, v api.Verdict) error {
 	r := n.Report
-	failure, wanted, hold, os := "", "", "", r.OS
+	failure, wanted, hold, os, message := "", "", "", r.OS, r.Message
+	if message == r.Trouble {
+		message = "" // said once
+	}
 	if f := r.Failure; f != nil {
 		of := "bundle " + short(f.Bundle)
 		if f.Bundle == "" {
@@ -188,7 +194,8 @@ func (a *app) printNode(n api.Node, v api.Verdict) error {
 		"State", a.paint(nodeColour(n.State), string(n.State)),
 		"Verdict", cli.Cell(v.Summary),
 		"Phase", cli.Cell(string(r.Phase)),
-		"Message", cli.Cell(r.Message),
+		"Message", cli.Cell(message),
+		"Trouble", a.paint(red, r.Trouble),
 		"Failure", a.paint(red, failure),
 		"Reboot", cli.Cell(reboot),
 		"Duplicate", a.paint(red, n.Duplicate),

@@ -20,19 +20,22 @@ const (
 
 // Report is what a node says of itself.
 type Report struct {
-	Seq         uint64            `json:"seq"` // grows; an older one is ignored
-	Group       string            `json:"group"`
-	Labels      map[string]string `json:"labels,omitempty"`
-	MachineID   string            `json:"machine_id,omitempty"`
-	Phase       Phase             `json:"phase"`
-	Fence       int64             `json:"fence,omitempty"`   // of the hold it believes it has
-	Bundle      string            `json:"bundle,omitempty"`  // digest of the bundle in place
-	Rollout     string            `json:"rollout,omitempty"` // that it works on, or worked on last
-	Attempt     int               `json:"attempt,omitempty"`
-	Healthy     bool              `json:"healthy"`
-	Message     string            `json:"message,omitempty"` // a sentence on what it does or waits for
-	Failure     *Failure          `json:"failure,omitempty"` // of the bundle tried last
-	NeedsReboot bool              `json:"needs_reboot,omitempty"`
+	Seq       uint64            `json:"seq"` // grows within a boot; an older one is ignored
+	Group     string            `json:"group"`
+	Labels    map[string]string `json:"labels,omitempty"`
+	MachineID string            `json:"machine_id,omitempty"`
+	Phase     Phase             `json:"phase"`
+	Fence     int64             `json:"fence,omitempty"`   // of the hold it believes it has
+	Bundle    string            `json:"bundle,omitempty"`  // digest of the bundle in place
+	Rollout   string            `json:"rollout,omitempty"` // that it works on, or worked on last
+	Attempt   int               `json:"attempt,omitempty"`
+	Healthy   bool              `json:"healthy"`
+	Message   string            `json:"message,omitempty"` // a sentence on what it does or waits for
+	Failure   *Failure          `json:"failure,omitempty"` // of the bundle tried last
+	// Trouble is why the agent does nothing at all, such as a full disk or a
+	// damaged journal; the host stays as it is until that is mended.
+	Trouble     string `json:"trouble,omitempty"`
+	NeedsReboot bool   `json:"needs_reboot,omitempty"`
 	// RebootReason says why the host asks for a reboot, such as the packages that
 	// do; or why it is not known whether it does.
 	RebootReason string `json:"reboot_reason,omitempty"`

@@ -53,9 +53,13 @@ type Client struct {
 	servers   []server
 	good      atomic.Int64 // index of the server that answered last
 
-	mu          sync.Mutex
-	pinned      string
-	cluster     string
+	mu     sync.Mutex
+	pinned pin
+}
+
+// pin is the one cluster that is believed, from that incarnation on.
+type pin struct {
+	cluster     string // "" believes any
 	incarnation int64
 }
 
@@ -74,7 +78,7 @@ func New(cfg Config) (*Client, error) {
 	if cfg.Token != "" && cfg.TokenFile != "" {
 		return nil, errors.New("both a token and a token file are given: want one of them")
 	}
-	c := &Client{tokenFile: cfg.TokenFile, token: strings.TrimSpace(cfg.Token), userAgent: cfg.UserAgent, pinned: cfg.Cluster}
+	c := &Client{tokenFile: cfg.TokenFile, token: strings.TrimSpace(cfg.Token), userAgent: cfg.UserAgent, pinned: pin{cluster: cfg.Cluster}}
 	if strings.ContainsAny(c.token, " \t\r\n") {
 		return nil, errors.New("the token contains white space: want the secret as it was shown")
 	}
@@ -141,21 +145,15 @@ func (s server) clear() bool {
 	return err != nil || !ip.IsLoopback()
 }
 
-// SetCluster pins the one cluster whose answers are believed from now on. It
-// is sent with each request, and an answer of any other cluster is an error of
-// kind wrong_cluster. An empty id believes any.
-func (c *Client) SetCluster(id string) {
+// SetCluster pins the one cluster whose answers are believed from now on, and
+// the incarnation that they must have at least. The id is sent with each
+// request. An answer of any other cluster, or of one that a restore has
+// replaced, is an error of kind wrong_cluster, refusals included. An empty id
+// believes any.
+func (c *Client) SetCluster(id string, incarnation int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.pinned = id
-}
-
-// Identity is the cluster and the incarnation that the last answer named, empty
-// before the first.
-func (c *Client) Identity() (cluster string, incarnation int64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.cluster, c.incarnation
+	c.pinned = pin{id, incarnation}
 }
 
 // Servers lists the coordinators as configured.

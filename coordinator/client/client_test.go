@@ -158,13 +158,19 @@ func TestCluster_AnotherOneIsNotBelievedWhateverItAnswers(t *testing.T) {
 		if _, err := c.Status(t.Context()); name == "yes" && err != nil {
 			t.Errorf("unpinned: %v", err)
 		}
-		if id, n := c.Identity(); name == "yes" && (id != "c-1" || n != 3) {
-			t.Errorf("identity %s %d", id, n)
-		}
-		c.SetCluster("c-9")
 		var e *api.Error
+		c.SetCluster("c-9", 0)
 		if _, err := c.Status(t.Context()); !errors.As(err, &e) || e.Kind != api.WrongCluster || sent != "c-9" {
 			t.Errorf("%s: %v, sent %q", name, err, sent)
+		}
+		c.SetCluster("c-1", 3)
+		if _, err := c.Status(t.Context()); name == "yes" && err != nil {
+			t.Errorf("of the pinned incarnation: %v", err)
+		}
+		// A restore has replaced what answers, whatever it answers.
+		c.SetCluster("c-1", 4)
+		if _, err := c.Status(t.Context()); !errors.As(err, &e) || e.Kind != api.WrongCluster {
+			t.Errorf("%s: of an older incarnation: %v", name, err)
 		}
 	}
 }

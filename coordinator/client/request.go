@@ -153,8 +153,8 @@ func (c *Client) roundTrip(ctx context.Context, s *server, k call, target string
 		req.Header.Set("User-Agent", c.userAgent)
 	}
 	pinned := c.pin()
-	if pinned != "" {
-		req.Header.Set(api.HeaderCluster, pinned)
+	if pinned.cluster != "" {
+		req.Header.Set(api.HeaderCluster, pinned.cluster)
 	}
 	token, err := c.secret()
 	if err != nil {
@@ -178,29 +178,29 @@ func (c *Client) roundTrip(ctx context.Context, s *server, k call, target string
 	return resp, nil
 }
 
-// believe checks whose answer it is, remembers that, and turns anything but a
-// 2xx into an error.
-func (c *Client) believe(resp *http.Response, s *server, pinned string) error {
+// believe checks whose answer it is, and turns anything but a 2xx into an error.
+// Each answer is judged by what it says itself: another may come meanwhile.
+func (c *Client) believe(resp *http.Response, s *server, pinned pin) error {
 	cluster := resp.Header.Get(api.HeaderCluster)
-	if pinned != "" && cluster != "" && cluster != pinned {
-		return api.Errorf(api.WrongCluster, "%s answers for cluster %s, and cluster %s is the one that is trusted", s.name, cluster, pinned)
+	if pinned.cluster != "" && cluster != "" && cluster != pinned.cluster {
+		return api.Errorf(api.WrongCluster, "%s answers for cluster %s, and cluster %s is the one that is trusted", s.name, cluster, pinned.cluster)
+	}
+	if pinned.cluster != "" && cluster == pinned.cluster {
+		incarnation, err := strconv.ParseInt(resp.Header.Get(api.HeaderIncarnation), 10, 64)
+		if err == nil && incarnation < pinned.incarnation {
+			return api.Errorf(api.WrongCluster, "%s answers for incarnation %d of cluster %s, which a restore has replaced by %d", s.name, incarnation, cluster, pinned.incarnation)
+		}
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return problem(resp, s.name)
 	}
-	if pinned != "" && cluster == "" {
+	if pinned.cluster != "" && cluster == "" {
 		return fmt.Errorf("%w: %s: the answer does not name its cluster: is it a Lockkeeper coordinator?", ErrUnreachable, s.name)
-	}
-	if cluster != "" {
-		incarnation, _ := strconv.ParseInt(resp.Header.Get(api.HeaderIncarnation), 10, 64)
-		c.mu.Lock()
-		c.cluster, c.incarnation = cluster, incarnation
-		c.mu.Unlock()
 	}
 	return nil
 }
 
-func (c *Client) pin() string {
+func (c *Client) pin() pin {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.pinned

@@ -246,8 +246,16 @@ func TestClient_EveryMethodArrivesWholeAndComesBack(t *testing.T) {
 			t.Errorf("%s: got %+v, want %+v", m.saw, got, m.want)
 		}
 	}
-	if id, incarnation := c.Identity(); id != "c-1" || incarnation != 4 {
-		t.Errorf("identity %q %d", id, incarnation)
+	// Each answer names cluster and incarnation.
+	for _, pin := range []struct {
+		cluster     string
+		incarnation int64
+		believed    bool
+	}{{"c-1", 4, true}, {"c-1", 5, false}, {"c-2", 4, false}} {
+		c.SetCluster(pin.cluster, pin.incarnation)
+		if _, err := c.Status(t.Context()); (err == nil) != pin.believed {
+			t.Errorf("%+v: %v", pin, err)
+		}
 	}
 }
 

@@ -74,6 +74,8 @@ func observe(h *Head, r Result, begun bool, v NodeView) standing {
 	case begun && r.State == api.NodeUpdating:
 		// It began and has neither the bundle nor a failure: it will ask again.
 		s.detail = v.Report.Message
+	case v.Report.Trouble != "":
+		s.detail = v.Report.Trouble
 	}
 	return s
 }

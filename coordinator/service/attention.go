@@ -16,6 +16,7 @@ const (
 	attentionFailed      = "failed"
 	attentionOverdue     = "overdue"
 	attentionHalted      = "halted"
+	attentionUnable      = "unable"
 	attentionUnconfirmed = "unconfirmed"
 	attentionDuplicate   = "duplicate_id"
 	attentionDisk        = "disk_low"
@@ -57,6 +58,7 @@ func (s *Service) attention(o *overview, states map[string]semaphore.State) []ap
 		}
 	}
 	list = append(list, storeFull(s.node.Info())...)
+	list = append(list, unable(o)...)
 	list = append(list, unconfirmed(states, o.at)...)
 	for i := range o.nodes {
 		if n := &o.nodes[i]; n.Duplicate != "" {
@@ -90,6 +92,24 @@ func (s *Service) attention(o *overview, states map[string]semaphore.State) []ap
 		})
 	}
 	return append(list, rolledBack(o)...)
+}
+
+// unable lists the agents that can do nothing until a person mends something on
+// their host.
+func unable(o *overview) []api.Attention {
+	var list []api.Attention
+	for i := range o.nodes {
+		n := &o.nodes[i]
+		if n.Report.Trouble == "" {
+			continue
+		}
+		list = append(list, api.Attention{
+			Kind: attentionUnable, Severity: bad, Node: n.ID, Group: n.Group, Hold: n.Hold, Since: n.ChangedAt,
+			Title:  fmt.Sprintf("The agent of %s can do nothing", n.ID),
+			Detail: sentenceOf(n.Report.Trouble) + "The host stays as it is. Its agent goes on by itself once that is mended.",
+		})
+	}
+	return list
 }
 
 // storeFull says that etcd's own bound on its database is near, or was reached.
@@ -214,7 +234,9 @@ func rolledBack(o *overview) []api.Attention {
 	})
 }
 
-func inServiceAfterFailure(n *api.Node) bool { return n.State == api.NodeFailed && n.Hold == nil }
+func inServiceAfterFailure(n *api.Node) bool {
+	return n.State == api.NodeFailed && n.Hold == nil && n.Report.Trouble == ""
+}
 
 func failedInService(o *overview) int {
 	n := 0

@@ -86,6 +86,7 @@ func checkPoll(id string, req *api.PollRequest) error {
 	}
 	boundText(&v, "report.message", req.Report.Message, 4000)
 	boundText(&v, "report.reboot_reason", req.Report.RebootReason, 4000)
+	boundText(&v, "report.trouble", req.Report.Trouble, 4000)
 	if f := req.Report.Failure; f != nil {
 		boundText(&v, "report.failure.detail", f.Detail, 8000)
 	}

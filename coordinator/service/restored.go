@@ -38,6 +38,9 @@ func (s *Service) reconcile(ctx context.Context, node string, session fleet.Sess
 	if id.FenceFloor == 0 {
 		return
 	}
+	if r.Trouble != "" && r.Fence == 0 {
+		return // its agent cannot read what it holds
+	}
 	// Only the newest report counts, however they arrive.
 	if rec, known := s.fleet.Record(node); !known || rec.Report.Fence != r.Fence || rec.Report.Phase != r.Phase || rec.Instance != session.Instance {
 		return

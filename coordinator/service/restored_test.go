@@ -203,6 +203,17 @@ func TestRestored_HoldThatItsNodeReturnedSinceIsReturned(t *testing.T) {
 	}
 }
 
+func TestRestored_AHoldIsKeptWhoseAgentCannotReadItsJournal(t *testing.T) {
+	b := start(t)
+	b.hello("a", "default")
+	b.confirm(b.acquire("default", "a"))
+	after, _ := b.restore(b.snapshot())
+	after.report("a", 9, func(r *api.Report) { r.Phase, r.Healthy, r.Trouble = api.PhaseFailed, false, "the journal is damaged" })
+	if after.holdOf("default", "a") == nil {
+		t.Error("the slot was returned")
+	}
+}
+
 func TestRestored_KeptHoldGoesOnWithItsFence(t *testing.T) {
 	b := start(t)
 	b.hello("web-1", "default")

@@ -105,6 +105,23 @@ func TestStatus_SilentNodesAreGroupedAndARebootingHolderIsNotAmongThem(t *testin
 	}
 }
 
+func TestStatus_AnAgentThatCanDoNothingNeedsAPerson(t *testing.T) {
+	b := start(t)
+	b.hello("a", "default")
+	b.hello("b", "default")
+	b.report("a", 2, func(r *api.Report) { r.Trouble = "the state folder takes nothing: no space left on device" })
+	b.report("b", 2, func(r *api.Report) { r.Phase, r.Healthy, r.Trouble = api.PhaseFailed, false, "the journal is damaged" })
+	st := b.status(2)
+	for i, node := range []string{"a", "b"} {
+		if a := st.Attention[i]; a.Kind != attentionUnable || a.Node != node || a.Severity != bad || st.OK {
+			t.Errorf("%+v", a)
+		}
+	}
+	if !strings.Contains(st.Attention[0].Detail, "no space left on device") {
+		t.Error(st.Attention[0].Detail)
+	}
+}
+
 func TestStatus_AHaltedRolloutAndARolledBackHostNeedAPerson(t *testing.T) {
 	b := start(t)
 	b.rollouts.set(func() {
