@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,68 +15,47 @@ import (
 	"github.com/lockkeeper/lockkeeper/coordinator/bundle"
 )
 
-// bundle returns a verified bundle: the kept one, else the coordinator's,
-// which is kept then, so that nobody is needed behind the last gate.
-func (a *Agent) bundle(ctx context.Context, digest string) (*bundle.Bundle, error) {
-	file := bundleFile(digest)
-	if b, err := bundle.OpenFile(a.dir.path(file), bundle.MaxSize); err == nil && b.Digest == digest {
-		return b, nil
-	}
-	r, _, err := a.cfg.Coordinator.OpenBundle(ctx, digest)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	raw, err := io.ReadAll(io.LimitReader(r, bundle.MaxSize+1))
-	if err != nil {
-		return nil, err
-	}
-	b, err := bundle.Parse(raw)
-	if err != nil {
-		return nil, err
-	}
-	if b.Digest != digest {
-		return nil, api.Errorf(api.Invalid, "bundle: the coordinator sent %s for %s", b.Digest, digest)
-	}
-	return b, a.dir.write(file, raw)
-}
-
 // doPlan compares the bundle with what is on the host. It changes nothing.
 func (a *Agent) doPlan(ctx context.Context, job *Job) Outcome {
 	out := Outcome{Do: DoPlan, Job: job, Status: Failed}
-	b, err := a.bundle(ctx, job.Bundle)
-	if err != nil {
-		var refused *api.Error
-		if errors.As(err, &refused) {
-			switch refused.Kind {
-			case api.Invalid, api.TooLarge, api.NotFound:
-				out.Reason, out.Detail = "bundle", refused.Detail
-				return out
-			}
+	b, err := a.trusted(ctx, job.Bundle, false)
+	var changes []target
+	if err == nil {
+		changes, err = a.changes(b)
+		if err != nil {
+			err = &refusal{disk(err, "plan"), err}
 		}
+	}
+	if err == nil {
+		out.Status, out.Changed = Done, len(changes) > 0
+		return out
+	}
+	if out.Reason = forGood(err); out.Reason == "" {
 		out = a.answered(ctx, DoPlan, err)
 		out.Job = job
 		return out
 	}
-	changes, err := a.changes(b)
-	if err != nil {
-		out.Reason, out.Detail = disk(err, "plan"), err.Error()
-		a.drop(job.Bundle)
-		return out
+	out.Detail = err.Error()
+	var refused *api.Error
+	if errors.As(err, &refused) {
+		out.Detail = refused.Detail
 	}
-	out.Status, out.Changed = Done, len(changes) > 0
+	a.drop(job.Bundle)
 	return out
 }
 
-// drop removes a bundle that was refused.
-func (a *Agent) drop(digest string) {
-	if digest != a.state.Applied && (a.state.Job == nil || a.state.Job.Bundle != digest) {
-		_ = os.Remove(a.dir.path(bundleFile(digest)))
+// forGood is the reason of a failure that asking again does not mend, "" for
+// any other.
+func forGood(err error) string {
+	var refused *api.Error
+	if errors.As(err, &refused) {
+		switch refused.Kind {
+		case api.Invalid, api.TooLarge, api.NotFound:
+			return "bundle"
+		}
 	}
+	return disk(err, "")
 }
-
-// bundleFile is where a bundle is kept, in the state folder.
-func bundleFile(digest string) string { return filepath.Join("bundles", filepath.Base(digest)+".tar") }
 
 // changes are the files of a bundle that are not yet as they should be on this
 // host. It refuses a bundle that is not for this host, or for which there is no
@@ -108,8 +86,11 @@ func (a *Agent) doApply(ctx context.Context) (Outcome, error) {
 	if a.state.Job.Bundle == "" {
 		return Outcome{Do: DoApply, Status: Done, Interrupt: bundle.InterruptReboot}, nil
 	}
-	b, err := a.bundle(ctx, a.state.Job.Bundle)
+	b, err := a.trusted(ctx, a.state.Job.Bundle, true)
 	if err != nil {
+		if reason := forGood(err); reason != "" {
+			return Outcome{Do: DoApply, Status: Failed, Reason: reason, Detail: err.Error()}, nil
+		}
 		return a.answered(ctx, DoApply, err), nil
 	}
 	if p, ok := a.cfg.Host.(host.Pacer); ok {
@@ -275,14 +256,7 @@ func (a *Agent) rollBack() error {
 // tidy removes generations and bundles that nothing needs: the newest
 // generation stays for people, the bundle in place for its health checks.
 func (a *Agent) tidy() {
-	keep := a.state.Applied + ".tar"
-	if bundles, err := os.ReadDir(a.dir.path("bundles")); err == nil {
-		for _, e := range bundles {
-			if e.Name() != keep {
-				_ = os.Remove(a.dir.path("bundles", e.Name()))
-			}
-		}
-	}
+	a.tidyBundles()
 	generations, err := os.ReadDir(a.dir.path("generations"))
 	if err != nil {
 		return

@@ -9,6 +9,7 @@ import (
 
 	"github.com/lockkeeper/lockkeeper/agent/host"
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/coordinator/bundle/signature"
 )
 
 // Coordinator is what the agent asks of a coordinator; *client.Client is one,
@@ -22,6 +23,7 @@ type Coordinator interface {
 	Confirm(ctx context.Context, group, node string, req api.ConfirmRequest) (api.Hold, error)
 	Release(ctx context.Context, group, node string, fence int64, instance string) error
 	LeaveQueue(ctx context.Context, group, node string) error
+	Bundle(ctx context.Context, digest string) (api.Bundle, error)
 	OpenBundle(ctx context.Context, digest string) (io.ReadCloser, int64, error)
 }
 
@@ -36,6 +38,13 @@ type Config struct {
 	Host        host.Host
 	Logger      *slog.Logger
 	Version     string
+	// Trust is who must have signed a bundle; nil asks for no signature.
+	Trust *signature.Trust
+	// Downloader fetches bundles that lie at a URL; nil refuses them.
+	Downloader Downloader
+	// MaxBundle is how large a bundle may be, in bytes; default 256 MiB, at most
+	// bundle.MaxLinked.
+	MaxBundle int64
 	// Paths are the folders below which a bundle may write; default "/".
 	Paths []string
 	// MaxAttempts for one bundle on this node; default 2.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/lockkeeper/lockkeeper/agent/host"
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/coordinator/bundle"
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
@@ -50,6 +51,8 @@ type Agent struct {
 	last        Outcome
 	why         string // of the last act; what an outcome said since is kept
 	pauses      map[Do]*pause
+	opened      opened
+	fetching    fetching
 	hooks       hooks
 }
 
@@ -71,6 +74,10 @@ func (c *Config) complete() error {
 	if err := c.checkPaths(); err != nil {
 		return err
 	}
+	if c.MaxBundle <= 0 {
+		c.MaxBundle = 256 << 20
+	}
+	c.MaxBundle = min(c.MaxBundle, bundle.MaxLinked)
 	def := func(d *time.Duration, v time.Duration) {
 		if *d <= 0 {
 			*d = v

@@ -35,6 +35,7 @@ type coordinator struct {
 	frozen      bool
 	down        bool // no answer to anything
 	bundles     map[string][]byte
+	known       map[string]api.Bundle // what is said of them: signatures, URL
 	report      api.Report
 	confirmed   time.Time // when the last successful confirm arrived
 	calls       map[string]int
@@ -51,7 +52,7 @@ type coordinator struct {
 
 func newCoordinator() *coordinator {
 	return &coordinator{
-		cluster: "c1", incarnation: 1, slots: 1, next: 7, bundles: map[string][]byte{},
+		cluster: "c1", incarnation: 1, slots: 1, next: 7, bundles: map[string][]byte{}, known: map[string]api.Bundle{},
 		calls: map[string]int{}, changed: make(chan struct{}),
 	}
 }
@@ -208,6 +209,24 @@ func (c *coordinator) LeaveQueue(context.Context, string, string) error {
 	}
 	c.change(func() { c.queued = false })
 	return nil
+}
+
+func (c *coordinator) Bundle(_ context.Context, digest string) (api.Bundle, error) {
+	if err := c.enter("describe"); err != nil {
+		return api.Bundle{}, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	known, isKnown := c.known[digest]
+	body, ok := c.bundles[digest]
+	if !ok && !isKnown {
+		return api.Bundle{}, api.Errorf(api.NotFound, "no bundle %s", digest)
+	}
+	known.Digest = digest
+	if !isKnown || known.Size == 0 {
+		known.Size = int64(len(body))
+	}
+	return known, nil
 }
 
 func (c *coordinator) OpenBundle(_ context.Context, digest string) (io.ReadCloser, int64, error) {

@@ -30,6 +30,7 @@ type options struct {
 	servers                []string
 	node, group            string
 	labels                 map[string]string
+	bundles                bundleOptions
 	paths                  []string
 	tokenFile, caFile, pin string
 	maxAttempts            int
@@ -62,6 +63,7 @@ func newRun() *cobra.Command {
 	f.StringVar(&o.node, "node", "", "id of this host (default: the host name)")
 	f.StringVar(&o.group, "group", "default", "group whose slots this host takes")
 	f.StringToStringVar(&o.labels, "label", nil, "label of this host as NAME=VALUE, may be repeated")
+	o.bundles.flags(f)
 	f.StringVar(&o.tokenFile, "token-file", "", "file with this node's token")
 	f.StringVar(&o.caFile, "ca-file", "", "PEM file of the authorities that may vouch for a coordinator")
 	f.StringVar(&o.pin, "pin", "", "sha256:HEX of the coordinator certificate's public key, as lockkeeperd prints it")
@@ -95,6 +97,9 @@ func (o *options) config(stateDir string, logTo *os.File) (agent.Config, error) 
 	if err != nil {
 		return none, err
 	}
+	if err := o.bundles.check(); err != nil {
+		return none, err
+	}
 	if o.maxAttempts < 1 {
 		return none, errors.New("--max-attempts " + strconv.Itoa(o.maxAttempts) + ": want at least 1")
 	}
@@ -118,7 +123,7 @@ func (o *options) config(stateDir string, logTo *os.File) (agent.Config, error) 
 		return none, err
 	}
 	return agent.Config{
-		Node: node, Group: o.group, Labels: o.labels, Paths: o.paths, StateDir: stateDir, Coordinator: c, Host: host.NewLinux(o.host),
+		Node: node, Group: o.group, Labels: o.labels, Paths: o.paths, Trust: o.bundles.trust, Downloader: o.bundles.downloader, MaxBundle: o.bundles.maxSize << 20, StateDir: stateDir, Coordinator: c, Host: host.NewLinux(o.host),
 		Logger: log, Version: version, MaxAttempts: o.maxAttempts, NotYetFor: o.notYetFor, WaitForUsers: o.waitForUsers, RebootWhenRequired: o.rebootWhenRequired,
 	}, nil
 }
