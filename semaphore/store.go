@@ -19,8 +19,9 @@ type Store interface {
 	// Acquire is Do for an acquire that may wait. While it is refused for a
 	// reason that can pass (full, limit, frozen, queue, …) the node has a place
 	// in the queue and the call is parked, for at most wait. It returns the
-	// last refusal then. With wait 0 an agent gets no place.
-	Acquire(ctx context.Context, group string, op Acquire, wait time.Duration) (Answer, error)
+	// last refusal then. With wait 0 an agent gets no place. op is only read,
+	// and not kept.
+	Acquire(ctx context.Context, group string, op *Acquire, wait time.Duration) (Answer, error)
 
 	// Leave gives up the node's place in the queue. Leaving twice is fine.
 	Leave(ctx context.Context, group, node string) error

@@ -29,10 +29,7 @@ func (s *service) waitApart(w http.ResponseWriter, r *http.Request, call func(co
 	ctx, cancel := door.Detach(r)
 	stop := context.AfterFunc(r.Context(), cancel)
 	a := &apart{done: make(chan struct{})}
-	go func() {
-		defer cancel()
-		a.run(ctx, s, call)
-	}()
+	go a.run(ctx, cancel, s, call)
 	t := time.NewTimer(door.WaitsAfter)
 	defer t.Stop()
 	select {
@@ -62,7 +59,10 @@ func (a *apart) park(w http.ResponseWriter, cancel context.CancelFunc) bool {
 	return ok
 }
 
-func (a *apart) run(ctx context.Context, s *service, call func(context.Context) (any, error)) {
+// run carries out the call. What calls it, and it, are kept small: ten thousand
+// of them may wait on their stacks.
+func (a *apart) run(ctx context.Context, cancel context.CancelFunc, s *service, call func(context.Context) (any, error)) {
+	defer cancel()
 	out, err := s.guarded(ctx, call)
 	a.mu.Lock()
 	a.over, a.out, a.err = true, out, err

@@ -30,7 +30,7 @@ type Backend interface {
 	DeleteNode(ctx context.Context, id string) error
 	Poll(ctx context.Context, id string, req api.PollRequest) (api.PollResponse, error)
 
-	Acquire(ctx context.Context, group, node string, req api.AcquireRequest, wait time.Duration) (api.AcquireResponse, error)
+	Acquire(ctx context.Context, group, node string, req api.AcquireRequest, wait time.Duration) (*api.AcquireResponse, error)
 	Confirm(ctx context.Context, group, node string, req api.ConfirmRequest) (api.Hold, error)
 	Release(ctx context.Context, group, node string, fence int64, instance string) error
 	LeaveQueue(ctx context.Context, group, node string) error

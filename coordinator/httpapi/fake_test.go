@@ -89,10 +89,10 @@ func (f *fake) Poll(ctx context.Context, id string, req api.PollRequest) (api.Po
 	f.wait(ctx)
 	return api.PollResponse{Tag: "t"}, err
 }
-func (f *fake) Acquire(ctx context.Context, group, node string, req api.AcquireRequest, wait time.Duration) (api.AcquireResponse, error) {
+func (f *fake) Acquire(ctx context.Context, group, node string, req api.AcquireRequest, wait time.Duration) (*api.AcquireResponse, error) {
 	err := f.saw("Acquire", group, node, req, wait)
 	f.wait(ctx)
-	return api.AcquireResponse{Hold: api.Hold{Group: group, Node: node, Fence: 7}}, err
+	return &api.AcquireResponse{Hold: api.Hold{Group: group, Node: node, Fence: 7}}, err
 }
 func (f *fake) Confirm(_ context.Context, group, node string, req api.ConfirmRequest) (api.Hold, error) {
 	return api.Hold{Group: group, Node: node, Fence: req.Fence}, f.saw("Confirm", group, node, req)

@@ -34,7 +34,11 @@ func (s *service) holds() {
 		if err != nil {
 			return nil, err
 		}
-		return answer(s.Acquire(ctx, in.Group, in.Node, in.Body, wait))
+		out, err := s.Acquire(ctx, in.Group, in.Node, in.Body, wait)
+		if err != nil {
+			return nil, err
+		}
+		return answer(*out, nil)
 	})
 	type confirm struct {
 		HoldPath

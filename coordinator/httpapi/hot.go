@@ -117,7 +117,10 @@ func (s *service) hotAcquire(r *http.Request, group, node string) (call func(con
 	}
 	return func(ctx context.Context) (any, error) {
 		out, err := s.Acquire(ctx, group, node, req, wait)
-		return out, err
+		if err != nil {
+			return nil, err
+		}
+		return out, nil
 	}, wait > 0
 }
 

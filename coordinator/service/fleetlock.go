@@ -60,7 +60,7 @@ func (s *Service) FleetLockAcquire(ctx context.Context, group, id, peer string, 
 	}
 	var made int64 // fence of the hold that this very request made
 	a, err := s.fresh(ctx, func() (semaphore.Answer, error) {
-		a, err := s.store.Acquire(ctx, group, op, wait)
+		a, err := s.store.Acquire(ctx, group, &op, wait)
 		wait = 0
 		if err == nil && a.Created {
 			made = a.Hold.Fence

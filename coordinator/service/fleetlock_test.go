@@ -173,7 +173,7 @@ type lateStore struct {
 	looked func()
 }
 
-func (l lateStore) Acquire(ctx context.Context, group string, op semaphore.Acquire, wait time.Duration) (semaphore.Answer, error) {
+func (l lateStore) Acquire(ctx context.Context, group string, op *semaphore.Acquire, wait time.Duration) (semaphore.Answer, error) {
 	a, err := l.Store.Acquire(ctx, group, op, wait)
 	a.At = a.At.Add(-freshFor - time.Second)
 	l.looked()
@@ -211,7 +211,7 @@ func TestFleetLock_WhatBecameOfAHoldThatCameTooLateDecidesWhetherItIsGivenBack(t
 			return err
 		}, false},
 		"another request of the host had its 200": {func(b *bench, h semaphore.Hold) error {
-			a, err := b.sem.Acquire(b.t.Context(), "default", semaphore.Acquire{
+			a, err := b.sem.Acquire(b.t.Context(), "default", &semaphore.Acquire{
 				Node: "c1", Request: "another", Via: semaphore.ViaFleetLock, Peer: "10.0.0.1", Register: true, Bound: h.Fence,
 			}, 0)
 			if err == nil && (a.Kind != semaphore.OK || a.Hold.Fence <= h.Fence) {

@@ -56,10 +56,10 @@ type acquiring struct {
 }
 
 // Acquire takes a slot for a node, waiting for it if need be.
-func (s *Service) Acquire(ctx context.Context, group, node string, req api.AcquireRequest, wait time.Duration) (api.AcquireResponse, error) {
+func (s *Service) Acquire(ctx context.Context, group, node string, req api.AcquireRequest, wait time.Duration) (*api.AcquireResponse, error) {
 	a, err := s.acquiring(ctx, group, node, req, wait)
 	if err != nil {
-		return api.AcquireResponse{}, err
+		return nil, err
 	}
 	a.run(ctx)
 	return a.granted()
@@ -95,7 +95,7 @@ func (a *acquiring) run(ctx context.Context) {
 	defer end()
 	a.s.askedAnew(ctx, a.group, &a.op)
 	for range looks {
-		a.answer, a.err = a.s.store.Acquire(ctx, a.group, a.op, a.wait)
+		a.answer, a.err = a.s.store.Acquire(ctx, a.group, &a.op, a.wait)
 		a.wait = 0 // what comes too late to be believed is looked at again, at once
 		if a.err != nil {
 			a.err = a.s.problem(ctx, a.err)
@@ -108,14 +108,14 @@ func (a *acquiring) run(ctx context.Context) {
 	a.err = noQuorum()
 }
 
-func (a *acquiring) granted() (api.AcquireResponse, error) {
+func (a *acquiring) granted() (*api.AcquireResponse, error) {
 	if a.err == nil {
 		a.err = a.s.refusal(a.answer)
 	}
 	if a.err != nil {
-		return api.AcquireResponse{}, a.err
+		return nil, a.err
 	}
-	return api.AcquireResponse{Hold: *a.s.hold(a.group, *a.answer.Hold)}, nil
+	return &api.AcquireResponse{Hold: *a.s.hold(a.group, *a.answer.Hold)}, nil
 }
 
 // Confirm is the agent's gate.

@@ -123,7 +123,7 @@ func (s *Store) deliver(g *group, c *call, h semaphore.Hold, answer semaphore.An
 			s.spawnLocked(func() { s.giveBack(g, h) })
 		}
 	} else if fresh {
-		c.tell(result{final: true, answer: answer})
+		c.tell(&result{final: true, answer: answer})
 	}
 	w := g.waiters[h.Node]
 	if w == nil {

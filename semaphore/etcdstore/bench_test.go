@@ -159,7 +159,7 @@ func BenchmarkHandover(b *testing.B) {
 			holder := do(b, s, "g", agent(fmt.Sprintf("n%d", c.waiters))).Hold
 			granted := make(chan *semaphore.Hold, 1)
 			wait := func(node string) {
-				a, err := s.Acquire(context.Background(), "g", agent(node), time.Hour)
+				a, err := s.Acquire(context.Background(), "g", new(agent(node)), time.Hour)
 				if err == nil && a.Hold != nil {
 					granted <- a.Hold
 				}
@@ -217,7 +217,7 @@ func BenchmarkPark(b *testing.B) {
 			var wg sync.WaitGroup
 			for n := range waiters {
 				wg.Go(func() {
-					if _, err := s.Acquire(context.Background(), "g", fleetLock(fmt.Sprintf("w%d", n), "r"), 0); err != nil {
+					if _, err := s.Acquire(context.Background(), "g", new(fleetLock(fmt.Sprintf("w%d", n), "r")), 0); err != nil {
 						b.Error(err)
 					}
 				})
@@ -225,7 +225,7 @@ func BenchmarkPark(b *testing.B) {
 			wg.Wait()
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := s.Acquire(context.Background(), "g", fleetLock("w0", "r"), time.Microsecond); err != nil {
+				if _, err := s.Acquire(context.Background(), "g", new(fleetLock("w0", "r")), time.Microsecond); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -22,7 +22,7 @@ func TestBound_OneWaiterTooManyIsAnsweredWithoutAWrite(t *testing.T) {
 	f.declare(s, 1, 1)
 	holder := f.ok(s, agent("n0")).Hold
 	for i := range 3 {
-		if a, err := s.Acquire(t.Context(), "g", fleetLock(fmt.Sprintf("w%d", i), "r"), 0); err != nil || a.Place != i+1 {
+		if a, err := s.Acquire(t.Context(), "g", new(fleetLock(fmt.Sprintf("w%d", i), "r")), 0); err != nil || a.Place != i+1 {
 			t.Fatalf("%+v, %v", a, err)
 		}
 	}
@@ -32,7 +32,7 @@ func TestBound_OneWaiterTooManyIsAnsweredWithoutAWrite(t *testing.T) {
 			f.ok(s, semaphore.PutMember{Node: op.Node, By: "operator"})
 			before = revision(t)
 		}
-		a, err := s.Acquire(t.Context(), "g", op, time.Minute)
+		a, err := s.Acquire(t.Context(), "g", &op, time.Minute)
 		if err != nil || a.Kind != semaphore.RetryLater || !strings.Contains(a.Detail, `3 nodes wait already in group "g"`) {
 			t.Fatalf("%+v, %v; want it refused at once", a, err)
 		}
@@ -41,18 +41,18 @@ func TestBound_OneWaiterTooManyIsAnsweredWithoutAWrite(t *testing.T) {
 		}
 	}
 	// Those who have a place keep it, and room that is made is given.
-	if a, err := s.Acquire(t.Context(), "g", fleetLock("w2", "r"), 0); err != nil || a.Place != 3 {
+	if a, err := s.Acquire(t.Context(), "g", new(fleetLock("w2", "r")), 0); err != nil || a.Place != 3 {
 		t.Fatalf("%+v, %v", a, err)
 	}
 	if err := s.Leave(t.Context(), "g", "w1"); err != nil {
 		t.Fatal(err)
 	}
-	if a, err := s.Acquire(t.Context(), "g", fleetLock("late", "r"), 0); err != nil || a.Place != 3 {
+	if a, err := s.Acquire(t.Context(), "g", new(fleetLock("late", "r")), 0); err != nil || a.Place != 3 {
 		t.Fatalf("%+v, %v", a, err)
 	}
 	// Who could go is not turned away for the length of the queue.
 	f.ok(s, release(holder))
-	if a, err := s.Acquire(t.Context(), "g", fleetLock("another", "r"), 0); err != nil || a.Hold == nil {
+	if a, err := s.Acquire(t.Context(), "g", new(fleetLock("another", "r")), 0); err != nil || a.Hold == nil {
 		t.Fatalf("%+v, %v", a, err)
 	}
 }
@@ -70,7 +70,7 @@ func TestBound_HoldsForThoseWhoComeAtOnce(t *testing.T) {
 	var all sync.WaitGroup
 	for n := range 49 {
 		all.Go(func() {
-			if a, err := s.Acquire(ctx, "g", agent(fmt.Sprintf("n%d", n+1)), time.Minute); err == nil {
+			if a, err := s.Acquire(ctx, "g", new(agent(fmt.Sprintf("n%d", n+1))), time.Minute); err == nil {
 				refused <- a
 			}
 		})

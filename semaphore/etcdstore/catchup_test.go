@@ -54,7 +54,7 @@ func TestLargeGroup_TwoStoresThatContendNeverExceedItsSlots(t *testing.T) {
 		all.Go(func() {
 			node := fmt.Sprintf("n%d", client)
 			for ctx.Err() == nil {
-				a, err := stores[client%2].Acquire(ctx, "g", agent(node), time.Second)
+				a, err := stores[client%2].Acquire(ctx, "g", new(agent(node)), time.Second)
 				switch {
 				case errors.Is(err, context.DeadlineExceeded), errors.Is(err, semaphore.ErrNoQuorum):
 				case err != nil:

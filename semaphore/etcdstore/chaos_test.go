@@ -84,7 +84,7 @@ func TestChaos_NoRevisionHasMoreHoldsThanSlots(t *testing.T) {
 				if rand.IntN(4) == 0 {
 					call, hangUp = context.WithTimeout(ctx, time.Duration(rand.IntN(100))*time.Millisecond)
 				}
-				a, err := stores[rand.IntN(2)].Acquire(call, "g", op, time.Second)
+				a, err := stores[rand.IntN(2)].Acquire(call, "g", &op, time.Second)
 				hangUp()
 				if err != nil || a.Hold == nil || a.Kind != semaphore.OK {
 					continue

@@ -249,7 +249,7 @@ func TestQueue_AThousandWaitersShareOneLease(t *testing.T) {
 	for i := range 1000 {
 		group.Go(func() {
 			store := []semaphore.Store{a, b}[i%2]
-			if answer, err := store.Acquire(t.Context(), "g", fleetLock(fmt.Sprintf("w%d", i), "r"), 0); err != nil || answer.Kind != semaphore.Full {
+			if answer, err := store.Acquire(t.Context(), "g", new(fleetLock(fmt.Sprintf("w%d", i), "r")), 0); err != nil || answer.Kind != semaphore.Full {
 				t.Errorf("%+v, %v", answer, err)
 			}
 		})

@@ -214,7 +214,7 @@ func (s *server) answer(ctx context.Context, r wireRequest) (wireReply, error) {
 	case liftFleet:
 		reply.Answer, err = store.Unfreeze(ctx, op.ID, op.By)
 	case semaphore.Acquire:
-		reply.Answer, err = store.Acquire(ctx, r.Group, op, r.Wait)
+		reply.Answer, err = store.Acquire(ctx, r.Group, &op, r.Wait)
 	default:
 		reply.Answer, err = store.Do(ctx, r.Group, op.(semaphore.Op))
 	}

@@ -161,7 +161,7 @@ type outcome struct {
 func park(ctx context.Context, s semaphore.Store, op semaphore.Acquire, wait time.Duration) <-chan outcome {
 	done := make(chan outcome, 1)
 	go func() {
-		a, err := s.Acquire(ctx, "g", op, wait)
+		a, err := s.Acquire(ctx, "g", &op, wait)
 		done <- outcome{a, err}
 	}()
 	return done

@@ -162,7 +162,7 @@ func TestFleetLock_HoldOfAnAbandonedAcquireIsGivenBack(t *testing.T) {
 		hangUp()
 		return lostReply(commit)
 	})
-	if _, err := s.Acquire(ctx, "g", fleetLock("n0", "r1"), time.Minute); !errors.Is(err, context.Canceled) {
+	if _, err := s.Acquire(ctx, "g", new(fleetLock("n0", "r1")), time.Minute); !errors.Is(err, context.Canceled) {
 		t.Fatalf("err is %v", err)
 	}
 	until(t, "the hold is given back", func() bool { return len(holds(t, s)) == 0 && len(f.keys("events/group/g/")) >= 3 })
@@ -182,7 +182,7 @@ func TestFleetLock_AbandonedAcquireCannotCommitLater(t *testing.T) {
 		hangUp()
 		return late(&deliver)(commit)
 	})
-	if _, err := s.Acquire(ctx, "g", fleetLock("n0", "r1"), time.Minute); !errors.Is(err, context.Canceled) {
+	if _, err := s.Acquire(ctx, "g", new(fleetLock("n0", "r1")), time.Minute); !errors.Is(err, context.Canceled) {
 		t.Fatalf("err is %v", err)
 	}
 	until(t, "the head has moved", func() bool {

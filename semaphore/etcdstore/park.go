@@ -20,7 +20,7 @@ type poll struct {
 }
 
 // arrive notes that a client asks.
-func (s *Store) arrive(g *group, op semaphore.Acquire) {
+func (s *Store) arrive(g *group, op *semaphore.Acquire) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if w := g.waiters[op.Node]; w != nil {

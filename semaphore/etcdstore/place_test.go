@@ -18,7 +18,7 @@ func TestPlace_AgentThatDoesNotWaitGetsNone(t *testing.T) {
 	s := f.store()
 	f.declare(s, 1, 2)
 	f.ok(s, agent("n0"))
-	a, err := s.Acquire(t.Context(), "g", agent("n1"), 0)
+	a, err := s.Acquire(t.Context(), "g", new(agent("n1")), 0)
 	if err != nil || a.Kind != semaphore.Full || a.Place != 0 {
 		t.Fatalf("%+v, %v", a, err)
 	}
@@ -32,10 +32,10 @@ func TestPlace_FleetLockPollerKeepsItWithoutAWritePerPoll(t *testing.T) {
 	s := f.store()
 	f.declare(s, 1, 0)
 	holder := f.ok(s, fleetLock("holder", "r0")).Hold
-	if a, err := s.Acquire(t.Context(), "g", fleetLock("first", "r1"), 0); err != nil || a.Place != 1 {
+	if a, err := s.Acquire(t.Context(), "g", new(fleetLock("first", "r1")), 0); err != nil || a.Place != 1 {
 		t.Fatalf("%+v, %v; want place 1", a, err)
 	}
-	if a, err := s.Acquire(t.Context(), "g", fleetLock("second", "r2"), 0); err != nil || a.Place != 2 {
+	if a, err := s.Acquire(t.Context(), "g", new(fleetLock("second", "r2")), 0); err != nil || a.Place != 2 {
 		t.Fatalf("%+v, %v; want place 2", a, err)
 	}
 	before, err := node.Client().Get(t.Context(), f.prefix)
@@ -43,10 +43,10 @@ func TestPlace_FleetLockPollerKeepsItWithoutAWritePerPoll(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 100 {
-		if a, err := s.Acquire(t.Context(), "g", fleetLock("second", "r3"), 0); err != nil || a.Place != 2 {
+		if a, err := s.Acquire(t.Context(), "g", new(fleetLock("second", "r3")), 0); err != nil || a.Place != 2 {
 			t.Fatalf("%+v, %v; want place 2", a, err)
 		}
-		if a, err := s.Acquire(t.Context(), "g", fleetLock("first", "r3"), 0); err != nil || a.Place != 1 {
+		if a, err := s.Acquire(t.Context(), "g", new(fleetLock("first", "r3")), 0); err != nil || a.Place != 1 {
 			t.Fatalf("%+v, %v; want place 1", a, err)
 		}
 	}
@@ -57,7 +57,7 @@ func TestPlace_FleetLockPollerKeepsItWithoutAWritePerPoll(t *testing.T) {
 	f.ok(s, release(holder))
 	// A place is order and no reservation: who comes and may go is not held up
 	// by one that is away.
-	if a, err := s.Acquire(t.Context(), "g", fleetLock("second", "r4"), 0); err != nil || a.Hold == nil {
+	if a, err := s.Acquire(t.Context(), "g", new(fleetLock("second", "r4")), 0); err != nil || a.Hold == nil {
 		t.Fatalf("%+v, %v; want a hold", a, err)
 	}
 }
@@ -268,10 +268,10 @@ func TestPlace_OfAHolderIsDropped(t *testing.T) {
 	hangUp()
 	<-waiting
 	f.ok(other, release(h))
-	if a, err := other.Acquire(t.Context(), "g", agent("n1"), 0); err != nil || a.Hold == nil {
+	if a, err := other.Acquire(t.Context(), "g", new(agent("n1")), 0); err != nil || a.Hold == nil {
 		t.Fatalf("%+v, %v", a, err)
 	}
-	if a, err := s.Acquire(t.Context(), "g", agent("n1"), time.Minute); err != nil || a.Hold == nil {
+	if a, err := s.Acquire(t.Context(), "g", new(agent("n1")), time.Minute); err != nil || a.Hold == nil {
 		t.Fatalf("%+v, %v", a, err)
 	}
 	until(t, "the place is gone", func() bool { return len(f.queueKeys()) == 0 })

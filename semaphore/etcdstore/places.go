@@ -194,7 +194,7 @@ func (s *Store) Leave(ctx context.Context, name, node string) error {
 			delete(g.waiters, node)
 		}
 		for _, c := range w.calls {
-			c.tell(result{final: true, answer: leftQueue(rev)})
+			c.tell(&result{final: true, answer: leftQueue(rev)})
 		}
 	}
 	g.wake()

@@ -89,7 +89,7 @@ func TestReserve_AWaiterThatNeedsTwoLimitsGoesWithinItsBound(t *testing.T) {
 // poll asks as a FleetLock host does that does not wait for an answer.
 func (f *fleet) poll(s semaphore.Store, node string) semaphore.Answer {
 	f.t.Helper()
-	a, err := s.Acquire(f.t.Context(), "g", fleetLock(node, "r"), 0)
+	a, err := s.Acquire(f.t.Context(), "g", new(fleetLock(node, "r")), 0)
 	if err != nil {
 		f.t.Fatal(err)
 	}

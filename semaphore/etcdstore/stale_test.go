@@ -108,7 +108,7 @@ func TestNoLeader_IsRefusedAtOnceAndReadsStay(t *testing.T) {
 	if !errors.Is(err, semaphore.ErrNoQuorum) {
 		t.Errorf("Do: %v, want ErrNoQuorum", err)
 	}
-	if _, err := s.Acquire(t.Context(), "g", agent("n0"), time.Minute); !errors.Is(err, semaphore.ErrNoQuorum) {
+	if _, err := s.Acquire(t.Context(), "g", new(agent("n0")), time.Minute); !errors.Is(err, semaphore.ErrNoQuorum) {
 		t.Errorf("Acquire: %v, want ErrNoQuorum", err)
 	}
 	if _, err := s.Freeze(t.Context(), semaphore.Freeze{By: "operator"}); !errors.Is(err, semaphore.ErrNoQuorum) {

@@ -91,7 +91,7 @@ func (s *stress) client(ctx context.Context, t *testing.T, n int) {
 		var a semaphore.Answer
 		var err error
 		if acquire, ok := op.(semaphore.Acquire); ok {
-			a, err = store.Acquire(call, "g", acquire, time.Duration(rand.IntN(200))*time.Millisecond)
+			a, err = store.Acquire(call, "g", &acquire, time.Duration(rand.IntN(200))*time.Millisecond)
 		} else {
 			a, err = store.Do(call, "g", op)
 		}

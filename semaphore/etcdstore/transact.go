@@ -141,17 +141,15 @@ func (s *Store) verify(g *group, a *attempt, tried []*attempt) (*attempt, int64,
 	}, a, tried)
 }
 
-// exchange runs one transaction. On a lost comparison it takes over what the
-// Else branch read, and finds out about earlier attempts.
+// exchange runs one transaction. When its comparison is lost it reads the
+// group, and finds out about earlier attempts. That is a request of its own:
+// few are lost, and what a transaction were to read then would be written to
+// the log of every member with each that is won.
 func (s *Store) exchange(g *group, w *writes, a *attempt, tried []*attempt) (*attempt, int64, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), attemptTimeout)
 	defer cancel()
 	begin := time.Now()
-	core := s.coreReads(g)
-	if s.isLarge(g) {
-		core = core[:1]
-	}
-	resp, err := s.cfg.Client.Txn(ctx).If(w.cmps...).Then(w.ops...).Else(s.reads(g, core, w.waiters, tried)...).Commit()
+	resp, err := s.cfg.Client.Txn(ctx).If(w.cmps...).Then(w.ops...).Commit()
 	s.metrics.txn.Observe(time.Since(begin).Seconds())
 	if err != nil {
 		return nil, 0, classify(err)
@@ -160,16 +158,28 @@ func (s *Store) exchange(g *group, w *writes, a *attempt, tried []*attempt) (*at
 		return a, resp.Header.Revision, nil
 	}
 	s.metrics.conflicts.Inc()
-	won, rev, head := s.takeOver(g, resp.Responses, resp.Header.Revision, len(core), w.waiters, tried)
-	if len(core) == 1 && !s.catchUp(g, head) {
-		if won, rev, err = s.resolve(g, tried); err != nil {
-			return nil, 0, err
-		}
+	core := s.coreReads(g)
+	if s.isLarge(g) {
+		core = core[:1]
 	}
-	if won != nil {
-		return won, rev, nil
+	won, rev, head, err := s.read(ctx, g, core, w.waiters, tried)
+	if err == nil && len(core) == 1 && !s.catchUp(g, head) {
+		won, rev, err = s.resolve(g, tried)
 	}
-	return nil, 0, errLost
+	if err == nil && won == nil {
+		err = errLost
+	}
+	return won, rev, err
+}
+
+// read takes over what the group is now, and finds out about earlier attempts.
+func (s *Store) read(ctx context.Context, g *group, core []clientv3.Op, waiters []string, tried []*attempt) (won *attempt, rev, head int64, err error) {
+	resp, err := s.cfg.Client.Txn(ctx).Then(s.reads(g, core, waiters, tried)...).Commit()
+	if err != nil {
+		return nil, 0, 0, classify(err)
+	}
+	won, rev, head = s.takeOver(g, resp.Responses, resp.Header.Revision, len(core), waiters, tried)
+	return won, rev, head, nil
 }
 
 // resolve reads the group after an unknown outcome, and finds out whether an
@@ -180,13 +190,8 @@ func (s *Store) resolve(g *group, tried []*attempt) (*attempt, int64, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), attemptTimeout)
 	defer cancel()
-	core := s.coreReads(g)
-	resp, err := s.cfg.Client.Txn(ctx).Then(s.reads(g, core, nil, tried)...).Commit()
-	if err != nil {
-		return nil, 0, classify(err)
-	}
-	won, rev, _ := s.takeOver(g, resp.Responses, resp.Header.Revision, len(core), nil, tried)
-	return won, rev, nil
+	won, rev, _, err := s.read(ctx, g, s.coreReads(g), nil, tried)
+	return won, rev, err
 }
 
 // seal finds out about attempts and prevents those that have not committed: it

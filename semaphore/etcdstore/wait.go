@@ -23,7 +23,7 @@ type waiter struct {
 // call is one parked Acquire.
 type call struct {
 	op     semaphore.Acquire
-	result chan result // of one: the last thing it was told
+	result chan *result // of one: the last thing it was told
 	parked bool        // guarded by the Store's mu, as is end
 	end    end
 }
@@ -44,7 +44,7 @@ type result struct {
 }
 
 // tell hands a result to a call. An answer is never replaced by a look.
-func (c *call) tell(r result) {
+func (c *call) tell(r *result) {
 	for {
 		select {
 		case c.result <- r:
@@ -63,7 +63,7 @@ func (c *call) tell(r result) {
 
 func (w *waiter) wakeAll() {
 	for _, c := range w.calls {
-		c.tell(result{})
+		c.tell(&result{})
 	}
 }
 
@@ -75,16 +75,22 @@ func (w *waiter) stopTimer() {
 }
 
 // Acquire implements semaphore.Store.
-func (s *Store) Acquire(ctx context.Context, name string, op semaphore.Acquire, wait time.Duration) (semaphore.Answer, error) {
+func (s *Store) Acquire(ctx context.Context, name string, op *semaphore.Acquire, wait time.Duration) (semaphore.Answer, error) {
 	if err := semaphore.ValidGroup(name); err != nil {
 		return semaphore.Answer{Kind: semaphore.Invalid, Detail: err.Error()}, nil
 	}
-	a := &acquiring{s: s, g: s.enter(name), c: &call{op: op, result: make(chan result, 1)}, wait: wait}
+	a := &acquiring{s: s, g: s.enter(name), c: newCall(op), wait: wait}
 	defer s.exit(a.g)
 	s.arrive(a.g, op)
 	a.run(ctx)
 	a.close()
 	return a.answer, a.err
+}
+
+func newCall(op *semaphore.Acquire) *call {
+	c := &call{result: make(chan *result, 1)}
+	c.op = *op
+	return c
 }
 
 // close tells whoever must know how it ended.
@@ -121,7 +127,7 @@ type acquiring struct {
 	w      *waiter
 	wait   time.Duration
 	placed bool // it has its place among those who wait
-	told   result
+	told   *result
 
 	answer semaphore.Answer
 	err    error
@@ -216,7 +222,7 @@ func (a *acquiring) look(ctx context.Context) bool {
 // woken ends the parking with what the call was told.
 func (a *acquiring) woken() bool {
 	a.s.unpark(a.g, a.c)
-	switch r := &a.told; {
+	switch r := a.told; {
 	case r.final && time.Since(r.answer.At) < attemptTimeout:
 		return a.finish(r.answer, nil)
 	case a.s.hasLeft(a.w):
@@ -276,12 +282,12 @@ func tooManyWait(group string, most int, rev int64) semaphore.Answer {
 }
 
 // told is what the call was told and has not taken yet.
-func (c *call) told() result {
+func (c *call) told() *result {
 	select {
 	case r := <-c.result:
 		return r
 	default:
-		return result{}
+		return &result{}
 	}
 }
 

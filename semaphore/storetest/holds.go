@@ -40,7 +40,7 @@ func acquireUnknown(f *fixture) {
 	f.refused(f.a, "nowhere", agent(node(0)), semaphore.UnknownGroup)
 	f.declare("1", 0)
 	f.refused(f.b, group, agent("stranger"), semaphore.NotFound)
-	answer, err := f.a.Acquire(f.ctx, "nowhere", agent(node(0)), time.Minute)
+	answer, err := f.a.Acquire(f.ctx, "nowhere", new(agent(node(0))), time.Minute)
 	if err != nil || answer.Kind != semaphore.UnknownGroup {
 		f.Fatalf("a wait for an unknown group: got %q, %v", answer.Kind, err)
 	}
@@ -49,7 +49,7 @@ func acquireUnknown(f *fixture) {
 func acquireFull(f *fixture) {
 	f.declare("1", 2)
 	f.take(f.a, agent(node(0)))
-	answer, err := f.b.Acquire(f.ctx, group, agent(node(1)), 0)
+	answer, err := f.b.Acquire(f.ctx, group, new(agent(node(1))), 0)
 	if err != nil || answer.Kind != semaphore.Full || len(answer.Blockers) == 0 || answer.Place != 0 {
 		f.Fatalf("got %+v, %v; want full, with blockers and no place", answer, err)
 	}

@@ -145,7 +145,8 @@ func (s *memoryStore) Do(_ context.Context, group string, op semaphore.Op) (sema
 	return s.decide(group, op), nil
 }
 
-func (s *memoryStore) Acquire(ctx context.Context, group string, op semaphore.Acquire, wait time.Duration) (semaphore.Answer, error) {
+func (s *memoryStore) Acquire(ctx context.Context, group string, asked *semaphore.Acquire, wait time.Duration) (semaphore.Answer, error) {
+	op := *asked
 	timeout := time.NewTimer(wait)
 	defer timeout.Stop()
 	s.mu.Lock()

@@ -23,7 +23,7 @@ func race(f *fixture) {
 			stores := []semaphore.Store{f.a, f.b}
 			pick := func() semaphore.Store { return stores[rand.IntN(2)] }
 			for range rounds {
-				answer, err := pick().Acquire(f.ctx, group, agent(node(i)), time.Minute)
+				answer, err := pick().Acquire(f.ctx, group, new(agent(node(i))), time.Minute)
 				if err != nil || answer.Kind != semaphore.OK {
 					f.Errorf("%s: %q (%s), %v", node(i), answer.Kind, answer.Detail, err)
 					return

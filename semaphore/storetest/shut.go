@@ -106,7 +106,7 @@ func waitersBound(f *fixture) {
 	}
 	f.until("all wait", func() bool { return len(f.read().Queue) == most })
 	before := f.read().Revision
-	answer, err := f.a.Acquire(f.ctx, group, agent(node(most)), time.Minute)
+	answer, err := f.a.Acquire(f.ctx, group, new(agent(node(most))), time.Minute)
 	if err != nil || answer.Kind != semaphore.RetryLater || answer.Detail == "" {
 		f.Fatalf("one too many got %q (%s), %v", answer.Kind, answer.Detail, err)
 	}

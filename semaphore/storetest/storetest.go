@@ -253,7 +253,7 @@ type result struct {
 func (f *fixture) park(ctx context.Context, s semaphore.Store, op semaphore.Acquire, wait time.Duration) <-chan result {
 	done := make(chan result, 1)
 	go func() {
-		answer, err := s.Acquire(ctx, group, op, wait)
+		answer, err := s.Acquire(ctx, group, &op, wait)
 		done <- result{answer, err}
 	}()
 	return done

@@ -26,7 +26,7 @@ func parkedGranted(f *fixture) {
 func parkedTimesOut(f *fixture) {
 	f.declare("1", 2)
 	h := f.take(f.a, agent(node(0)))
-	answer, err := f.b.Acquire(f.ctx, group, agent(node(1)), 50*time.Millisecond)
+	answer, err := f.b.Acquire(f.ctx, group, new(agent(node(1))), 50*time.Millisecond)
 	if err != nil || answer.Kind != semaphore.Full || len(answer.Blockers) == 0 || answer.Place != 1 {
 		f.Fatalf("got %+v, %v; want full, with blockers, at place 1", answer, err)
 	}
