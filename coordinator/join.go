@@ -161,6 +161,8 @@ func (j *joiner) ask(ctx context.Context, question func(context.Context) error) 
 			return context.Cause(ctx)
 		case errors.Is(err, peerca.ErrOtherCA):
 			return fmt.Errorf("%w: %w: give the URL of one of its coordinators, reached directly and not through a proxy that ends TLS", errJoinRefused, err)
+		case errors.As(err, &refused) && refused.Kind == api.WrongCluster:
+			return fmt.Errorf("%w: the join token is of another cluster than the one at %s: make the token there, or give the URL of a coordinator of its own (%w)", errJoinRefused, strings.Join(j.cfg.Join.Servers, ", "), err)
 		case errors.As(err, &refused) && refused.Kind != api.NoQuorum && refused.Kind != api.Rate && refused.RetryAfter == 0:
 			return fmt.Errorf("%w: %w", errJoinRefused, err)
 		case errors.As(err, &refused):

@@ -19,6 +19,7 @@ type cluster struct {
 	t       *testing.T
 	members []*memberProcess // that were started, also those that ended
 	planned []*memberProcess // that come next
+	named   int              // how many have a name
 	args    []string
 }
 
@@ -49,7 +50,8 @@ func newCluster(t *testing.T, n int, args ...string) *cluster {
 func (c *cluster) plan(n int) string {
 	c.t.Helper()
 	for range n {
-		name := fmt.Sprintf("c%d", len(c.members)+len(c.planned)+1)
+		c.named++
+		name := fmt.Sprintf("c%d", c.named)
 		c.planned = append(c.planned, &memberProcess{name: name, data: filepath.Join(c.t.TempDir(), name), addr: freePort(c.t), peer: freePort(c.t)})
 	}
 	var list []string

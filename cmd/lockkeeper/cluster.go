@@ -99,6 +99,8 @@ func memberState(m api.Member) string {
 	switch {
 	case !m.Started:
 		return "never ran"
+	case !m.Reachable && m.Unreachable == "":
+		return "not asked"
 	case !m.Reachable:
 		return cli.Cell("unreachable: " + m.Unreachable)
 	}

@@ -65,11 +65,12 @@ func rank(r api.Role) int {
 	return 0
 }
 
-// ValidRole reports whether r is one of the roles.
+// ValidRole reports whether r is one of the roles that a token is made for. The
+// role join is apart: its tokens are made by an operation of their own.
 func ValidRole(r api.Role) bool { return r == api.RoleNode || rank(r) > 0 }
 
 // Known reports whether somebody was recognised at all.
-func (p Principal) Known() bool { return ValidRole(p.Role) }
+func (p Principal) Known() bool { return p.Role == api.RoleJoin || ValidRole(p.Role) }
 
 // Allows reports whether p's role includes the given one. The role node
 // includes nothing but itself, and only admin includes it.

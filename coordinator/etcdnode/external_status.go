@@ -47,14 +47,20 @@ func (e *External) readStatus(ctx context.Context) error {
 	}
 	members := make([]api.Member, 0, len(list.Members))
 	for _, m := range list.Members {
-		out := api.Member{ID: strconv.FormatUint(m.ID, 16), Name: m.Name, Role: "unknown"}
+		out := api.Member{ID: strconv.FormatUint(m.ID, 16), Name: m.Name, Role: "unknown", Started: m.Name != ""}
+		if len(m.PeerURLs) > 0 {
+			out.PeerURL = m.PeerURLs[0]
+		}
 		if len(m.ClientURLs) > 0 {
 			out.URL = m.ClientURLs[0]
 		}
 		for _, s := range statuses {
-			switch {
-			case s.Header.MemberId != m.ID:
+			if s.Header.MemberId != m.ID {
 				continue
+			}
+			out.Version, out.Reachable = s.Version, true
+			out.DBSize, out.DBInUse, out.Applied = s.DbSize, s.DbSizeInUse, s.RaftAppliedIndex
+			switch {
 			case s.IsLearner:
 				out.Role = "learner"
 			case s.Leader == m.ID:
@@ -62,7 +68,6 @@ func (e *External) readStatus(ctx context.Context) error {
 			case s.Leader != 0:
 				out.Role = "follower"
 			}
-			out.Version = s.Version
 		}
 		members = append(members, out)
 	}

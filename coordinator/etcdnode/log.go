@@ -15,12 +15,22 @@ import (
 // levelTrace is where etcd's debug messages go: below ours.
 const levelTrace = slog.LevelDebug - 4
 
-// harmless are warnings of etcd that say nothing to an operator of a member
-// without listeners, and of its client that repeat what is logged here once.
+// harmless are messages of etcd that say nothing to an operator of a member
+// without listeners or of one that has just joined, and those that repeat every
+// few seconds what is logged here once.
 var harmless = map[string]bool{
 	"Running http and grpc server on single port. This is not recommended for production.": true,
 	"simple token is not cryptographically signed":                                         true,
 	"retrying of unary invoker failed":                                                     true,
+	// What a new member says until the leader's first term has reached it.
+	"Failed to detect schema version":  true,
+	"failed to update storage version": true,
+	// Of a member that is down, see monitorReach.
+	"prober detected unhealthy status":                       true,
+	"waiting for ReadIndex response took too long, retrying": true,
+	"failed to reach the peer URL":                           true,
+	"failed to get version":                                  true,
+	"failed to publish local member to cluster through raft": true,
 }
 
 // sayings is what is kept of etcd's messages, beside the log.
@@ -84,7 +94,7 @@ func (c *logCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.Chec
 // Write implements zapcore.Core.
 func (c *logCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	level := slogLevel(e.Level)
-	if level == slog.LevelWarn && harmless[e.Message] {
+	if level >= slog.LevelWarn && harmless[e.Message] {
 		level = slog.LevelDebug
 	}
 	if level >= slog.LevelWarn {

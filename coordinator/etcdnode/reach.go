@@ -100,12 +100,30 @@ func (n *Node) monitorReach(ctx context.Context) {
 			return
 		}
 		if len(s.Cluster().Members()) > 1 {
-			n.Reach(ctx)
+			n.mu.Lock()
+			before := n.reached
+			n.mu.Unlock()
+			if now := n.Reach(ctx); ctx.Err() == nil {
+				n.sayReached(before, now)
+			}
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-t.C:
+		}
+	}
+}
+
+// sayReached logs which members went and came.
+func (n *Node) sayReached(before, now map[string]error) {
+	for id, err := range now {
+		was, looked := before[id]
+		switch {
+		case err != nil && was == nil:
+			n.cfg.Logger.Warn("a member cannot be reached", "member", id, "reason", err)
+		case err == nil && looked && was != nil:
+			n.cfg.Logger.Info("the member can be reached again", "member", id)
 		}
 	}
 }

@@ -32,7 +32,7 @@ func Find(members []api.Member, what string) (api.Member, error) {
 	var near []api.Member
 	var names []string
 	for _, m := range members {
-		if m.ID == what || m.Name == what {
+		if what != "" && (m.ID == what || m.Name == what) {
 			return m, nil
 		}
 		if what != "" && strings.HasPrefix(m.Name, what) {

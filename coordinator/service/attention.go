@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/coordinator/membership"
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
@@ -21,6 +22,7 @@ const (
 	attentionDuplicate   = "duplicate_id"
 	attentionDisk        = "disk_low"
 	attentionClock       = "clock_off"
+	attentionMember      = "member_down"
 	attentionUnreachable = "unreachable"
 	attentionForeign     = "foreign_agent"
 	attentionRolledBack  = "rolled_back"
@@ -77,6 +79,9 @@ func (s *Service) attention(o *overview, states map[string]semaphore.State) []ap
 	}
 	list = append(list, s.snapshotTrouble()...)
 	list = append(list, clockOff(states)...)
+	if s.cfg.Members != nil {
+		list = append(list, membersDown(s.cluster().Members)...)
+	}
 	list = append(list, unreachable(o)...)
 	for _, f := range s.db.Foreign() {
 		if o.at.Sub(f.At) > foreignShown {
@@ -197,6 +202,41 @@ func clockOff(states map[string]semaphore.State) []api.Attention {
 		Kind: attentionClock, Severity: bad, Title: "This coordinator's clock is off",
 		Detail: sentenceOf(why) + "It grants nothing in groups with windows, blackouts or a grant interval (" + strings.Join(groups, ", ") + "). Set its clock.",
 	}}
+}
+
+// membersDown lists the members of an embedded store that cannot be reached from
+// this one.
+func membersDown(members []api.Member) []api.Attention {
+	var list []api.Attention
+	voters := membership.Voters(members)
+	down := 0
+	for _, m := range voters {
+		if !m.Reachable {
+			down++
+		}
+	}
+	spare := (len(voters)-1)/2 - down
+	for _, m := range members {
+		if m.Reachable || m.Unreachable == "" || !m.Started {
+			continue
+		}
+		a := api.Attention{
+			Kind: attentionMember, Severity: warn, Title: fmt.Sprintf("Coordinator %s cannot be reached", membership.Call(m)),
+			Detail: fmt.Sprintf("From the one that answers: %s. Start it again, or replace it: `lockkeeper cluster replace %s`. ", m.Unreachable, membership.Call(m)),
+		}
+		switch {
+		case spare > 0:
+			a.Detail += fmt.Sprintf("The cluster bears %d more.", spare)
+		case spare == 0:
+			a.Severity = bad
+			a.Detail += "The cluster bears no other loss."
+		default:
+			a.Severity = bad
+			a.Detail += "Too few members are left: nothing can be changed."
+		}
+		list = append(list, a)
+	}
+	return list
 }
 
 // unreachable groups the silent nodes, since one cause often silences many.

@@ -2,6 +2,8 @@ package service
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -168,9 +170,9 @@ func (s *Service) monitorChanges(ctx context.Context) {
 				pause = max(sweepPause, sweepShare*time.Since(began))
 			case <-ticker.C:
 				// What time alone changed shows in the sentence.
-				o := s.overview()
-				changed = o.sentence != said
-				said = o.sentence
+				now := s.overview().sentence + s.membersNow()
+				changed = now != said
+				said = now
 			}
 		}
 		if !sweeping && closed(rollouts) {
@@ -179,6 +181,15 @@ func (s *Service) monitorChanges(ctx context.Context) {
 		}
 		s.bump()
 	}
+}
+
+// membersNow is what is shown of the members and changes without a revision.
+func (s *Service) membersNow() string {
+	var b strings.Builder
+	for _, m := range s.node.Members() {
+		fmt.Fprintf(&b, " %s %s %s %v %v", m.ID, m.Role, m.PeerURL, m.Started, m.Reachable)
+	}
+	return b.String()
 }
 
 func closed(c <-chan struct{}) bool {
