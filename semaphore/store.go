@@ -34,7 +34,8 @@ type Store interface {
 	// Conflict when another is in place, OK when none is.
 	Unfreeze(ctx context.Context, id, by string) (Answer, error)
 
-	// Read is the group at a revision that is current when Read is called.
+	// Read is the group at a revision that is current when Read is called. Its
+	// State may be a kept one, as that of Look.
 	Read(ctx context.Context, group string) (State, error)
 	// View is the group as last seen by the watch: quick, perhaps behind.
 	// The State and everything it holds must not be changed by the caller.

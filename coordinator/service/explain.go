@@ -183,13 +183,13 @@ func (s *Service) ExplainNode(ctx context.Context, id string) (api.Verdict, erro
 			return api.Verdict{}, s.problem(ctx, err)
 		}
 		v.Blockers = append(v.Blockers, api.Blocker{Kind: api.NoQuorum, Detail: "the store has no quorum, so nothing is granted; the rest is as last known"})
-		st, _ = s.store.View(n.Group)
+		st, _ = s.store.Look(n.Group)
 	}
 	now := s.now()
 	v.Blockers = append(v.Blockers, blockersOf(semaphore.Blockers(&st, id, now))...)
 	v.Earliest = earliest(&st, id, now)
-	v.Place, v.Waiting, v.Revision = semaphore.Place(&st, id), len(st.Queue), st.Revision
-	if h, holds := st.Holds[id]; holds {
+	v.Place, v.Waiting, v.Revision = semaphore.Place(&st, id), st.Waiting(), st.Revision
+	if h, holds := st.Hold(id); holds {
 		v.Hold = s.hold(n.Group, h)
 	}
 	v.MayGo = len(v.Blockers) == 0

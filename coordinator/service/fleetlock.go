@@ -55,7 +55,7 @@ func (s *Service) FleetLockAcquire(ctx context.Context, group, id, peer string, 
 		Node: id, Request: rand.Text(), Via: semaphore.ViaFleetLock, Peer: peer, Reason: "FleetLock",
 		Register: true, StrictAddress: s.cfg.StrictAddress,
 	}
-	if h, holds := st.Holds[id]; holds && h.Via == semaphore.ViaFleetLock {
+	if h, holds := st.Hold(id); holds && h.Via == semaphore.ViaFleetLock {
 		op.Bound = h.Fence
 	}
 	var made int64 // fence of the hold that this very request made
@@ -94,7 +94,7 @@ func (s *Service) FleetLockRelease(ctx context.Context, group, id string) error 
 	if _, member := seen.Member(id); member { // others leave nothing behind, however many ask
 		s.hearGuest(id, "")
 	}
-	h, holds := st.Holds[id]
+	h, holds := st.Hold(id)
 	if !holds || h.Via != semaphore.ViaFleetLock {
 		return nil
 	}

@@ -230,7 +230,8 @@ func TestFleetLock_WhatBecameOfAHoldThatCameTooLateDecidesWhetherItIsGivenBack(t
 					}
 					st, err := b.sem.Read(b.t.Context(), "default")
 					if err == nil {
-						err = c.between(b, st.Holds["c1"])
+						h, _ := st.Hold("c1")
+						err = c.between(b, h)
 					}
 					if err != nil {
 						b.t.Error(err)

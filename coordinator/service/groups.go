@@ -62,6 +62,7 @@ func (s *Service) PutGroup(ctx context.Context, name string, spec api.GroupSpec,
 	if err != nil {
 		return api.Group{}, s.problem(ctx, err)
 	}
+	st = st.Plain()
 	g := s.group(&st, len(st.Queue))
 	g.Created = created
 	return g, nil

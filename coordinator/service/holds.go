@@ -267,6 +267,7 @@ func (s *Service) ForceRelease(ctx context.Context, group, node string, req api.
 	if err != nil {
 		return s.problem(ctx, err)
 	}
+	st = st.Plain()
 	if err := s.refusal(s.freeable(&st, op)); err != nil {
 		return err
 	}

@@ -95,7 +95,7 @@ func (v *verdicts) happen() {
 	if err != nil {
 		v.t.Fatal(err)
 	}
-	h, holds := st.Holds[id]
+	h, holds := st.Hold(id)
 	switch what := rapid.SampledFrom([]string{"release", "expire", "freeze", "unfreeze", "down", "declare", "pass", "place"}).Draw(v.t, "what"); what {
 	case "release":
 		if holds {

@@ -158,7 +158,7 @@ func (b breakage) answer(ctx context.Context, s *server, store *etcdstore.Store,
 			if err != nil {
 				return wireReply{}, true, err
 			}
-			if h, held := st.Holds[op.Node]; held {
+			if h, held := st.Hold(op.Node); held {
 				op.Fence, op.Via, op.Instance = h.Fence, h.Via, h.Instance
 			}
 			a, err := store.Do(ctx, r.Group, op)

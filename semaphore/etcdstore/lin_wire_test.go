@@ -205,7 +205,7 @@ func (s *server) answer(ctx context.Context, r wireRequest) (wireReply, error) {
 	case readGroup:
 		var st semaphore.State
 		if st, err = store.Read(ctx, r.Group); err == nil {
-			reply.Read = &wireState{st.Exists(), st.Head.Next, st.Spec.Slots, st.Head.Freeze, st.Freeze, st.Holds}
+			reply.Read = &wireState{st.Exists(), st.Head.Next, st.Spec.Slots, st.Head.Freeze, st.Freeze, st.Plain().Holds}
 		}
 	case setFleet:
 		var f semaphore.Freeze

@@ -28,7 +28,7 @@ func holds(t *testing.T, s semaphore.Store) map[string]semaphore.Hold {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return st.Holds
+	return st.Plain().Holds
 }
 
 func TestAcquire_LostReplyIsResolvedByReading(t *testing.T) {

@@ -257,7 +257,7 @@ func (s *Store) Read(ctx context.Context, name string) (semaphore.State, error) 
 		st := s.state(g)
 		_, _, err := s.verify(g, &attempt{base: st}, nil)
 		if err == nil {
-			return st.Plain(), nil
+			return st, nil
 		}
 		if err := s.rest(ctx, err); err != nil {
 			return semaphore.State{}, err
