@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -21,36 +22,39 @@ import (
 
 func (a *app) bundleCommand() *cobra.Command {
 	return noun("bundle", "Config updates, known by their digest",
-		a.bundleCreateCommand(), a.bundleListCommand(), a.bundleShowCommand(), a.bundleDeleteCommand())
+		a.bundleCreateCommand(), a.bundleUploadCommand(), a.bundleListCommand(), a.bundleShowCommand(), a.bundleDiffCommand(),
+		a.bundleSignCommand(), a.bundleKeygenCommand(), a.bundleDeleteCommand())
 }
 
 func (a *app) bundleCreateCommand() *cobra.Command {
-	output := ""
+	output, key := "", ""
 	c := &cobra.Command{
 		Use:   "create DIR",
 		Short: "Build a bundle from a folder and upload it; prints its digest",
 		Long: `Build a bundle from a folder and upload it; prints its digest.
 
 The same content gives the same digest, so running it again is harmless. With
---output the bundle is written to a file instead, and no coordinator is asked.`,
+--output the bundle is written to a file instead, and no coordinator is asked;
+it may be larger then than a coordinator stores (1 MiB), and "lockkeeper bundle
+upload FILE --url URL" makes it known when it lies where agents can fetch it.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			text, m, err := buildBundle(args[0])
+			if output != "" {
+				if key != "" {
+					return usagef("--key goes with an upload: want it with \"lockkeeper bundle upload\" or \"lockkeeper bundle sign\"")
+				}
+				return a.writeBundle(args[0], output)
+			}
+			text, _, err := buildBundle(args[0])
+			if err != nil {
+				return err
+			}
+			c, err := a.client()
 			if err != nil {
 				return err
 			}
 			digest := bundle.Digest(text)
-			if output != "" {
-				if err := renameio.WriteFile(output, text, 0o644); err != nil {
-					return err
-				}
-				b := api.Bundle{Digest: digest, Name: m.Name, Size: int64(len(text)), Interrupt: string(m.Greatest())}
-				return a.print(b, func() error {
-					_, err := fmt.Fprintln(a.out, digest)
-					return err
-				})
-			}
-			c, err := a.client()
+			sign, err := a.signer(key)
 			if err != nil {
 				return err
 			}
@@ -58,33 +62,83 @@ The same content gives the same digest, so running it again is harmless. With
 			if err != nil {
 				return err
 			}
-			return a.print(b, func() error {
-				_, err := fmt.Fprintln(a.out, b.Digest)
-				return err
-			})
+			return a.signedBundle(cmd.Context(), c, b, sign)
 		},
 	}
 	c.Flags().StringVar(&output, "output", "", "write the bundle to this file instead")
+	signKeyFlag(c, &key)
 	c.ValidArgsFunction = completeFolders
 	return c
 }
 
-func buildBundle(dir string) ([]byte, bundle.Manifest, error) {
-	if info, err := os.Stat(dir); err != nil {
-		return nil, bundle.Manifest{}, usageError{err}
-	} else if !info.IsDir() {
-		return nil, bundle.Manifest{}, usagef("%s: want a folder with the bundle's files", dir)
+// writeBundle builds a bundle into a file, which is there as a whole or not at all.
+func (a *app) writeBundle(dir, output string) error {
+	if err := sourceFolder(dir); err != nil {
+		return err
 	}
-	var b bytes.Buffer
-	m, err := create.Build(dir, &b, bundle.MaxSize)
+	f, err := renameio.NewPendingFile(output, renameio.WithPermissions(0o644))
+	if err != nil {
+		return err
+	}
+	defer f.Cleanup() //nolint:errcheck // it is only about a file that did not become one
+	if _, err := create.Build(dir, f, bundle.MaxLinked); err != nil {
+		return wrongSource(dir, err)
+	}
+	b, err := bundle.OpenFile(f.Name(), bundle.MaxLinked)
+	if err != nil {
+		return wrongSource(dir, err)
+	}
+	if err := f.CloseAtomicallyReplace(); err != nil {
+		return err
+	}
+	return a.print(described(b), func() error {
+		_, err := fmt.Fprintln(a.out, b.Digest)
+		return err
+	})
+}
+
+// described is what a coordinator would say of a bundle.
+func described(b *bundle.Bundle) api.Bundle {
+	m := &b.Manifest
+	return api.Bundle{
+		Digest: b.Digest, Name: m.Name, Version: m.Version, Size: b.Size, Interrupt: string(m.Greatest()), Files: m.APIFiles(),
+	}
+}
+
+func sourceFolder(dir string) error {
+	info, err := os.Stat(dir)
+	switch {
+	case err != nil:
+		return usageError{err}
+	case !info.IsDir():
+		return usagef("%s: want a folder with the bundle's files", dir)
+	}
+	return nil
+}
+
+// wrongSource says which folder is wrong.
+func wrongSource(dir string, err error) error {
 	var refused *api.Error
 	if errors.As(err, &refused) { // it names the file, and begins with the word
-		return nil, m, usagef("bundle %s: %s", dir, strings.TrimPrefix(refused.Detail, "bundle: "))
+		return usagef("bundle %s: %s", dir, strings.TrimPrefix(refused.Detail, "bundle: "))
 	}
+	return usagef("bundle %s: %w", dir, err)
+}
+
+func buildBundle(dir string) ([]byte, bundle.Manifest, error) {
+	if err := sourceFolder(dir); err != nil {
+		return nil, bundle.Manifest{}, err
+	}
+	var text bytes.Buffer
+	_, err := create.Build(dir, &text, bundle.MaxSize)
 	if err != nil {
-		return nil, m, usagef("bundle %s: %w", dir, err)
+		return nil, bundle.Manifest{}, wrongSource(dir, err)
 	}
-	return b.Bytes(), m, nil
+	b, err := bundle.Parse(text.Bytes())
+	if err != nil {
+		return nil, bundle.Manifest{}, wrongSource(dir, err)
+	}
+	return text.Bytes(), b.Manifest, nil
 }
 
 func (a *app) upload(ctx context.Context, c coordinator, text []byte, digest string) (api.Bundle, error) {
@@ -92,12 +146,78 @@ func (a *app) upload(ctx context.Context, c coordinator, text []byte, digest str
 	if err != nil {
 		return b, err
 	}
+	a.uploaded(b, created, "Uploaded")
+	return b, nil
+}
+
+func (a *app) uploaded(b api.Bundle, created bool, what string) {
 	if created {
-		a.hint("Uploaded bundle %s, %s, %s.", cli.Cell(b.Name), count(len(b.Files), "file", "files"), cli.Bytes(b.Size))
+		a.hint("%s bundle %s, %s, %s.", what, cli.Cell(b.Name), count(len(b.Files), "file", "files"), cli.Bytes(b.Size))
 	} else {
 		a.hint("Bundle %s was there already.", cli.Cell(b.Name))
 	}
-	return b, nil
+}
+
+func (a *app) bundleUploadCommand() *cobra.Command {
+	url, key := "", ""
+	c := &cobra.Command{
+		Use:   "upload FILE",
+		Short: "Upload a bundle's file, or make one known that lies at a URL; prints its digest",
+		Long: `Upload a bundle's file, or make one known that lies at a URL; prints its digest.
+
+With --url the coordinator keeps URL, size, digest and manifest only, and agents
+fetch the file from there: put it there before. Giving another URL later moves it.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			b, err := bundle.OpenFile(args[0], bundle.MaxLinked)
+			if err != nil {
+				return wrongSource(args[0], err)
+			}
+			sign, err := a.signer(key)
+			if err != nil {
+				return err
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			known, err := a.linkOrUpload(cmd.Context(), c, b, args[0], url)
+			if err != nil {
+				return err
+			}
+			return a.signedBundle(cmd.Context(), c, known, sign)
+		},
+	}
+	c.Flags().StringVar(&url, "url", "", "where the file lies for agents: https://HOST/PATH")
+	cli.NoEnv(c, "url")
+	signKeyFlag(c, &key)
+	return c
+}
+
+func (a *app) linkOrUpload(ctx context.Context, c coordinator, b *bundle.Bundle, file, url string) (api.Bundle, error) {
+	if url == "" {
+		if b.Size > bundle.MaxSize {
+			return api.Bundle{}, usagef("bundle %s has %d bytes, and a coordinator stores %d at most: put it where agents can fetch it, and say where with --url", file, b.Size, bundle.MaxSize)
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return api.Bundle{}, err
+		}
+		return a.upload(ctx, c, text, b.Digest)
+	}
+	link := api.BundleLink{URL: url, Size: b.Size}
+	text, err := json.Marshal(b.Manifest)
+	if err != nil {
+		return api.Bundle{}, err
+	}
+	if err := json.Unmarshal(text, &link.Manifest); err != nil {
+		return api.Bundle{}, err
+	}
+	known, created, err := c.LinkBundle(ctx, b.Digest, link)
+	if err == nil {
+		a.uploaded(known, created, "Made known")
+	}
+	return known, err
 }
 
 func (a *app) bundleListCommand() *cobra.Command {
@@ -118,59 +238,14 @@ func (a *app) bundleListCommand() *cobra.Command {
 				var rows [][]string
 				for _, b := range bundles {
 					rows = append(rows, []string{
-						short(b.Digest), cli.Cell(b.Name), cli.Bytes(b.Size), orDash(b.Interrupt),
+						short(b.Digest), cli.Cell(b.Name), cli.Cell(orDash(b.Version)), cli.Bytes(b.Size), orDash(b.Interrupt),
 						strconv.Itoa(b.Nodes), cli.Age(b.CreatedAt, a.now()), cli.Cell(b.By),
 					})
 				}
-				return a.table("There are no bundles.", []string{"BUNDLE", "NAME", "SIZE", "INTERRUPT", "NODES", "AGE", "BY"}, rows)
+				return a.table("There are no bundles.", []string{"BUNDLE", "NAME", "VERSION", "SIZE", "INTERRUPT", "NODES", "AGE", "BY"}, rows)
 			})
 		},
 	}
-}
-
-func (a *app) bundleShowCommand() *cobra.Command {
-	c := &cobra.Command{
-		Use:   "show DIGEST",
-		Short: "Show a bundle and its files; the beginning of the digest is enough",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			digest, err := fullDigest(cmd.Context(), c, args[0])
-			if err != nil {
-				return err
-			}
-			b, err := c.Bundle(cmd.Context(), digest)
-			if err != nil {
-				return err
-			}
-			return a.print(b, func() error { return a.printBundle(b) })
-		},
-	}
-	c.ValidArgsFunction = a.completeBundles
-	return c
-}
-
-func (a *app) printBundle(b api.Bundle) error {
-	err := a.facts(
-		"Bundle", b.Digest,
-		"Name", cli.Cell(b.Name),
-		"Size", cli.Bytes(b.Size),
-		"Interrupt", cli.Cell(b.Interrupt),
-		"In place on", count(b.Nodes, "node", "nodes"),
-		"Made", cli.Cell(ago(b.CreatedAt, a.now())+" by "+b.By),
-	)
-	if err != nil {
-		return err
-	}
-	var rows [][]string
-	for _, f := range b.Files {
-		rows = append(rows, []string{cli.Cell(f.Path), cli.Cell(f.Mode), cli.Bytes(f.Size), orDash(f.Interrupt)})
-	}
-	fmt.Fprintln(a.out)
-	return a.table("It holds no files.", []string{"FILE", "MODE", "SIZE", "INTERRUPT"}, rows)
 }
 
 func (a *app) bundleDeleteCommand() *cobra.Command {

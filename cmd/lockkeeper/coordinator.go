@@ -38,6 +38,9 @@ type coordinator interface {
 	CreateBundle(ctx context.Context, body io.Reader, digest string) (api.Bundle, bool, error)
 	Bundles(ctx context.Context) ([]api.Bundle, error)
 	Bundle(ctx context.Context, digest string) (api.Bundle, error)
+	OpenBundle(ctx context.Context, digest string) (io.ReadCloser, int64, error)
+	LinkBundle(ctx context.Context, digest string, link api.BundleLink) (api.Bundle, bool, error)
+	SignBundle(ctx context.Context, digest string, req api.BundleSignature) (api.Bundle, error)
 	DeleteBundle(ctx context.Context, digest string) error
 
 	CreateRollout(ctx context.Context, spec api.RolloutSpec, idempotencyKey string) (api.Rollout, bool, error)

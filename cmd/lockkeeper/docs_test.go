@@ -41,7 +41,7 @@ func TestFlags_ThatChooseOrConfirmAChangeHaveNoVariable(t *testing.T) {
 	root := newRoot(&app{})
 	for _, path := range []string{
 		"group set", "group delete", "rollout start", "rollout abort", "hold revoke", "hold release",
-		"freeze", "unfreeze", "token create", "node forget", "apply", "bundle delete",
+		"freeze", "unfreeze", "token create", "node forget", "apply", "bundle delete", "bundle upload", "bundle sign", "bundle keygen",
 	} {
 		c, _, err := root.Find(strings.Fields(path))
 		if err != nil {
