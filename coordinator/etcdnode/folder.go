@@ -51,6 +51,8 @@ type marker struct {
 	// Clustered: there are, or were, other members. What they share cannot be
 	// made anew here.
 	Clustered bool `json:"clustered,omitempty"`
+	// Recovering is set while recovered data take the place of those of before.
+	Recovering *recovering `json:"recovering,omitempty"`
 	// Removed is when this member was found to be removed from its cluster.
 	Removed time.Time `json:"removed_at,omitzero"`
 }
@@ -179,6 +181,9 @@ func inspect(dir string) (*marker, error) {
 	}
 	if !m.Removed.IsZero() {
 		return nil, fmt.Errorf("data folder %s: %w: %s", dir, ErrRemoved, m.afterRemoval())
+	}
+	if m.Recovering != nil {
+		return nil, fmt.Errorf("data folder %s: %w: run `lockkeeperd recover` again with this folder", dir, ErrRecovering)
 	}
 	if !m.Complete {
 		if m.Restoring != "" {

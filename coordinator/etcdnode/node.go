@@ -33,6 +33,8 @@ var (
 	ErrEmbeddedHere = errors.New("it holds an embedded store")
 	// ErrRestoring: a restore into the folder was cut off.
 	ErrRestoring = errors.New("a restore into it was not finished")
+	// ErrRecovering: a recovery of the folder was cut off in its last step.
+	ErrRecovering = errors.New("a recovery of it was not finished")
 	// ErrNotEmpty: a restore wants a folder that holds nothing.
 	ErrNotEmpty = errors.New("it is not empty")
 	// ErrRemoved: the cluster goes on without this member.
@@ -81,9 +83,11 @@ type Node struct {
 	etcd         *embed.Etcd
 	client       *clientv3.Client
 	ca           *peerca.CA
+	terms        *terms
 	id           types.ID
 	bootstrapped bool
 	joining      bool // it has never caught up yet
+	forced       bool // it takes itself for the only member, whoever is in its data
 
 	said  sayings
 	over  atomic.Bool // the server must not be used any more
@@ -178,7 +182,8 @@ func (n *Node) run(ctx context.Context, free func(string) (int64, error)) error 
 		return err
 	}
 	n.client = v3client.New(n.etcd.Server)
-	n.client.KV = guardedKV{KV: n.client.KV, over: &n.over}
+	n.terms = newTerms(uint64(n.etcd.Server.Leader()))
+	n.client.KV = guardedKV{KV: n.client.KV, over: &n.over, term: n.terms}
 
 	loop, cancel := context.WithCancel(context.Background())
 	n.cancel = cancel
@@ -249,6 +254,7 @@ func (n *Node) monitorServer(ctx context.Context) {
 		leader := n.etcd.Server.LeaderChangedNotify()
 		if now := n.etcd.Server.Leader(); now != last {
 			last = now
+			n.terms.see(uint64(now))
 			n.wake()
 		}
 		select {

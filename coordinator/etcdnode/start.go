@@ -59,12 +59,13 @@ func (n *Node) etcdConfig(m *marker) (*embed.Config, error) {
 	cfg.MaxTxnOps = MaxTxnOps
 	cfg.MaxLearners = 2
 	cfg.EnableGRPCGateway = false
+	cfg.ForceNewCluster = n.forced
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(newZapLogger(n.cfg.Logger, lastWords{n.end}, &n.said))
 	gates, ok := cfg.ServerFeatureGate.(featuregate.MutableFeatureGate)
 	if !ok {
 		return nil, errors.New("etcd's feature gates cannot be set")
 	}
-	if err := gates.SetFromMap(map[string]bool{"InitialCorruptCheck": true, "CompactHashCheck": true}); err != nil {
+	if err := gates.SetFromMap(map[string]bool{"InitialCorruptCheck": !n.forced, "CompactHashCheck": true}); err != nil {
 		return nil, fmt.Errorf("etcd's feature gates: %w", err)
 	}
 	return cfg, nil
@@ -124,11 +125,11 @@ func (n *Node) startEtcd(ctx context.Context, m *marker) error {
 		return n.failed(s.err)
 	}
 	n.etcd, n.id = s.etcd, s.etcd.Server.MemberID()
-	if n.cfg.Peer.Listen == "" && len(n.etcd.Server.Cluster().Members()) > 1 {
+	if n.cfg.Peer.Listen == "" && !n.forced && len(n.etcd.Server.Cluster().Members()) > 1 {
 		return errors.Join(fmt.Errorf("data folder %s: %w: this one is one of several; give --peer-listen", n.cfg.DataDir, ErrNoPeerAddress), n.close())
 	}
 	var alone <-chan time.Time // never, for a member that must have come up
-	if m.Complete && len(n.etcd.Server.Cluster().Members()) > 1 {
+	if m.Complete && !n.forced && len(n.etcd.Server.Cluster().Members()) > 1 {
 		alone = time.After(n.cfg.Election + aloneAfter)
 	}
 	select {
