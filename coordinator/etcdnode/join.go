@@ -42,6 +42,14 @@ type Added struct {
 // Peer is one member as others find it. One that never ran has no name.
 type Peer struct{ ID, Name, PeerURL string }
 
+// Called is how a member is called: by its name, or its id before it ever ran.
+func (p Peer) Called() string {
+	if p.Name == "" {
+		return p.ID
+	}
+	return p.Name
+}
+
 // JoinPath is where a new member answers with its name on its peer URL, so that
 // the cluster finds out that it can be reached before it counts on it.
 const JoinPath = "/lockkeeper/join"
@@ -85,6 +93,7 @@ func (n *Node) join(ctx context.Context, m *marker) error {
 		n.said.removed.Store(false)
 		ranHere = hasLog(dir)
 	}
+	n.joining = false
 	m.Joining, m.Complete, m.Clustered = nil, true, true
 	if err := m.write(dir); err != nil {
 		return errors.Join(err, n.close())

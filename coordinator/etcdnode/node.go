@@ -29,6 +29,8 @@ var (
 	ErrMarkerWithoutData = errors.New("the data are gone")
 	// ErrCorrupt: the data are there and cannot be read.
 	ErrCorrupt = errors.New("the data are damaged")
+	// ErrDiskFails: the disk under the folder fails, or takes no writes.
+	ErrDiskFails = errors.New("the disk refuses")
 	// ErrEmbeddedHere: an existing etcd is to be used, and here is a store.
 	ErrEmbeddedHere = errors.New("it holds an embedded store")
 	// ErrRestoring: a restore into the folder was cut off.
@@ -91,6 +93,7 @@ type Node struct {
 
 	said  sayings
 	over  atomic.Bool // the server must not be used any more
+	left  atomic.Bool // it was removed, and can be closed
 	use   sync.RWMutex
 	fatal chan error // buffered: the first message
 
@@ -300,6 +303,7 @@ func (n *Node) removed() {
 	if n.over.Swap(true) {
 		return
 	}
+	n.left.Store(true)
 	m, err := readMarker(n.cfg.DataDir)
 	if err == nil && !n.joining { // a join is begun anew in the same folder
 		m.Removed = time.Now().UTC().Truncate(time.Second)
@@ -353,7 +357,7 @@ func (n *Node) LeaderChanged() <-chan struct{} {
 // the client must have ended before. Stopping twice is fine.
 func (n *Node) Stop(ctx context.Context) error {
 	n.stop.Do(func() {
-		dead := n.over.Swap(true)
+		dead := n.over.Swap(true) && !n.left.Load()
 		n.cancel()
 		n.loops.Wait()
 		if dead {

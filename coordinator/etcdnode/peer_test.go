@@ -1,0 +1,169 @@
+package etcdnode
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/peerca"
+)
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// asker is a Joiner that asks a member in this process.
+type asker struct {
+	t   *testing.T
+	at  *Node
+	add func() // called before a member is added
+}
+
+func (a *asker) Begin(context.Context, string) (*peerca.CA, []string, error) {
+	return a.at.CA(), []string{a.at.PeerURL()}, nil
+}
+
+func (a *asker) Add(ctx context.Context, r Adding) (Added, error) {
+	said, err := a.at.Ask(ctx, r.PeerURL, JoinPath)
+	if err != nil || said != r.Name {
+		a.t.Errorf("the new member is not found at %s: %q %v", r.PeerURL, said, err)
+	}
+	id := r.MemberID
+	if id == "" {
+		if id, err = a.at.AddLearner(ctx, r.PeerURL); err != nil {
+			return Added{}, err
+		}
+	}
+	out := Added{MemberID: id}
+	for _, m := range a.at.Members() {
+		out.Members = append(out.Members, Peer{ID: m.ID, Name: m.Name, PeerURL: m.PeerURL})
+	}
+	if a.add != nil {
+		a.add()
+	}
+	return out, nil
+}
+
+func peerConfig(t *testing.T, name string) Config {
+	t.Helper()
+	return Config{DataDir: filepath.Join(t.TempDir(), name), Name: name, Peer: PeerConfig{Listen: freeAddress(t)}}
+}
+
+// Whoever reaches the peer port could read and write everything there: it lets
+// in members alone.
+func TestPeerPort_LetsInMembersOfThisClusterAlone(t *testing.T) {
+	cfg := peerConfig(t, "a")
+	n := startNode(t, cfg)
+	url := "https://" + cfg.Peer.Listen
+	if _, err := n.Ask(t.Context(), url, "/members"); err != nil {
+		t.Fatalf("a member: %v", err)
+	}
+	if _, err := http.Get("http://" + cfg.Peer.Listen + "/members"); err == nil {
+		t.Error("plain HTTP was answered")
+	}
+	bare := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}
+	if _, err := bare.Get(url + "/members"); err == nil {
+		t.Error("one without a certificate was answered")
+	}
+	other := startNode(t, peerConfig(t, "b"))
+	if _, err := Ask(t.Context(), other.PeerFiles(), n.CA(), url, "/members"); err == nil {
+		t.Error("a member of another cluster was answered")
+	}
+}
+
+// Two that join at the same moment change the members under each other's feet.
+func TestJoin_GoesOnWhenAnotherJoinsMeanwhile(t *testing.T) {
+	first := startNode(t, peerConfig(t, "a"))
+	cfg := peerConfig(t, "b")
+	once := false
+	cfg.Join = &asker{t: t, at: first, add: func() {
+		if !once {
+			once = true
+			if _, err := first.AddLearner(t.Context(), "https://"+freeAddress(t)); err != nil {
+				t.Error(err)
+			}
+		}
+	}}
+	second := startNode(t, cfg)
+	if got := second.Members(); len(got) != 3 || second.Bootstrapped() {
+		t.Errorf("members are %+v", got)
+	}
+	put(t, second, "written", "at the second") // a learner hands it on
+	r, err := first.Client().Get(t.Context(), "written")
+	if err != nil || len(r.Kvs) != 1 {
+		t.Errorf("at the first: %v, %v", r, err)
+	}
+}
+
+func TestJoin_IsNotBegunWithoutAnAddressForTheOthers(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	_, err := Start(t.Context(), Config{DataDir: dir, Join: &asker{}})
+	if !errors.Is(err, ErrNoPeerAddress) {
+		t.Errorf("err is %v, want ErrNoPeerAddress", err)
+	}
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Error("a data folder was made all the same")
+	}
+}
+
+// What a member of several must have is not made anew, and not left out.
+func TestStart_OfOneOfSeveralNeedsItsAddressAndTheAuthority(t *testing.T) {
+	first := startNode(t, peerConfig(t, "a"))
+	cfg := peerConfig(t, "b")
+	cfg.Join = &asker{t: t, at: first}
+	second := startNode(t, cfg)
+	stopNode(t, second)
+	cfg.Join = nil
+
+	bare := cfg
+	bare.Peer = PeerConfig{}
+	if _, err := Start(t.Context(), bare); !errors.Is(err, ErrNoPeerAddress) {
+		t.Errorf("without an address: %v, want ErrNoPeerAddress", err)
+	}
+	if err := os.RemoveAll(filepath.Join(cfg.DataDir, "peer")); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Start(t.Context(), cfg)
+	if !errors.Is(err, peerca.ErrMissing) || !strings.Contains(err.Error(), "cluster replace b-") {
+		t.Errorf("without the authority: %v", err)
+	}
+}
+
+// A member that is removed ends, and its folder is not started again.
+func TestRemoved_EndsForGoodAndSaysWhy(t *testing.T) {
+	first := startNode(t, peerConfig(t, "a"))
+	cfg := peerConfig(t, "b")
+	cfg.Join = &asker{t: t, at: first}
+	second := startNode(t, cfg)
+	if err := first.Remove(t.Context(), second.MemberID()); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-second.Fatal():
+		if !errors.Is(err, ErrRemoved) {
+			t.Errorf("it ended with %v, want ErrRemoved", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("it goes on")
+	}
+	if second.HasLeader() || len(second.Members()) != 0 {
+		t.Error("it says that it serves")
+	}
+	stopNode(t, second)
+	if _, err := Start(t.Context(), cfg); !errors.Is(err, ErrRemoved) {
+		t.Errorf("started again: %v, want ErrRemoved", err)
+	}
+}
