@@ -70,7 +70,7 @@ LOCKKEEPER_CA_FILE. See also: lockkeeper help exit-codes.`,
 	flags.StringSliceVar(&a.servers, "server", []string{"http://127.0.0.1:8080"}, "coordinators, tried in turn: http(s)://HOST:PORT or unix:/PATH")
 	flags.StringVar(&a.tokenFile, "token-file", "", "file that holds the token")
 	flags.StringVar(&a.caFile, "ca-file", "", "PEM file of the authorities that vouch for the coordinators")
-	flags.StringVar(&a.pin, "pin", "", "sha256:HEX of the coordinator's public key, as it printed at its start")
+	flags.StringVar(&a.pin, "pin", "", "sha256:HEX of the coordinator's public key, as it printed at its start; of several with commas between them")
 	flags.StringVarP(&a.format, "format", "o", formatTable, "table, json or yaml")
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "say more on stderr")
 

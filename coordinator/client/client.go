@@ -32,8 +32,9 @@ type Config struct {
 	// CAFile is a PEM file of the authorities that may vouch for a server.
 	CAFile string
 	// Pin is "sha256:" and the SHA-256 of the server certificate's public key
-	// (SubjectPublicKeyInfo) in hexadecimal. Without CAFile it takes the place
-	// of authorities and host name.
+	// (SubjectPublicKeyInfo) in hexadecimal; several, one for each server, have
+	// commas between them. Without CAFile it takes the place of authorities and
+	// host name.
 	Pin string
 	// Cluster is the id of the one cluster whose answers are believed; empty
 	// believes any. See SetCluster.

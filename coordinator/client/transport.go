@@ -68,10 +68,14 @@ func tlsConfig(caFile, pin string) (*tls.Config, error) {
 	if pin == "" {
 		return tc, nil
 	}
-	text, ok := strings.CutPrefix(pin, "sha256:")
-	want, err := hex.DecodeString(text)
-	if !ok || err != nil || len(want) != sha256.Size {
-		return nil, fmt.Errorf("pin %q: want sha256: and 64 hexadecimal digits, as lockkeeperd prints it at its start", pin)
+	var pins [][]byte
+	for _, one := range strings.Split(pin, ",") {
+		text, ok := strings.CutPrefix(strings.TrimSpace(one), "sha256:")
+		want, err := hex.DecodeString(text)
+		if !ok || err != nil || len(want) != sha256.Size {
+			return nil, fmt.Errorf("pin %q: want sha256: and 64 hexadecimal digits, as lockkeeperd prints it at its start, one for each coordinator with commas between them", one)
+		}
+		pins = append(pins, want)
 	}
 	// A pinned key is its own proof: without authorities neither chain nor host
 	// name is looked at.
@@ -81,10 +85,12 @@ func tlsConfig(caFile, pin string) (*tls.Config, error) {
 			return errors.New("the server shows no certificate")
 		}
 		got := sha256.Sum256(cs.PeerCertificates[0].RawSubjectPublicKeyInfo)
-		if subtle.ConstantTimeCompare(got[:], want) != 1 {
-			return fmt.Errorf("the server's key is sha256:%x and not the pinned one", got)
+		for _, want := range pins {
+			if subtle.ConstantTimeCompare(got[:], want) == 1 {
+				return nil
+			}
 		}
-		return nil
+		return fmt.Errorf("the server's key is sha256:%x and not a pinned one", got)
 	}
 	return tc, nil
 }
