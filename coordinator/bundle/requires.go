@@ -19,7 +19,7 @@ const (
 )
 
 var (
-	labelForm    = regexp.MustCompile(`^\P{C}{1,128}$`)
+	labelForm    = regexp.MustCompile(`^[\p{L}\p{M}\p{N}\p{P}\p{S} ]{1,128}$`)
 	variableForm = regexp.MustCompile(`^[A-Z][A-Z0-9_]{0,62}$`)
 )
 
