@@ -92,6 +92,10 @@ func (a *Agent) retried(do Do, err error) Outcome {
 	return Outcome{Do: do, Status: Unknown, Detail: err.Error()}
 }
 
+// firstLook is how long the first request for a slot waits: its refusal says
+// what is waited for, and the place in the queue, which is kept until the next.
+const firstLook = time.Second
+
 func (a *Agent) doAcquire(ctx context.Context) Outcome {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -108,10 +112,14 @@ func (a *Agent) doAcquire(ctx context.Context) Outcome {
 	if s.Job.Rollout != "" {
 		reason = "rollout " + s.Job.Rollout + ": " + s.Job.Name
 	}
-	start := time.Now()
+	start, wait := time.Now(), a.cfg.AcquireWait
+	if a.queued != s.Request {
+		wait = min(wait, firstLook) // to be able to say soon what it waits for
+	}
+	a.queued = s.Request
 	resp, err := a.cfg.Coordinator.Acquire(ctx, s.Group, a.cfg.Node, api.AcquireRequest{
 		Instance: a.instance, Request: s.Request, BootID: a.bootID, Reason: reason,
-	}, a.cfg.AcquireWait)
+	}, wait)
 	if err == nil && !a.own(&resp.Hold) {
 		err = errNotOurs
 	}
@@ -125,7 +133,7 @@ func (a *Agent) doAcquire(ctx context.Context) Outcome {
 	// It had its time in the queue: ask again at once, or soon when the
 	// coordinator did not let it wait.
 	delete(a.pauses, DoAcquire)
-	if time.Since(start) < a.cfg.AcquireWait/2 {
+	if time.Since(start) < wait/2 {
 		a.rest(DoAcquire, refused.RetryAfter, 30*time.Second)
 	}
 	a.setMessage(waitingFor(refused))

@@ -72,6 +72,8 @@ type Config struct {
 	WaitForUsers time.Duration
 	// Ready is called once the state folder is locked and read.
 	Ready func()
+	// Changed is called when Stats may say something else; it must not wait.
+	Changed func()
 	// Failpoint is called at every step, by name. A syscall.Errno is what the
 	// disk says there; any other error ends Run at once, as a crash would. For
 	// tests.

@@ -14,8 +14,8 @@ import (
 
 // RebootRequest is a person's wish for one reboot of this host.
 type RebootRequest struct {
-	ID     string // random: the same one is not served twice
-	Reason string
+	ID     string `json:"id"` // random: the same one is not served twice
+	Reason string `json:"reason"`
 }
 
 // needs is what asks for a reboot besides a rollout.
@@ -113,17 +113,17 @@ func (a *Agent) tellSoon() {
 var ErrBusy = errors.New("a reboot has been asked for already")
 
 // RequestReboot makes the agent take a slot and reboot the host once, whether
-// anything else asks for it or not. It returns the request's id.
-func (a *Agent) RequestReboot(reason string) (id string, err error) {
+// anything else asks for it or not. A request that has been served, in this
+// process or before the reboot, is not served again.
+func (a *Agent) RequestReboot(r RebootRequest) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if r := a.needs.request; r != nil {
-		return "", fmt.Errorf("%w: %s", ErrBusy, r.Reason)
+	if other := a.needs.request; other != nil {
+		return fmt.Errorf("%w: %s", ErrBusy, other.Reason)
 	}
-	id = newID()
-	a.needs.request = &RebootRequest{ID: id, Reason: reason}
+	a.needs.request = &r
 	a.tellSoon()
-	return id, nil
+	return nil
 }
 
 // WithdrawReboot takes a request back: the agent leaves the queue, unless it has

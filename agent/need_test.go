@@ -81,11 +81,11 @@ func TestRequest_APersonsRebootTakesASlotAndHappensOnce(t *testing.T) {
 		w.c.others = 1
 		w.h.reboot = func() error { return nil } // accepted; this process lives on
 		a := w.running()
-		id, err := a.RequestReboot("new firmware")
-		if err != nil {
+		const id = "r1"
+		if err := a.RequestReboot(RebootRequest{ID: id, Reason: "new firmware"}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := a.RequestReboot("another"); !errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), "new firmware") {
+		if err := a.RequestReboot(RebootRequest{ID: "r2", Reason: "another"}); !errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), "new firmware") {
 			t.Errorf("a second one: %v", err)
 		}
 		w.until("in the queue", func() bool {
@@ -104,7 +104,16 @@ func TestRequest_APersonsRebootTakesASlotAndHappensOnce(t *testing.T) {
 			p := a.RequestProgress(id)
 			return p.Ended && p.Failure == nil && p.Phase == api.PhaseIdle
 		})
+		w.stop()
+		// Who waited asks again, for it does not know whether it was served.
+		a = w.running()
+		if err := a.RequestReboot(RebootRequest{ID: id, Reason: "new firmware"}); err != nil {
+			t.Fatal(err)
+		}
 		time.Sleep(time.Hour)
+		if p := a.RequestProgress(id); !p.Ended || p.Failure != nil {
+			t.Errorf("progress %+v", p)
+		}
 		w.stop()
 		if w.h.Boots() != 1 || w.h.isOut() || w.c.hold != nil {
 			t.Errorf("%d boots, out %t, hold %+v", w.h.Boots(), w.h.isOut(), w.c.hold)
@@ -116,8 +125,8 @@ func TestRequest_WhoTakesItBackLeavesTheQueueAtOnce(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		w.c.others = 1
 		a := w.running()
-		id, err := a.RequestReboot("new firmware")
-		if err != nil {
+		const id = "r1"
+		if err := a.RequestReboot(RebootRequest{ID: id, Reason: "new firmware"}); err != nil {
 			t.Fatal(err)
 		}
 		w.until("in the queue", func() bool { w.c.mu.Lock(); defer w.c.mu.Unlock(); return w.c.queued })
@@ -148,8 +157,8 @@ func TestRequest_IsServedWhateverTheHostsOwnWishHasCome(t *testing.T) {
 		w.h.drain = func() error { return errors.New("the database is being backed up") }
 		a := w.running()
 		w.until("given up", w.reported(func(r api.Report) bool { return r.Failure != nil && r.Phase == api.PhaseIdle }))
-		id, err := a.RequestReboot("it must")
-		if err != nil {
+		const id = "r1"
+		if err := a.RequestReboot(RebootRequest{ID: id, Reason: "it must"}); err != nil {
 			t.Fatal(err)
 		}
 		w.until("given up again", func() bool { return a.RequestProgress(id).Ended })
@@ -169,8 +178,8 @@ func TestRequest_ABundleThatIsWantedGoesFirst(t *testing.T) {
 		w.c.others = 1
 		digest := w.standard(bundle.InterruptNone)
 		a := w.running()
-		id, err := a.RequestReboot("new firmware")
-		if err != nil {
+		const id = "r1"
+		if err := a.RequestReboot(RebootRequest{ID: id, Reason: "new firmware"}); err != nil {
 			t.Fatal(err)
 		}
 		w.until("in the queue", func() bool { return a.RequestProgress(id).Working })

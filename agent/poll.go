@@ -39,6 +39,7 @@ func (a *Agent) monitorCoordinator(ctx context.Context) {
 		var rest time.Duration
 		switch {
 		case err == nil:
+			a.counters.poll(true)
 			retry = a.cfg.Retry
 			rest = time.Duration(min(max(0, resp.NextPollS), longestPause)) * time.Second
 			if resp.Tag == seen && time.Since(start) < time.Second {
@@ -50,6 +51,7 @@ func (a *Agent) monitorCoordinator(ctx context.Context) {
 				seen, rest = "", 10*retry
 			}
 		case pollCtx.Err() == nil:
+			a.counters.poll(false)
 			a.deaf(err)
 			rest = retry + mathrand.N(retry/2)
 			retry = min(2*retry, 30*time.Second)

@@ -26,6 +26,8 @@ type Agent struct {
 	wake  chan struct{}             // news for the loop
 	heard atomic.Pointer[time.Time] // when a poll was last answered, or tried
 
+	counters counters
+
 	mu       sync.Mutex // guards what the loop and the poller share
 	state    State
 	instance string
@@ -54,6 +56,7 @@ type Agent struct {
 	opened      opened
 	fetching    fetching
 	hooks       hooks
+	queued      string // the request for a slot that has been made in this process
 }
 
 // New makes an agent; Run checks its configuration.
@@ -123,6 +126,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err != nil && !unbelievable(err) {
 		return err
 	}
+	a.counters.phase()
 	if a.cfg.Ready != nil {
 		a.cfg.Ready()
 	}
@@ -307,6 +311,7 @@ func (a *Agent) record(next State, act Action) error {
 	}
 	if next.Phase != was.Phase {
 		a.log.Info("phase", "from", was.Phase, "to", next.Phase, "fence", next.Fence, "why", act.Why)
+		a.counters.phase()
 		if was.Phase == api.PhaseRebooting {
 			a.rebootAsked = 0
 		}
@@ -323,6 +328,9 @@ func (a *Agent) record(next State, act Action) error {
 		a.resend()
 	}
 	a.mu.Unlock()
+	if tell && a.cfg.Changed != nil {
+		a.cfg.Changed()
+	}
 	if next.Phase == api.PhaseIdle && was.Phase != api.PhaseIdle {
 		a.tidy()
 	}
@@ -333,6 +341,7 @@ func (a *Agent) record(next State, act Action) error {
 // same is tried again.
 func (a *Agent) note(out Outcome) {
 	a.last = out
+	a.counters.act(out)
 	if (out.Do == DoApply || out.Do == DoRollBack) && out.Status != Unknown {
 		a.gate = Gate{} // the gate before the interrupt is a question of its own
 	}

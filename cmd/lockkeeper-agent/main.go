@@ -72,7 +72,7 @@ Exit codes: 0 stopped on request, 1 could not start or failed, 2 wrong flags.`,
 		SilenceUsage:  true,
 	}
 	root.PersistentFlags().String("state-dir", defaultStateDir, "folder of journal, instance id and pinned cluster")
-	root.AddCommand(newRun(), newTrust(), newStatus(), &cobra.Command{
+	root.AddCommand(newRun(), newReboot(), newTrust(), newStatus(), &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
 		Args:  cobra.NoArgs,

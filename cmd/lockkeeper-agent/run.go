@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -25,6 +26,9 @@ import (
 // watchdog is no longer fed: longer than a long poll and its answer may take.
 const hangs = 3 * time.Minute
 
+// metricsOptions say where the agent's metrics go, if anywhere.
+type metricsOptions struct{ file, listen string }
+
 // options are the flags of run.
 type options struct {
 	servers                []string
@@ -37,7 +41,10 @@ type options struct {
 	rebootWhenRequired     bool
 	notYetFor              time.Duration
 	waitForUsers           time.Duration
+	needCommand            string
+	needEvery              time.Duration
 	logLevel, logFormat    string
+	metrics                metricsOptions
 	host                   host.LinuxConfig
 }
 
@@ -52,7 +59,7 @@ func newRun() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := serve(cmd.Context(), cfg); err != nil {
+			if err := serve(cmd.Context(), cfg, o.metrics); err != nil {
 				return &failure{err}
 			}
 			return nil
@@ -70,6 +77,10 @@ func newRun() *cobra.Command {
 	f.IntVar(&o.maxAttempts, "max-attempts", 2, "attempts for one bundle on this host, at least 1")
 	f.BoolVar(&o.rebootWhenRequired, "reboot-when-required", false, "take a slot and reboot when the host asks for a reboot")
 	f.StringSliceVar(&o.paths, "allow-path", []string{"/"}, "folders below which a bundle may write, several with commas between; other bundles are refused")
+	f.StringVar(&o.needCommand, "reboot-needed-command", "", "line for /bin/sh that says whether the host needs a reboot: exit status 0 yes, with the reason as its output, 1 no, any other is no answer")
+	f.DurationVar(&o.needEvery, "reboot-needed-every", 10*time.Minute, "how often that command is asked")
+	f.StringVar(&o.metrics.file, "metrics-file", "", "file that Prometheus metrics are written to, for node_exporter's textfile collector: want a name that ends in .prom")
+	f.StringVar(&o.metrics.listen, "metrics-listen", "", "loopback address that serves them at /metrics, such as 127.0.0.1:9817")
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&o.logFormat, "log-format", "text", "text or json")
 	f.StringVar(&o.host.Root, "root", "/", "folder in front of each path of a bundle")
@@ -108,6 +119,9 @@ func (o *options) config(stateDir string, logTo *os.File) (agent.Config, error) 
 			return none, fmt.Errorf("--%s %q: want an absolute path", dir.flag, dir.path)
 		}
 	}
+	if err := o.metrics.check(); err != nil {
+		return none, err
+	}
 	log, err := logger(o.logLevel, o.logFormat, logTo)
 	if err != nil {
 		return none, err
@@ -124,7 +138,7 @@ func (o *options) config(stateDir string, logTo *os.File) (agent.Config, error) 
 	}
 	return agent.Config{
 		Node: node, Group: o.group, Labels: o.labels, Paths: o.paths, Trust: o.bundles.trust, Downloader: o.bundles.downloader, MaxBundle: o.bundles.maxSize << 20, StateDir: stateDir, Coordinator: c, Host: host.NewLinux(o.host),
-		Logger: log, Version: version, MaxAttempts: o.maxAttempts, NotYetFor: o.notYetFor, WaitForUsers: o.waitForUsers, RebootWhenRequired: o.rebootWhenRequired,
+		Logger: log, Version: version, MaxAttempts: o.maxAttempts, NotYetFor: o.notYetFor, WaitForUsers: o.waitForUsers, NeedCommand: o.needCommand, NeedEvery: o.needEvery, RebootWhenRequired: o.rebootWhenRequired,
 	}, nil
 }
 
@@ -150,11 +164,21 @@ func (o *options) hostConfig(stateDir string, log *slog.Logger) error {
 		least time.Duration
 	}{
 		{"hook-timeout", h.HookTimeout, time.Second}, {"not-yet-for", o.notYetFor, time.Second},
-		{"inhibit-wait", h.InhibitFor, 0}, {"wait-for-users", o.waitForUsers, 0},
+		{"reboot-needed-every", o.needEvery, time.Second}, {"inhibit-wait", h.InhibitFor, 0}, {"wait-for-users", o.waitForUsers, 0},
 	} {
 		if d.value < d.least {
 			return fmt.Errorf("--%s %s: want a time such as 30m, at least %s", d.flag, d.value, d.least)
 		}
+	}
+	return nil
+}
+
+func (m *metricsOptions) check() error {
+	if m.file != "" && (!filepath.IsAbs(m.file) || filepath.Ext(m.file) != ".prom") {
+		return fmt.Errorf("--metrics-file %q: want an absolute path that ends in .prom", m.file)
+	}
+	if m.listen != "" {
+		return loopback(m.listen)
 	}
 	return nil
 }
@@ -195,22 +219,52 @@ func logger(level, format string, to *os.File) (*slog.Logger, error) {
 	return nil, fmt.Errorf("--log-format %q: want text or json", format)
 }
 
-// serve runs the agent and tells systemd, where that started it.
-func serve(ctx context.Context, cfg agent.Config) error {
-	cfg.Ready = func() { notify(cfg.Logger, daemon.SdNotifyReady) }
+// serve runs the agent, tells systemd where that started it, and answers those
+// on this host who ask.
+func serve(ctx context.Context, cfg agent.Config, m metricsOptions) error {
+	changed := make(chan struct{}, 1)
+	cfg.Changed = func() {
+		select {
+		case changed <- struct{}{}:
+		default:
+		}
+	}
+	var c control
+	ready := make(chan struct{})
+	cfg.Ready = func() {
+		failed := func(err error) { cfg.Logger.Error("the agent cannot be asked on this host", "err", err) }
+		if err := c.listen(cfg.StateDir, m.listen, failed); err != nil {
+			failed(err) // its work goes on
+		}
+		close(ready)
+		notify(cfg.Logger, daemon.SdNotifyReady)
+	}
 	a := agent.New(cfg)
+	c.agent = a
 	ctx, cancel := context.WithCancel(ctx)
-	fed := make(chan struct{})
-	go func() {
-		defer close(fed)
-		feedWatchdog(ctx, cfg.Logger, a.Heard)
-	}()
+	var beside sync.WaitGroup
+	beside.Go(func() { feedWatchdog(ctx, cfg.Logger, a.Heard) })
+	beside.Go(func() {
+		select {
+		case <-ready: // there is nothing to tell of before
+		case <-ctx.Done():
+			return
+		}
+		if m.file != "" {
+			writeMetrics(ctx, m.file, changed, a.Stats, func(err error) { cfg.Logger.Error("the metrics cannot be written", "err", err) })
+		}
+	})
 	defer func() {
 		cancel()
-		<-fed
+		beside.Wait()
 	}()
 	err := a.Run(ctx)
 	notify(cfg.Logger, daemon.SdNotifyStopping)
+	select {
+	case <-ready:
+		c.close()
+	default:
+	}
 	return err
 }
 
