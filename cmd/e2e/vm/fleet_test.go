@@ -67,6 +67,7 @@ func (f *fleet) waitReleased(t *testing.T) {
 // One fleet goes through all of it, one after another: what is left behind by
 // one is what the next starts from, as in a fleet's life.
 func TestMachines(t *testing.T) {
+	t.Parallel()
 	needLab(t, "qemu-system-x86_64", "dpkg", "lz4", "mkfs.ext4", "e2fsck", "debugfs")
 	f := startFleet(t)
 	for _, part := range []struct {

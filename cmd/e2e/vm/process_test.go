@@ -88,7 +88,7 @@ func read(t *testing.T, file string) string {
 // tool runs a program that has to succeed, and returns what it printed.
 func tool(t *testing.T, args ...string) string {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), args[0], args[1:]...).CombinedOutput()
+	out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %v\n%s", args, err, out)
 	}
