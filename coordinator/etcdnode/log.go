@@ -25,6 +25,8 @@ var harmless = map[string]bool{
 	// What a new member says until the leader's first term has reached it.
 	"Failed to detect schema version":  true,
 	"failed to update storage version": true,
+	// What it says whenever it is closed.
+	"setting up serving from embedded etcd failed.": true,
 	// Of a member that is down, see monitorReach.
 	"prober detected unhealthy status":                       true,
 	"waiting for ReadIndex response took too long, retrying": true,

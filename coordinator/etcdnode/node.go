@@ -121,11 +121,11 @@ func start(ctx context.Context, cfg Config, free func(dir string) (int64, error)
 	}
 	lock, err := openFolder(ctx, cfg.DataDir, lockWait)
 	if err != nil {
-		return nil, err
+		return nil, diskFault(err)
 	}
 	n := &Node{cfg: cfg, lock: lock, fatal: make(chan error, 1), changed: make(chan struct{})}
 	if err := n.run(ctx, free); err != nil {
-		return nil, errors.Join(err, lock.Close())
+		return nil, errors.Join(diskFault(err), lock.Close())
 	}
 	return n, nil
 }

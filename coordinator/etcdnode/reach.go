@@ -17,8 +17,10 @@ import (
 const (
 	// reachTimeout bounds one look at another member.
 	reachTimeout = 2 * time.Second
-	// reachEvery is how often the other members are looked at.
+	// reachEvery is how often the other members are looked at, reachSoon how
+	// often it is seen whether there is a new one.
 	reachEvery = 3 * time.Second
+	reachSoon  = 500 * time.Millisecond
 	// versionPath is what every member answers on its peer port.
 	versionPath = "/version"
 )
@@ -90,19 +92,27 @@ func (n *Node) Reach(ctx context.Context) map[string]error {
 	return found
 }
 
-// monitorReach keeps what Members says of the others fresh.
+// monitorReach keeps what Members says of the others fresh. A new one is looked
+// at soon.
 func (n *Node) monitorReach(ctx context.Context) {
-	t := time.NewTicker(reachEvery)
+	t := time.NewTicker(reachSoon)
 	defer t.Stop()
+	var looked time.Time
 	for {
 		s, err := n.server()
 		if err != nil {
 			return
 		}
-		if len(s.Cluster().Members()) > 1 {
-			n.mu.Lock()
-			before := n.reached
-			n.mu.Unlock()
+		n.mu.Lock()
+		before := n.reached
+		n.mu.Unlock()
+		fresh := false
+		for _, m := range s.Cluster().Members() {
+			_, known := before[m.ID.String()]
+			fresh = fresh || !known && m.ID != n.id
+		}
+		if fresh || len(before) > 0 && time.Since(looked) >= reachEvery {
+			looked = time.Now()
 			if now := n.Reach(ctx); ctx.Err() == nil {
 				n.sayReached(before, now)
 			}
