@@ -43,13 +43,7 @@ func Restore(ctx context.Context, cfg Config, file string, log *slog.Logger) (Re
 		Config: etcdnode.Config{DataDir: cfg.DataDir, Logger: log, Quota: cfg.Etcd.Quota},
 		File:   file, Prefix: prefix,
 		Prepare: func(ctx context.Context, n *etcdnode.Node) error {
-			ctx, cancel := context.WithTimeout(ctx, restoreTimeout)
-			defer cancel()
-			// In a folder that is locked no other coordinator can be present.
-			if err := etcdstore.DropCoordinators(ctx, n.Client(), prefix); err != nil {
-				return err
-			}
-			return done.mark(ctx, n, prefix, filepath.Base(file))
+			return done.markAlone(ctx, n, prefix, filepath.Base(file))
 		},
 	})
 	done.Snapshot = info
@@ -73,6 +67,17 @@ func MarkRestored(ctx context.Context, cfg Config, log *slog.Logger) (done Resto
 	ctx, cancel := context.WithTimeout(ctx, restoreTimeout)
 	defer cancel()
 	return done, done.mark(ctx, node, cfg.Etcd.prefix(), "a backup of the etcd")
+}
+
+// markAlone is mark in a folder that is locked, where no other coordinator can be
+// present.
+func (r *Restored) markAlone(ctx context.Context, node etcdnode.Etcd, prefix, source string) error {
+	ctx, cancel := context.WithTimeout(ctx, restoreTimeout)
+	defer cancel()
+	if err := etcdstore.DropCoordinators(ctx, node.Client(), prefix); err != nil {
+		return err
+	}
+	return r.mark(ctx, node, prefix, source)
 }
 
 func (r *Restored) mark(ctx context.Context, node etcdnode.Etcd, prefix, source string) error {

@@ -20,7 +20,7 @@ import (
 const (
 	exitOK     = 0
 	exitFailed = 1 // could not start, or stopped on an error
-	exitUsage  = 2 // flags, environment or config file, an address or a data dir that cannot be: do not start it again
+	exitUsage  = 2 // flags, environment or config file, an address, a data dir or a disk that cannot be: do not start it again
 	exitStore  = 3 // the store ended for good, or another one is in its place; start it again
 )
 
@@ -63,12 +63,13 @@ Every flag is also an environment variable: --data-dir is LOCKKEEPER_DATA_DIR.
 A flag wins over the environment, that over the config file, that over the default.
 
 Exit codes: 0 stopped on request, 1 could not start or failed, 2 wrong flags or
-config, such as an address that is none or a data dir of something else: starting
-again does not help, 3 the store ended for good or was replaced (start the program again).`,
+config, or what a person has to mend first, such as an address that is none, a data
+dir of something else, damaged data or a disk that fails: starting again does not
+help, 3 the store ended for good or was replaced (start the program again).`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(newServe(), newDev(), newRestore(), newSnapshot(), &cobra.Command{
+	root.AddCommand(newServe(), newDev(), newRestore(), newRecover(), newSnapshot(), &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
 		Args:  cobra.NoArgs,

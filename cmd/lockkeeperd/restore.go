@@ -84,6 +84,12 @@ func report(w io.Writer, cfg coordinator.Config, r coordinator.Restored) {
 	if s := r.Snapshot; s.Path != "" {
 		fmt.Fprintf(w, "Restored %s (%s, %d keys) into %s.\n", s.Path, cli.Bytes(s.Size), s.Keys, cfg.DataDir)
 	}
+	reportMarked(w, r)
+	fmt.Fprintln(w, "Next: start the coordinator, wait until the nodes have reported, look at `lockkeeper status`, then `lockkeeper unfreeze`.")
+}
+
+// reportMarked says what the data are now.
+func reportMarked(w io.Writer, r coordinator.Restored) {
 	fmt.Fprintf(w, "Cluster      %s, made %s\n", r.Is.ID, r.Is.CreatedAt.Format(time.RFC3339))
 	fmt.Fprintf(w, "Incarnation  %d, was %d\n", r.Is.Incarnation, r.Was.Incarnation)
 	fmt.Fprintf(w, "Fences       above %d; the snapshot's next was %d\n", r.Is.FenceFloor, r.HighestFence)
@@ -94,7 +100,6 @@ func report(w io.Writer, cfg coordinator.Config, r coordinator.Restored) {
 	}
 	fmt.Fprintf(w, "Paused       %s\n", paused)
 	fmt.Fprintf(w, "Frozen       the fleet, id %s, until `lockkeeper unfreeze`\n", r.Freeze.ID)
-	fmt.Fprintln(w, "Next: start the coordinator, wait until the nodes have reported, look at `lockkeeper status`, then `lockkeeper unfreeze`.")
 }
 
 func newSnapshot() *cobra.Command {

@@ -214,7 +214,7 @@ func (s *Service) afterRestore() []api.Attention {
 	}
 	return []api.Attention{{
 		Kind: attentionRestored, Severity: bad, Since: id.RestoredAt,
-		Title: "The store was restored from a snapshot, and the fleet is frozen", Detail: detail,
+		Title: "The store was restored, and the fleet is frozen", Detail: detail,
 	}}
 }
 
