@@ -250,7 +250,7 @@ func (c *Coordinator) bootstrap(ctx context.Context, db *etcdstore.DB) error {
 		if !errors.Is(err, semaphore.ErrNoQuorum) {
 			return err
 		}
-		if c.member != nil && !c.member.Bootstrapped() && !c.member.HasLeader() && db.Identity().ID != "" {
+		if c.member != nil && len(c.member.Members()) > 1 && db.Identity().ID != "" {
 			return nil // it was made long ago, and is to be read until a majority is back
 		}
 		select {

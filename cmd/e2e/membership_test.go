@@ -74,6 +74,7 @@ func TestMembers_WritesGoOnAfterTheLeaderIsKilled(t *testing.T) {
 // and reboot all the while, each once and never more at a time than there are
 // slots.
 func TestMembers_GrowFromOneToFiveAndShrinkToThreeWhileHostsWork(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 1)
 	all := c.plan(4)
 	w := newWitness(t)
@@ -181,6 +182,7 @@ func (f *fences) progress(t *testing.T, after string) {
 // What a fence guards must never see an older one after a newer: not when a
 // member is added, gets its vote, leads, is killed, is replaced or is removed.
 func TestFences_GrowOverEveryChangeOfTheMembers(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 1)
 	f := startFences(t, "web-1", c.plan(4))
 	f.progress(t, "the start")

@@ -76,6 +76,10 @@ func (n *Node) etcdConfig(m *marker) (*embed.Config, error) {
 // majority before it serves what it last knew.
 const aloneAfter = 4 * time.Second
 
+// joinFactor is how many times as long a new member may take to be ready: it
+// copies all data first.
+const joinFactor = 15
+
 type started struct {
 	etcd *embed.Etcd
 	err  error
@@ -88,8 +92,11 @@ func (n *Node) startEtcd(ctx context.Context, m *marker) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, n.cfg.StartTimeout,
-		fmt.Errorf("etcd was not ready after %s", n.cfg.StartTimeout))
+	within := n.cfg.StartTimeout
+	if n.joining {
+		within *= joinFactor
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, within, fmt.Errorf("etcd was not ready after %s", within))
 	defer cancel()
 
 	result := make(chan started, 1)
@@ -137,6 +144,10 @@ func (n *Node) startEtcd(ctx context.Context, m *marker) error {
 	case <-n.etcd.Server.ReadyNotify():
 		return nil
 	case <-alone:
+		if n.etcd.Server.Leader() != 0 {
+			n.cfg.Logger.Warn("this member is up and still catching up with the others")
+			return nil
+		}
 		n.cfg.Logger.Error("this member is up and most of the others are not: what it knows may be read, marked as stale, and nothing can be changed until a majority is there")
 		return nil
 	case err := <-n.fatal:

@@ -154,11 +154,11 @@ func New(cfg Config) *Store {
 }
 
 // Start reads the groups and follows them until Stop. ctx bounds the first
-// read. Without a leader that is the member's own copy, which may be behind:
-// nothing is granted by it, since every change is compared. It returns
-// ErrNoQuorum when there is nobody to read from.
+// read. Without a leader, or when that read fails, it is the member's own copy,
+// which may be behind: nothing is granted by it, since every change is compared.
+// It returns ErrNoQuorum when there is nobody to read from.
 func (s *Store) Start(ctx context.Context) error {
-	rev, err := s.loadFirst(ctx)
+	rev, err := s.loadFirst(ctx, s.cfg.HasLeader())
 	for err != nil {
 		if ctx.Err() != nil {
 			return fmt.Errorf("%w: %w", semaphore.ErrNoQuorum, err)
@@ -166,7 +166,7 @@ func (s *Store) Start(ctx context.Context) error {
 		if pause(ctx, retryPause) != nil {
 			continue
 		}
-		rev, err = s.loadFirst(ctx)
+		rev, err = s.loadFirst(ctx, false)
 	}
 	s.spawn(func() { s.monitorWatch(rev) })
 	return nil

@@ -10,9 +10,10 @@ import (
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
-// loadFirst is load, also where nobody leads.
-func (s *Store) loadFirst(ctx context.Context) (int64, error) {
-	if s.cfg.HasLeader() {
+// loadFirst is load, or a read of the member's own copy where it need not be
+// current.
+func (s *Store) loadFirst(ctx context.Context, current bool) (int64, error) {
+	if current {
 		return s.load(ctx)
 	}
 	return s.load(ctx, clientv3.WithSerializable())
