@@ -2,6 +2,7 @@
 package docs_test
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"io/fs"
@@ -15,6 +16,9 @@ import (
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator"
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/coordinator/bundle/create"
+	"github.com/lockkeeper/lockkeeper/coordinator/client"
 )
 
 var (
@@ -102,7 +106,51 @@ func scrape(t *testing.T) string {
 	ask("POST", "/v1/pre-reboot", a, http.StatusOK)
 	ask("POST", "/v1/pre-reboot", b, http.StatusLocked)
 	ask("POST", "/v1/steady-state", a, http.StatusOK)
-	return ask("GET", "/metrics", "", http.StatusOK)
+	startRollout(ctx, t, c.URL())
+	for {
+		text := ask("GET", "/metrics", "", http.StatusOK)
+		if strings.Contains(text, "lockkeeper_rollout_nodes{") {
+			return text
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatal("the rollout does not appear in the metrics")
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// startRollout makes a node and a bundle, and a rollout of it.
+func startRollout(ctx context.Context, t *testing.T, server string) {
+	t.Helper()
+	cl, err := client.New(client.Config{Servers: []string{server}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = cl.Poll(ctx, "node", api.PollRequest{Instance: "i", BootID: "b", Report: api.Report{Seq: 1, Group: "web", Healthy: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "files", "etc"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"bundle.yaml": "name: motd\n", "files/etc/motd": "hello\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var archive bytes.Buffer
+	if _, err := create.Build(dir, &archive, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	bundle, _, err := cl.CreateBundle(ctx, &archive, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := cl.CreateRollout(ctx, api.RolloutSpec{Bundle: bundle.Digest, Group: "web"}, "once"); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Every relative link of every page leads to a file or folder of the repository.

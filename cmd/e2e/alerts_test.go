@@ -2,28 +2,16 @@ package e2e
 
 import (
 	"fmt"
-	"net/http"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 )
 
 func TestMetrics_PrometheusLoadsTheAlertsAndSeesACoordinatorGo(t *testing.T) {
-	prometheus := needTool(t, "prometheus")
 	rules, err := filepath.Abs("../../deploy/prometheus/lockkeeper.rules.yml")
 	must0(t, err)
 	c := startCoordinator(t)
-	dir := writeFiles(t, t.TempDir(), map[string]string{"prometheus.yml": fmt.Sprintf(`
-global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}
-rule_files: [%q]
-scrape_configs:
-  - job_name: lockkeeper
-    static_configs: [{targets: [%q]}]
-`, rules, strings.TrimPrefix(c.url, "http://"))})
-	addr := freePort(t)
-	startProcess(t, "prometheus", prometheus, "--config.file="+filepath.Join(dir, "prometheus.yml"),
-		"--storage.tsdb.path="+filepath.Join(dir, "tsdb"), "--web.listen-address="+addr)
+	server := startPrometheus(t, c.url, fmt.Sprintf("rule_files: [%q]", rules))
 
 	type rule struct{ Name, State, Health, LastError string }
 	alerts := func() map[string]rule {
@@ -33,10 +21,7 @@ scrape_configs:
 			}
 		}
 		byName := map[string]rule{}
-		if status, _ := get("http://" + addr + "/-/ready"); status != http.StatusOK {
-			return byName
-		}
-		getJSON(t, "http://"+addr+"/api/v1/rules?type=alert", &answer)
+		getJSON(t, server+"/api/v1/rules?type=alert", &answer)
 		for _, g := range answer.Data.Groups {
 			for _, r := range g.Rules {
 				byName[r.Name] = r

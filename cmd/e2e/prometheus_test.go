@@ -32,25 +32,32 @@ func promQL(t *testing.T, server, query string) string {
 	return ""
 }
 
-func TestMetrics_PrometheusSeesTheSlotsAndTheHolds(t *testing.T) {
-	prometheus, promtool := needTool(t, "prometheus"), needTool(t, "promtool")
-	c := startCoordinator(t)
-	must(t, c.url, "group", "set", "default", "--slots", "3")
-
+// startPrometheus lets one scrape a coordinator every second, as the job
+// lockkeeper, with what else is to be in its configuration. It returns its URL.
+func startPrometheus(t *testing.T, coordinator, more string) string {
+	t.Helper()
 	dir := writeFiles(t, t.TempDir(), map[string]string{"prometheus.yml": fmt.Sprintf(`
-global: {scrape_interval: 1s, scrape_timeout: 1s}
+global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}
+%s
 scrape_configs:
   - job_name: lockkeeper
     static_configs: [{targets: [%q]}]
-`, strings.TrimPrefix(c.url, "http://"))})
+`, more, strings.TrimPrefix(coordinator, "http://"))})
 	addr := freePort(t)
-	startProcess(t, "prometheus", prometheus, "--config.file="+filepath.Join(dir, "prometheus.yml"),
+	startProcess(t, "prometheus", needTool(t, "prometheus"), "--config.file="+filepath.Join(dir, "prometheus.yml"),
 		"--storage.tsdb.path="+filepath.Join(dir, "tsdb"), "--web.listen-address="+addr)
-	server := "http://" + addr
 	eventually(t, 30*time.Second, "Prometheus is ready", func() bool {
-		status, _ := get(server + "/-/ready")
+		status, _ := get("http://" + addr + "/-/ready")
 		return status == http.StatusOK
 	})
+	return "http://" + addr
+}
+
+func TestMetrics_PrometheusSeesTheSlotsAndTheHolds(t *testing.T) {
+	promtool := needTool(t, "promtool")
+	c := startCoordinator(t)
+	must(t, c.url, "group", "set", "default", "--slots", "3")
+	server := startPrometheus(t, c.url, "")
 
 	shows := func(query, want string) {
 		t.Helper()

@@ -70,7 +70,7 @@ func NewEngine(cfg EngineConfig) *Engine {
 		cfg.Now = time.Now
 	}
 	return &Engine{
-		cfg: cfg, log: cfg.Logger, metrics: newMetrics(cfg.Registerer),
+		cfg: cfg, log: cfg.Logger, metrics: newMetrics(cfg.Registerer, cfg.Now),
 		ended: map[string]endedRollout{}, shown: &picture{}, changed: make(chan struct{}),
 	}
 }

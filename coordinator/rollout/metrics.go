@@ -1,40 +1,109 @@
 package rollout
 
 import (
+	"sync/atomic"
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 )
 
+// shownFor is how long the figures of a rollout that has ended are still there,
+// so that whoever scrapes once a minute sees how it ended.
+const shownFor = time.Hour
+
 // metrics of one engine.
 type metrics struct {
-	rollouts *prometheus.GaugeVec
-	leader   prometheus.Gauge
+	leader prometheus.Gauge
+	now    func() time.Time
+	shown  atomic.Pointer[[]api.Rollout]
 }
 
-func newMetrics(reg prometheus.Registerer) *metrics {
+var (
+	descRollouts = prometheus.NewDesc("lockkeeper_rollouts", "Rollouts that are kept, by state.", []string{"state"}, nil)
+
+	ofOne       = []string{"rollout", "name"}
+	descNodes   = prometheus.NewDesc("lockkeeper_rollout_nodes", "Nodes of a rollout that is active, or ended within the last hour, by state.", append(ofOne, "state"), nil)
+	descAllowed = prometheus.NewDesc("lockkeeper_rollout_max_failures", "So many nodes of a rollout may fail before it halts.", ofOne, nil)
+	descLeft    = prometheus.NewDesc("lockkeeper_rollout_remaining_seconds", "Estimated time until a rollout is done; 0 when unknown, or ended.", ofOne, nil)
+	descStalled = prometheus.NewDesc("lockkeeper_rollout_stalled", "1 while nothing of a rollout may start, else 0.", ofOne, nil)
+	descStarted = prometheus.NewDesc("lockkeeper_rollout_started_timestamp_seconds", "When a rollout was started, in Unix seconds.", ofOne, nil)
+	descEnded   = prometheus.NewDesc("lockkeeper_rollout_ended_timestamp_seconds", "When a rollout ended, in Unix seconds; 0 while it is active.", ofOne, nil)
+)
+
+func newMetrics(reg prometheus.Registerer, now func() time.Time) *metrics {
 	m := &metrics{
-		rollouts: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "lockkeeper_rollouts", Help: "Rollouts that are kept, by state.",
-		}, []string{"state"}),
+		now: now,
 		leader: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "lockkeeper_rollout_leader", Help: "1 while the rollout engine of this coordinator is the elected one, else 0.",
 		}),
 	}
+	m.shown.Store(&[]api.Rollout{})
 	if reg != nil {
-		reg.MustRegister(m.rollouts, m.leader)
+		reg.MustRegister(m, m.leader)
 	}
 	return m
 }
 
+// count takes over what is to be told.
 func (m *metrics) count(p *picture) {
+	list := make([]api.Rollout, 0, len(p.order))
+	for _, id := range p.order {
+		list = append(list, p.rollouts[id])
+	}
+	m.shown.Store(&list)
+}
+
+// Describe implements prometheus.Collector.
+func (m *metrics) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{descRollouts, descNodes, descAllowed, descLeft, descStalled, descStarted, descEnded} {
+		out <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (m *metrics) Collect(out chan<- prometheus.Metric) {
+	list := *m.shown.Load()
 	n := map[api.RolloutState]int{}
-	for _, r := range p.rollouts {
+	for i := range list {
+		r := &list[i]
 		n[r.State]++
+		if r.State.Active() || m.now().Sub(r.EndedAt) < shownFor {
+			collect(out, r)
+		}
 	}
 	for _, state := range api.RolloutStates {
-		m.rollouts.WithLabelValues(string(state)).Set(float64(n[state]))
+		out <- gauge(descRollouts, float64(n[state]), string(state))
 	}
+}
+
+// collect tells of one rollout.
+func collect(out chan<- prometheus.Metric, r *api.Rollout) {
+	p := &r.Progress
+	for state, nodes := range map[string]int{
+		api.NodePending: p.Pending, api.NodeQueued: p.Waiting, api.NodeUpdating: p.Updating,
+		api.NodeUpdated: p.Updated, api.NodeBroken: p.Failed,
+	} {
+		out <- gauge(descNodes, float64(nodes), r.ID, r.Spec.Name, state)
+	}
+	stalled, ended := 0.0, 0.0
+	if r.Stalled != nil {
+		stalled = 1
+	}
+	if !r.EndedAt.IsZero() {
+		ended = float64(r.EndedAt.Unix())
+	}
+	for d, v := range map[*prometheus.Desc]float64{
+		descAllowed: float64(r.Spec.MaxFailures), descLeft: float64(p.EstimateS), descStalled: stalled,
+		descStarted: float64(r.CreatedAt.Unix()), descEnded: ended,
+	} {
+		out <- gauge(d, v, r.ID, r.Spec.Name)
+	}
+}
+
+func gauge(d *prometheus.Desc, v float64, labels ...string) prometheus.Metric {
+	return prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 }
 
 func (m *metrics) elected(yes bool) {
