@@ -172,7 +172,7 @@ func (d *Downloader) rest(ctx context.Context, f *os.File, from string, have, si
 	n, err := io.Copy(f, io.LimitReader(&watched{resp.Body, watch, d.silence}, size-have+1))
 	switch {
 	case err != nil:
-		return part, why(ctx, err)
+		return part, fmt.Errorf("GET %s: it broke off after %d of %d bytes: %w", from, have+n, size, why(ctx, err))
 	case n > size-have:
 		return part, errors.Join(api.Errorf(api.Invalid, "bundle: %s sends more than the %d bytes that it was made known with", from, size), restart(f))
 	case n < size-have:
