@@ -109,6 +109,9 @@ func (a *Agent) doAcquire(ctx context.Context) Outcome {
 		a.mu.Unlock()
 	}()
 	reason := s.Job.Name
+	if s.Job.Undo {
+		reason = "rollback of " + s.Job.Name
+	}
 	if s.Job.Rollout != "" {
 		reason = "rollout " + s.Job.Rollout + ": " + s.Job.Name
 	}

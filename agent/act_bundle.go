@@ -257,6 +257,10 @@ func (a *Agent) rollBack() error {
 // generation stays for people, the bundle in place for its health checks.
 func (a *Agent) tidy() {
 	a.tidyBundles()
+	undo := ""
+	if u := a.state.Undo; u != nil { // what a person may ask to go back to
+		undo = u.Request
+	}
 	generations, err := os.ReadDir(a.dir.path("generations"))
 	if err != nil {
 		return
@@ -270,7 +274,7 @@ func (a *Agent) tidy() {
 	})
 	slices.SortFunc(generations, func(x, y os.DirEntry) int { return modTime(y).Compare(modTime(x)) })
 	for i, e := range generations {
-		if i > 0 {
+		if i > 0 && e.Name() != undo {
 			_ = os.RemoveAll(a.dir.path("generations", e.Name()))
 		}
 	}

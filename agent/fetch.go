@@ -286,8 +286,12 @@ func (a *Agent) tidyBundles() {
 	if err != nil {
 		return
 	}
+	before := "" // what a person may ask to go back to is verified then
+	if u := a.state.Undo; u != nil {
+		before = u.Before
+	}
 	for _, e := range bundles {
-		if digest, _, _ := strings.Cut(e.Name(), "."); digest != a.state.Applied {
+		if digest, _, _ := strings.Cut(e.Name(), "."); digest != a.state.Applied && digest != before {
 			_ = os.Remove(a.dir.path("bundles", e.Name()))
 		}
 	}

@@ -53,7 +53,7 @@ func (o *Observation) job(s *State) *Job {
 	}
 	if w := o.Wanted; w != nil && w.Bundle != "" {
 		// One that has ended stays wanted, and must not hide what comes after it.
-		if j := (&Job{Rollout: w.Rollout, Bundle: w.Bundle, Name: w.Name, Attempt: w.Attempt}); !j.same(s.Ended) {
+		if j := (&Job{Rollout: w.Rollout, Bundle: w.Bundle, Name: w.Name, Attempt: w.Attempt, Request: w.Order, Undo: w.Undo}); !j.same(s.Ended) {
 			return j
 		}
 	}
@@ -74,7 +74,7 @@ func (o *Observation) withdrawn(s *State) bool {
 		return false
 	}
 	j := o.job(s)
-	return j == nil || j.Bundle != s.Job.Bundle
+	return j == nil || j.Bundle != s.Job.Bundle || j.Undo != s.Job.Undo
 }
 
 func idle(s State, o Observation) (State, Action) {
@@ -123,12 +123,17 @@ func consider(s State, o Observation, job *Job) (State, Action) {
 	}
 	if job.Request != "" && s.Tries[job.Bundle] > 0 {
 		s.forget(job.Bundle)
-		return record(s, "a person asks for a reboot")
+		return record(s, "a person asks for it")
 	}
 	if n := s.Tries[job.Bundle]; n >= o.MaxAttempts {
 		return ended(s, o, job, "attempts", fmt.Sprintf("%d attempts with this bundle failed, and %d are the most", n, o.MaxAttempts))
 	}
-	if job.Bundle == "" {
+	switch {
+	case job.Undo && s.Phase == api.PhaseFailed:
+		return ended(s, o, job, "rollback", "the host has failed: it has gone back already, as far as it can")
+	case job.Undo && (s.Undo == nil || s.Undo.Bundle != job.Bundle):
+		return ended(s, o, job, "rollback", "nothing is kept of what bundle "+job.Bundle+" replaced on this host")
+	case job.Bundle == "", job.Undo:
 		return begin(s, o, job, true)
 	}
 	if o.Last.Do == DoPlan && job.same(o.Last.Job) {
@@ -157,6 +162,9 @@ func ended(s State, o Observation, job *Job, reason, detail string) (State, Acti
 // failed host has kept.
 func begin(s State, o Observation, job *Job, changed bool) (State, Action) {
 	if !changed && s.Phase != api.PhaseFailed {
+		if s.Applied != job.Bundle {
+			s.Undo = nil
+		}
 		s.Applied, s.Ended, s.Failure = job.Bundle, job, nil
 		s.forget(job.Bundle)
 		return record(s, "the bundle is in place: nothing changes on this host")
@@ -252,6 +260,9 @@ func draining(s State, o Observation) (State, Action) {
 	case o.done(DoDrain):
 		s.Phase, s.Drain, s.BootID = api.PhaseApplying, DrainDone, o.BootID
 		s.tries(1)
+		if s.undoing() {
+			return undo(s)
+		}
 		return apply(s, o)
 	case o.failed(DoDrain):
 		s.Failure = failure(s, o, "drain", o.Last.Detail)
@@ -313,6 +324,11 @@ func verifying(s State, o Observation) (State, Action) {
 	switch {
 	case o.done(DoVerify):
 		s.Phase, s.Sick = api.PhaseReleasing, nil
+		if s.undoing() {
+			s.Failure = nil
+			s.forget(s.Job.Bundle)
+			return record(s, "went back to what the bundle had replaced, and healthy")
+		}
 		if s.Back {
 			f := *s.Failure
 			f.Healthy = true
@@ -322,7 +338,7 @@ func verifying(s State, o Observation) (State, Action) {
 		s.Failure = nil
 		s.forget(s.Job.Bundle)
 		if s.Job.Bundle != "" {
-			s.Applied = s.Job.Bundle
+			s.keep()
 		}
 		return record(s, "healthy")
 	case o.failed(DoVerify):

@@ -74,14 +74,27 @@ func goBack(s State, o Observation, reason, detail string) (State, Action) {
 	return s, Action{Do: DoRollBack, Why: "putting the previous files back: " + detail}
 }
 
+// undo turns round because a person asked for it: the same way as after a
+// failure, with all that runs to be interrupted.
+func undo(s State) (State, Action) {
+	u := s.Undo
+	s.Back, s.BackAgain, s.Request, s.Interrupt, s.Units = true, true, u.Request, u.Interrupt, u.Units
+	return s, Action{Do: DoRollBack, Why: "putting the previous files back, as a person asked"}
+}
+
 func applyingBack(s State, o Observation) (State, Action) {
 	switch {
 	case o.done(DoRollBack):
 		s.PutBack, s.BootID = true, o.BootID
+		if s.undoing() && s.Undo != nil {
+			s.Applied, s.Undo = s.Undo.Before, nil
+		}
 	case o.failed(DoRollBack):
 		return stuck(s, o, "rollback", o.Last.Detail)
 	}
 	switch {
+	case !s.PutBack && s.undoing() && !o.open(&s) && !o.gone(&s):
+		return confirm(s, o)
 	case !s.PutBack:
 		return s, Action{Do: DoRollBack, Why: "putting the previous files back"}
 	case s.LostSlot && s.Sick != nil:

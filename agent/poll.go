@@ -98,6 +98,9 @@ func (a *Agent) report(why string, needs bool) api.PollRequest {
 		short.Detail = clip(f.Detail)
 		r.Failure = &short
 	}
+	if e := s.Ended; e != nil && e.Undo {
+		r.Answered = e.Request
+	}
 	for _, j := range []*Job{s.Job, s.Ended} {
 		if j != nil && j.Rollout != "" {
 			r.Rollout, r.Attempt = j.Rollout, j.Attempt

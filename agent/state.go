@@ -31,12 +31,22 @@ type Job struct {
 	Bundle  string `json:"bundle,omitempty"`
 	Name    string `json:"name,omitempty"`
 	Attempt int    `json:"attempt,omitempty"` // the rollout's; a person's retry raises it
-	Request string `json:"request,omitempty"` // id of a person's RebootRequest
+	Request string `json:"request,omitempty"` // id of a person's RebootRequest or Order
+	Undo    bool   `json:"undo,omitempty"`    // from the bundle to what it replaced
 }
 
 // same reports whether two jobs are one, so that an ended one is not begun again.
 func (j *Job) same(k *Job) bool {
 	return j != nil && k != nil && j.Rollout == k.Rollout && j.Bundle == k.Bundle && j.Attempt == k.Attempt && j.Request == k.Request
+}
+
+// Undo is the way back from the bundle in place, which a person may ask for.
+type Undo struct {
+	Request   string           `json:"request"` // of the job that brought it, and names the generation
+	Bundle    string           `json:"bundle"`
+	Before    string           `json:"before,omitempty"` // the bundle that was in place before
+	Interrupt bundle.Interrupt `json:"interrupt,omitempty"`
+	Units     []string         `json:"units,omitempty"`
 }
 
 // Drain is how far the drain is that the agent began.
@@ -87,6 +97,7 @@ type State struct {
 
 	// What is kept between jobs.
 	Applied   string         `json:"applied,omitempty"`  // digest of the bundle in place
+	Undo      *Undo          `json:"undo,omitempty"`     // nil when nothing is kept to go back to
 	Ended     *Job           `json:"ended,omitempty"`    // the job that ended last
 	Failure   *api.Failure   `json:"failure,omitempty"`  // of the job tried last
 	Tries     map[string]int `json:"tries,omitempty"`    // by bundle, until one succeeds
@@ -119,6 +130,8 @@ func (s *State) forget(bundle string) {
 func (s *State) end(j *Job) {
 	switch {
 	case j == nil:
+	case j.Undo:
+		s.Ended = j
 	case j.Request != "":
 		s.Served = j.Request
 	case j.Bundle == "":
@@ -137,21 +150,35 @@ func (s *State) rebooted(o *Observation) bool {
 
 // unfit reports a host that was found unhealthy and not healthy since: only a
 // verification puts it back into service.
-func (s *State) unfit() bool { return s.Sick != nil || s.Back && s.BackAgain }
+func (s *State) unfit() bool {
+	return s.Sick != nil || s.Back && s.BackAgain && (!s.undoing() || s.Interrupting)
+}
+
+// undoing: the way back was asked for by a person, not by a failure.
+func (s *State) undoing() bool { return s.Job != nil && s.Job.Undo }
+
+// keep remembers the way back from the bundle that is in place now.
+func (s *State) keep() {
+	s.Undo = nil
+	if s.Applies > 0 { // else it was there already
+		s.Undo = &Undo{Request: s.Request, Bundle: s.Job.Bundle, Before: s.Applied, Interrupt: s.Interrupt, Units: s.Units}
+	}
+	s.Applied = s.Job.Bundle
+}
 
 // asFailed is the failed state that the job was begun from, with what has
 // changed since.
 func (s State) asFailed() State {
 	f := *s.Sick
 	f.Fence, f.LastFence, f.Drain, f.Tries, f.Starts = s.Fence, s.LastFence, s.Drain, s.Tries, s.Starts
-	f.Group, f.FailedAt = s.Group, s.FailedAt
+	f.Group, f.FailedAt, f.Undo = s.Group, s.FailedAt, s.Undo
 	return f
 }
 
 // idle is the state between jobs.
 func (s State) idle() State {
 	return State{
-		Phase: api.PhaseIdle, Node: s.Node, Applied: s.Applied, Ended: s.Ended, Failure: s.Failure, FailedAt: s.FailedAt, Tries: s.Tries,
+		Phase: api.PhaseIdle, Node: s.Node, Applied: s.Applied, Undo: s.Undo, Ended: s.Ended, Failure: s.Failure, FailedAt: s.FailedAt, Tries: s.Tries,
 		LastFence: max(s.LastFence, s.Fence), Starts: s.Starts, Served: s.Served, Rebooted: s.Rebooted,
 	}
 }

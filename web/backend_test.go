@@ -230,6 +230,10 @@ func (b *stage) Rollout(_ context.Context, id string) (api.Rollout, error) {
 	return r, nil
 }
 
+func (b *stage) NodeAction(_ context.Context, id, action string, req api.NodeActionRequest) (api.Node, error) {
+	return api.Node{}, b.write(fmt.Sprintf("node %s %s %q", action, id, req.Reason))
+}
+
 func (b *stage) RolloutAction(_ context.Context, id, action string, req api.RolloutActionRequest) (api.Rollout, error) {
 	return api.Rollout{}, b.write(fmt.Sprintf("%s %s %q", action, id, req.Reason))
 }

@@ -20,6 +20,8 @@ func (s *server) formRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("GET /groups/{group}/holds/{node}/free", s.showFree)
 	mux.HandleFunc("POST /ui/groups/{group}/holds/{node}/revoke", s.revoke)
 	mux.HandleFunc("POST /ui/groups/{group}/holds/{node}/release", s.release)
+	mux.HandleFunc("GET /nodes/{node}/{action}", s.showNodeAction)
+	mux.HandleFunc("POST /ui/nodes/{node}/{action}", s.nodeAction)
 	mux.HandleFunc("GET /rollouts/new", s.showNewRollout)
 	mux.HandleFunc("POST /ui/rollouts/new", s.newRollout)
 	mux.HandleFunc("GET /rollouts/{id}/abort", s.showAbort)

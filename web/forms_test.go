@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -131,6 +132,26 @@ func TestRollout_BadInputSaysWhatIsAcceptedAndKeepsTheForm(t *testing.T) {
 	b.refuse = api.Errorf(api.NoQuorum, "no quorum: nothing can be written")
 	r = post(t, b, "/rollouts/new", url.Values{"bundle": {digest}, "max_failures": {"0"}, "name": {"monthly base"}, "do": {"start"}})
 	refused(t, r, http.StatusServiceUnavailable, "Rollout not started", "no quorum", `value="monthly base"`)
+}
+
+func TestNode_IsTriedAgainOrRolledBackOnceConfirmed(t *testing.T) {
+	b := busyFleet()
+	for _, action := range []string{"retry", "rollback"} {
+		page := ask(t, b, auth.Local(), http.MethodGet, "/nodes/web-014/"+action, nil)
+		text, err := io.ReadAll(page.Body)
+		if err != nil || page.StatusCode != http.StatusOK || !strings.Contains(string(text), `action="/ui/nodes/web-014/`+action+`"`) || len(b.wrote()) != 0 {
+			t.Errorf("%s: %d %s, calls %q", action, page.StatusCode, text, b.wrote())
+		}
+	}
+	for _, action := range []string{"retry", "rollback"} {
+		redirected(t, post(t, b, "/nodes/web-014/"+action, url.Values{"reason": {"look"}}), "/nodes/web-014")
+	}
+	if want := []string{`node retry web-014 "look"`, `node rollback web-014 "look"`}; !slices.Equal(b.wrote(), want) {
+		t.Errorf("calls %q, want %q", b.wrote(), want)
+	}
+	b.refuse = api.Errorf(api.Conflict, "no bundle is in place")
+	refused(t, post(t, b, "/nodes/web-014/rollback", url.Values{"reason": {"kept"}}), http.StatusConflict, "no bundle is in place", `value="kept"`)
+	refused(t, post(t, b, "/nodes/web-014/explode", url.Values{}), http.StatusNotFound, "there is no page")
 }
 
 func TestRollout_ButtonsActAndARefusalIsShown(t *testing.T) {

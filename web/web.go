@@ -26,6 +26,7 @@ type Backend interface {
 	Nodes(ctx context.Context, q api.NodeQuery) (api.NodeList, error)
 	Node(ctx context.Context, id string) (api.Node, error)
 	ExplainNode(ctx context.Context, id string) (api.Verdict, error)
+	NodeAction(ctx context.Context, id, action string, req api.NodeActionRequest) (api.Node, error)
 	Revoke(ctx context.Context, group, node string, req api.RevokeRequest) (api.Hold, error)
 	ForceRelease(ctx context.Context, group, node string, req api.ReleaseRequest) error
 	Bundles(ctx context.Context) ([]api.Bundle, error)

@@ -47,6 +47,7 @@ type coordinator interface {
 	Plan(ctx context.Context, spec api.RolloutSpec) (api.Plan, error)
 	Rollouts(ctx context.Context) ([]api.Rollout, error)
 	Rollout(ctx context.Context, id string) (api.Rollout, error)
+	NodeAction(ctx context.Context, id, action string, req api.NodeActionRequest) (api.Node, error)
 	RolloutAction(ctx context.Context, id, action string, req api.RolloutActionRequest) (api.Rollout, error)
 
 	CreateToken(ctx context.Context, req api.TokenRequest) (api.TokenCreated, error)

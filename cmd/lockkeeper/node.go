@@ -16,7 +16,18 @@ import (
 
 func (a *app) nodeCommand() *cobra.Command {
 	return noun("node", "Nodes, and what each last reported",
-		a.nodeListCommand(), a.nodeShowCommand(), a.nodeLabelCommand(), a.nodeForgetCommand(), a.nodeClearDuplicateCommand())
+		a.nodeListCommand(), a.nodeShowCommand(), a.nodeLabelCommand(), a.nodeForgetCommand(), a.nodeClearDuplicateCommand(),
+		a.nodeActionCommand("retry", "Try a node again that failed in its newest rollout", `Try a node again that failed in its newest rollout.
+
+The failure counts no longer against the rollout's budget, and the node gets
+max-attempts attempts anew. A rollout that this failure had halted or ended runs
+again. The node waits for a slot as before, or goes on with the one that it kept.`, "tried again"),
+		a.nodeActionCommand("rollback", "Take a node back from its bundle to what that replaced", `Take a node back from its bundle to what that replaced.
+
+The node waits for a slot, drains, puts the files back that the bundle in place
+replaced on it, interrupts what the bundle had interrupted, and verifies. One
+step back is kept. It is refused while a rollout wants the bundle there, and for
+a node that has failed: that one went back by itself.`, "rolled back once it has a slot"))
 }
 
 func (a *app) nodeListCommand() *cobra.Command {
@@ -178,6 +189,12 @@ func (a *app) printNode(n api.Node, v api.Verdict) error {
 	}
 	if w := n.Wanted; w != nil {
 		wanted = fmt.Sprintf("%s %s by rollout %s", short(w.Bundle), w.Name, w.Rollout)
+		if o := n.Order; w.Undo && o != nil {
+			wanted = fmt.Sprintf("back from %s %s, by %s", short(w.Bundle), w.Name, o.By)
+			if o.Reason != "" {
+				wanted += ": " + o.Reason
+			}
+		}
 	}
 	if h := n.Hold; h != nil {
 		hold = fmt.Sprintf("%s, fence %d, since %s", h.State, h.Fence, cli.Age(h.Since, a.now()))
@@ -211,6 +228,34 @@ func (a *app) printNode(n api.Node, v api.Verdict) error {
 		"Agent", cli.Cell(r.Version),
 		"Revision", strconv.FormatInt(n.Revision, 10),
 	)
+}
+
+func (a *app) nodeActionCommand(action, short, long, told string) *cobra.Command {
+	reason := ""
+	c := &cobra.Command{
+		Use:   action + " NODE",
+		Short: short,
+		Long:  long,
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			n, err := c.NodeAction(cmd.Context(), args[0], action, api.NodeActionRequest{Reason: reason})
+			if err != nil {
+				return err
+			}
+			return a.print(n, func() error {
+				a.say("node %s: is %s", cli.Cell(n.ID), told)
+				return nil
+			})
+		},
+	}
+	c.Flags().StringVar(&reason, "reason", "", "why, for the audit trail")
+	cli.NoEnv(c, "reason")
+	c.ValidArgsFunction = a.completeNodes
+	return c
 }
 
 func (a *app) nodeForgetCommand() *cobra.Command {

@@ -29,6 +29,7 @@ type Report struct {
 	Bundle    string            `json:"bundle,omitempty"`  // digest of the bundle in place
 	Rollout   string            `json:"rollout,omitempty"` // that it works on, or worked on last
 	Attempt   int               `json:"attempt,omitempty"`
+	Answered  string            `json:"answered,omitempty"` // id of the Order that ended last
 	Healthy   bool              `json:"healthy"`
 	Message   string            `json:"message,omitempty"` // a sentence on what it does or waits for
 	Failure   *Failure          `json:"failure,omitempty"` // of the bundle tried last
@@ -70,6 +71,7 @@ type Node struct {
 	ChangedAt time.Time         `json:"changed_at,omitzero"` // of the report
 	Hold      *Hold             `json:"hold,omitempty"`
 	Wanted    *Wanted           `json:"wanted,omitempty"`
+	Order     *Order            `json:"order,omitempty"`     // not answered yet
 	Duplicate string            `json:"duplicate,omitempty"` // why grants for this id stopped
 	Revision  int64             `json:"revision"`
 }
@@ -140,6 +142,26 @@ type Wanted struct {
 	Bundle  string `json:"bundle"`            // digest
 	Name    string `json:"name,omitempty"`    // of the bundle
 	Attempt int    `json:"attempt,omitempty"` // raised by a retry
+	// Undo: the node should go back from Bundle to what that replaced on it. Order
+	// is the id of the order that asks for it, and Rollout is empty then.
+	Undo  bool   `json:"undo,omitempty"`
+	Order string `json:"order,omitempty"`
+}
+
+// Order is a person's wish that one node goes back from its bundle to what that
+// replaced. It stands until the node has answered it.
+type Order struct {
+	ID     string    `json:"id"`
+	Bundle string    `json:"bundle"` // digest of the one to be undone
+	Name   string    `json:"name,omitempty"`
+	By     string    `json:"by"`
+	At     time.Time `json:"at"`
+	Reason string    `json:"reason,omitempty"`
+}
+
+// NodeActionRequest goes with retry and rollback of a node.
+type NodeActionRequest struct {
+	Reason string `json:"reason,omitempty"`
 }
 
 // AcquireRequest asks for a slot. The same Instance and Request get the same hold.

@@ -74,6 +74,14 @@ func (c *Client) DeleteNode(ctx context.Context, id string) error {
 	return err
 }
 
+// NodeAction is retry or rollback. Asked again it changes nothing more: a
+// rollback that stands is kept, and a retry of what has not failed is a conflict.
+func (c *Client) NodeAction(ctx context.Context, id, action string, req api.NodeActionRequest) (api.Node, error) {
+	var out api.Node
+	_, err := c.do(ctx, call{method: http.MethodPost, path: []string{"nodes", id, action}, in: req, out: &out})
+	return out, err
+}
+
 // Poll tells what a node is and learns what is wanted of it. It waits for a
 // change for as long as the request says.
 func (c *Client) Poll(ctx context.Context, id string, req api.PollRequest) (api.PollResponse, error) {

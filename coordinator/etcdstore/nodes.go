@@ -38,6 +38,21 @@ func (d *DB) PutNode(ctx context.Context, r fleet.Record) (int64, error) {
 	return txn.Header.Revision, nil
 }
 
+// OrderNode is fleet.Store's.
+func (d *DB) OrderNode(ctx context.Context, r fleet.Record, e semaphore.Event) error {
+	r.V = schema
+	value, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	key := d.nodeKey(r.ID)
+	done, err := d.withEvent(ctx, e, []clientv3.Cmp{at(key, r.Revision)}, []clientv3.Op{clientv3.OpPut(key, string(value))})
+	if err == nil && !done {
+		return fleet.ErrChanged
+	}
+	return err
+}
+
 // GetNode is fleet.Store's.
 func (d *DB) GetNode(ctx context.Context, id string) (fleet.Record, bool, error) {
 	resp, err := d.get(ctx, d.nodeKey(id))

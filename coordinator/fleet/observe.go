@@ -132,6 +132,9 @@ func (r *Registry) merge(e *entry, s Session) (Record, bool, error) {
 		rec.FirstSeen = now.UTC()
 	}
 	rec.Instance, rec.BootID, rec.Group, rec.Report = s.Instance, s.BootID, s.Report.Group, s.Report
+	if rec.Order != nil && rec.Order.ID == s.Report.Answered {
+		rec.Order = nil
+	}
 	rec.ChangedAt, rec.HeardAt = now.UTC(), now.UTC()
 	return rec, true, nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
 // Record is what the store keeps of a node.
@@ -20,6 +21,7 @@ type Record struct {
 	BootID    string     `json:"boot_id,omitempty"`
 	OldBoots  []string   `json:"old_boots,omitempty"` // superseded boot ids, newest last
 	Report    api.Report `json:"report"`
+	Order     *api.Order `json:"order,omitempty"` // not answered yet
 	FirstSeen time.Time  `json:"first_seen"`
 	ChangedAt time.Time  `json:"changed_at"`
 	HeardAt   time.Time  `json:"heard_at"` // when it was written; later contacts are in memory only
@@ -42,6 +44,8 @@ type Store interface {
 	// PutNode writes the record if the stored one is still of r.Revision
 	// (0: there is none), and returns the new revision; else ErrChanged.
 	PutNode(ctx context.Context, r Record) (int64, error)
+	// OrderNode is PutNode for a record with a new order, and its event.
+	OrderNode(ctx context.Context, r Record, e semaphore.Event) error
 	// GetNode reads a record, linearizably; false when there is none.
 	GetNode(ctx context.Context, id string) (Record, bool, error)
 	// DeleteNode forgets a record; deleting twice is fine.

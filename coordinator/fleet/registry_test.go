@@ -29,6 +29,11 @@ type memory struct {
 
 func newMemory() *memory { return &memory{records: map[string]Record{}} }
 
+func (m *memory) OrderNode(ctx context.Context, r Record, _ semaphore.Event) error {
+	_, err := m.PutNode(ctx, r)
+	return err
+}
+
 func (m *memory) PutNode(_ context.Context, r Record) (int64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

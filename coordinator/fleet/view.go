@@ -43,7 +43,7 @@ func (v *viewer) node(e *entry) api.Node {
 	rec := &e.record
 	n := api.Node{
 		ID: rec.ID, Group: rec.Group, Labels: rec.Report.Labels, Via: string(semaphore.ViaAgent),
-		Instance: rec.Instance, BootID: rec.BootID, Report: rec.Report,
+		Instance: rec.Instance, BootID: rec.BootID, Report: rec.Report, Order: rec.Order,
 		FirstSeen: rec.FirstSeen, LastHeard: v.heard(e), ChangedAt: rec.ChangedAt, Revision: rec.Revision,
 	}
 	g := v.groups[rec.Group]

@@ -28,6 +28,7 @@ type Backend interface {
 	ExplainNode(ctx context.Context, id string) (api.Verdict, error)
 	PatchNode(ctx context.Context, id string, p api.NodePatch, ifMatch string) (api.Node, error)
 	DeleteNode(ctx context.Context, id string) error
+	NodeAction(ctx context.Context, id, action string, req api.NodeActionRequest) (api.Node, error)
 	Poll(ctx context.Context, id string, req api.PollRequest) (api.PollResponse, error)
 
 	Acquire(ctx context.Context, group, node string, req api.AcquireRequest, wait time.Duration) (*api.AcquireResponse, error)

@@ -151,6 +151,9 @@ func (f *fake) Rollouts(context.Context) ([]api.Rollout, error) { return nil, f.
 func (f *fake) Rollout(_ context.Context, id string) (api.Rollout, error) {
 	return api.Rollout{ID: id}, f.saw("Rollout", id)
 }
+func (f *fake) NodeAction(_ context.Context, id, action string, req api.NodeActionRequest) (api.Node, error) {
+	return api.Node{ID: id}, f.saw("NodeAction", id, action, req)
+}
 func (f *fake) RolloutAction(_ context.Context, id, action string, req api.RolloutActionRequest) (api.Rollout, error) {
 	return api.Rollout{ID: id}, f.saw("RolloutAction", id, action, req)
 }

@@ -51,6 +51,19 @@ func (s *service) nodes() {
 	on(s, del("/nodes/{node}", "Forget a node"), func(ctx context.Context, in *NodePath) (*none, error) {
 		return nil, s.DeleteNode(ctx, in.Node)
 	})
+	type act struct {
+		NodePath
+		Body *api.NodeActionRequest
+	}
+	for action, title := range map[string]string{"retry": "Try a failed node again", "rollback": "Take a node back from its bundle"} {
+		on(s, post("/nodes/{node}/"+action, title), func(ctx context.Context, in *act) (*tagged[api.Node], error) {
+			var req api.NodeActionRequest
+			if in.Body != nil {
+				req = *in.Body
+			}
+			return tagNode(s.NodeAction(ctx, in.Node, action, req))
+		})
+	}
 	type poll struct {
 		NodePath
 		Body api.PollRequest

@@ -217,6 +217,12 @@ var everyMethod = []roundTrip{
 	}, api.Plan{Total: 4}},
 	{"Rollouts[]", func(ctx context.Context, c *client.Client) (any, error) { return one(c.Rollouts(ctx)) }, []api.Rollout{}},
 	{"Rollout[r1]", func(ctx context.Context, c *client.Client) (any, error) { return one(c.Rollout(ctx, "r1")) }, api.Rollout{ID: "r1"}},
+	{"NodeAction[n1 rollback {Reason:smoke}]", func(ctx context.Context, c *client.Client) (any, error) {
+		return one(c.NodeAction(ctx, "n1", "rollback", api.NodeActionRequest{Reason: "smoke"}))
+	}, api.Node{ID: "n1"}},
+	{"NodeAction[n1 retry {Reason:}]", func(ctx context.Context, c *client.Client) (any, error) {
+		return one(c.NodeAction(ctx, "n1", "retry", api.NodeActionRequest{}))
+	}, api.Node{ID: "n1"}},
 	{"RolloutAction[r1 halt {Reason:smoke}]", func(ctx context.Context, c *client.Client) (any, error) {
 		return one(c.RolloutAction(ctx, "r1", "halt", api.RolloutActionRequest{Reason: "smoke"}))
 	}, api.Rollout{ID: "r1"}},

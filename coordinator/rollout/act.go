@@ -94,6 +94,36 @@ func Apply(st State, action, by, reason string, now time.Time) (Decisions, *api.
 	return d, nil
 }
 
+// RetryNode decides to try one failed node again: its failure counts no longer,
+// and it is wanted as long as the rollout runs. A rollout that the failure had
+// halted or ended runs again; one that the other failures keep halted does not,
+// and the retry is a Conflict.
+func RetryNode(st State, node, by, reason string, now time.Time) (Decisions, *api.Error) {
+	d := Decisions{Head: st.Head}
+	r := st.Results[node]
+	state := st.Head.State
+	if state != api.RolloutFailed && !state.Active() {
+		return d, impossible(st, "retry of node "+node, "a rollout that was aborted or has succeeded is not taken up again")
+	}
+	// The memory of which failure it was stays, so that it does not count again.
+	r.V, r.State, r.Attempt, r.At = SchemaVersion, api.NodePending, max(1, r.Attempt)+1, now
+	r.Detail = "tried again by " + by
+	if reason != "" {
+		r.Detail += ": " + reason
+	}
+	d.Results = []Result{r}
+	counted, _, last := failures(&d.Head, st, d.Results)
+	if counted > st.Head.Spec.MaxFailures {
+		return d, api.Errorf(api.Conflict, "retry of node %s: rollout %s stays %s, for %d more failed and %d may, the last was %s; retry or resume the rollout", node, st.Head.ID, state, counted, st.Head.Spec.MaxFailures, last.Node)
+	}
+	if state != api.RolloutPaused && state != api.RolloutRunning {
+		d.Head.State, d.Head.Why, d.Head.EndedAt = api.RolloutRunning, node+" is "+r.Detail, time.Time{}
+	}
+	d.event(EventRetried, by, node, r.Detail, now)
+	d.Changed = true
+	return d, nil
+}
+
 func impossible(st State, action, why string) *api.Error {
 	return api.Errorf(api.Conflict, "%s of rollout %s: it is %s; %s", action, st.Head.ID, st.Head.State, why)
 }

@@ -109,6 +109,9 @@ func result(r Result, begun bool, s standing, node string, now time.Time) (Resul
 	next.State, next.Detail = s.state, s.detail
 	switch {
 	case s.failure != nil:
+		if r.State != api.NodeBroken {
+			next.Failure = 0 // a new one, also of a node that a person had tried again
+		}
 		next.FailedAt, next.Fence = s.failure.at, s.failure.fence
 		return next, true
 	case s.again != nil && (!s.again.at.Equal(r.FailedAt) || s.again.fence != r.Fence):

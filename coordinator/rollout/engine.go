@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -230,10 +231,54 @@ func (e *Engine) Act(ctx context.Context, id, action, by, reason string) (api.Ro
 	}
 }
 
+// RetryNode tries a node again that failed in the newest rollout which selects
+// it. Errors are *api.Error, semaphore.ErrNoQuorum or the context's.
+func (e *Engine) RetryNode(ctx context.Context, node, by, reason string) (api.Rollout, error) {
+	for try := 1; ; try++ {
+		all, err := e.cfg.Store.ReadAll(ctx)
+		var st State
+		if err == nil {
+			var ok bool
+			if st, ok = newestOf(all.Rollouts, node); !ok {
+				return api.Rollout{}, api.Errorf(api.Conflict, "node %s: no rollout selects it, so there is nothing to try again", node)
+			}
+			if r := st.Results[node]; r.State != api.NodeBroken || r.Failure <= st.Head.Retried {
+				return api.Rollout{}, api.Errorf(api.Conflict, "node %s: it has not failed in rollout %s, the newest that selects it", node, st.Head.ID)
+			}
+			if st.Newer != "" {
+				return api.Rollout{}, api.Errorf(api.NewerSchema, "%s was written by a newer version; update this coordinator", st.Newer)
+			}
+			d, refused := RetryNode(st, node, by, reason, e.cfg.Now().UTC())
+			if refused != nil {
+				return api.Rollout{}, refused
+			}
+			if err = e.carryOut(ctx, st, d); err == nil {
+				st.Head = d.Head
+				return e.answer(st.Head.ID, st), nil
+			}
+		}
+		var refused *api.Error
+		if errors.As(err, &refused) || !again(ctx, err, try) {
+			return api.Rollout{}, err
+		}
+	}
+}
+
+// newestOf is the newest rollout that selects a node.
+func newestOf(all map[string]State, node string) (newest State, found bool) {
+	for _, st := range all {
+		selects := slices.ContainsFunc(st.Nodes, func(n Selected) bool { return n.Node == node })
+		if selects && (!found || st.Head.CreatedAt.After(newest.Head.CreatedAt)) {
+			newest, found = st, true
+		}
+	}
+	return newest, found
+}
+
 // carryOut writes an action's outcome. A rollout that had ended and comes back
 // to life is held against all others as a new one is.
 func (e *Engine) carryOut(ctx context.Context, st State, d Decisions) error {
-	c := Change{Revision: st.Revision, Head: d.Head, Events: d.Events}
+	c := Change{Revision: st.Revision, Head: d.Head, Results: d.Results, Events: d.Events}
 	if !st.Head.State.Active() {
 		all, err := e.cfg.Store.ReadAll(ctx)
 		if err != nil {

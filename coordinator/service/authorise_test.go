@@ -63,6 +63,7 @@ func (b *bench) calls() map[string]struct {
 		"Plan":          {api.RoleViewer, func(ctx context.Context) error { return one(b.Plan(ctx, api.RolloutSpec{})) }},
 		"Rollouts":      {api.RoleViewer, func(ctx context.Context) error { return one(b.Rollouts(ctx)) }},
 		"Rollout":       {api.RoleViewer, func(ctx context.Context) error { return one(b.Rollout(ctx, "x")) }},
+		"NodeAction":    {api.RoleDeployer, func(ctx context.Context) error { return one(b.NodeAction(ctx, "x", "retry", api.NodeActionRequest{})) }},
 		"RolloutAction": {api.RoleDeployer, func(ctx context.Context) error {
 			return one(b.RolloutAction(ctx, "x", "pause", api.RolloutActionRequest{}))
 		}},

@@ -114,6 +114,10 @@ func (f *fakeRollouts) Act(_ context.Context, id, action, by, _ string) (api.Rol
 	return api.Rollout{ID: id, Why: action, By: by}, f.err
 }
 
+func (f *fakeRollouts) RetryNode(_ context.Context, node, by, _ string) (api.Rollout, error) {
+	return api.Rollout{ID: "r1", Why: node, By: by}, f.err
+}
+
 func (f *fakeRollouts) Get(id string) (api.Rollout, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -50,7 +50,7 @@ func (s *Service) Nodes(ctx context.Context, q api.NodeQuery) (api.NodeList, err
 			list.Next = list.Nodes[q.Limit-1].ID
 			continue
 		}
-		n.Wanted = s.roll.WantedFor(n.ID)
+		n.Wanted = s.wantedFor(n.ID)
 		list.Nodes = append(list.Nodes, n)
 	}
 	return list, nil
@@ -72,7 +72,7 @@ func (s *Service) findNode(id string) (api.Node, error) {
 	if !found {
 		return api.Node{}, api.Errorf(api.NotFound, "there is no node %q: a node appears when its agent first reports, or when it first asks through FleetLock", id)
 	}
-	n.Wanted = s.roll.WantedFor(id)
+	n.Wanted = s.wantedFor(id)
 	return n, nil
 }
 

@@ -218,7 +218,7 @@ func (s *Service) await(ctx context.Context, id string, session fleet.Session, r
 }
 
 func (s *Service) answerPoll(id, group string) api.PollResponse {
-	resp := api.PollResponse{Wanted: s.roll.WantedFor(id)}
+	resp := api.PollResponse{Wanted: s.wantedFor(id)}
 	resp.Cluster, resp.Incarnation = s.ClusterID()
 	if st, found := s.store.Look(group); found {
 		if h, holds := st.Hold(id); holds {
@@ -233,7 +233,7 @@ func (s *Service) answerPoll(id, group string) api.PollResponse {
 func tag(w *api.Wanted, h *api.Hold) string {
 	sum := fnv.New64a()
 	if w != nil {
-		fmt.Fprintf(sum, "%s\x00%s\x00%d", w.Rollout, w.Bundle, w.Attempt)
+		fmt.Fprintf(sum, "%s\x00%s\x00%d\x00%s", w.Rollout, w.Bundle, w.Attempt, w.Order)
 	}
 	if h != nil {
 		fmt.Fprintf(sum, "\x01%d\x00%s\x00%s", h.Fence, h.State, h.Via)

@@ -19,6 +19,8 @@ type Rollouts interface {
 	Create(ctx context.Context, spec api.RolloutSpec, by, idempotencyKey string) (api.Rollout, bool, error)
 	// Act is pause, resume, halt, abort or retry.
 	Act(ctx context.Context, id, action, by, reason string) (api.Rollout, error)
+	// RetryNode tries a failed node of the newest rollout that selects it again.
+	RetryNode(ctx context.Context, node, by, reason string) (api.Rollout, error)
 	Get(id string) (api.Rollout, bool) // with its nodes
 	List() []api.Rollout               // newest first, without their nodes
 	Plan(spec api.RolloutSpec) (api.Plan, error)

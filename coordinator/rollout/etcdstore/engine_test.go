@@ -94,6 +94,37 @@ func TestEngine_PastTheBudgetItHaltsAndARetryFinishesIt(t *testing.T) {
 	}
 }
 
+func TestEngine_OneFailedNodeIsTriedAgain(t *testing.T) {
+	w := newWorld(t, 3, 1)
+	w.fails["n00"] = 2
+	e := w.engine(w.store())
+	r := w.create(e, nil)
+	w.agents()
+	w.comesTo(e, r.ID, api.RolloutHalted)
+	var refused *api.Error
+	if _, err := e.RetryNode(t.Context(), "n01", "ann", ""); !errors.As(err, &refused) || refused.Kind != api.Conflict {
+		t.Errorf("of a node that has not failed: %v", err)
+	}
+	// It fails a second time, which counts again and halts again.
+	for attempt := 2; attempt <= 3; attempt++ {
+		if _, err := e.RetryNode(t.Context(), "n00", "ann", "repaired"); err != nil {
+			t.Fatal(err)
+		}
+		if attempt == 2 {
+			r = w.comesTo(e, r.ID, api.RolloutHalted)
+		}
+	}
+	r = w.comesTo(e, r.ID, api.RolloutSucceeded)
+	for _, n := range r.Nodes {
+		if want := map[bool]int{true: 3, false: 1}[n.Node == "n00"]; n.Attempt != want {
+			t.Errorf("%s at attempt %d, want %d", n.Node, n.Attempt, want)
+		}
+	}
+	if _, err := e.RetryNode(t.Context(), "n00", "ann", ""); !errors.As(err, &refused) || refused.Kind != api.Conflict {
+		t.Errorf("once it has succeeded: %v", err)
+	}
+}
+
 func TestEngine_AResumeGoesOnWithoutTheFailedNodes(t *testing.T) {
 	w := newWorld(t, 3, 1)
 	w.fails["n00"] = 1
