@@ -18,6 +18,8 @@ import (
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/bundle"
+	"github.com/lockkeeper/lockkeeper/coordinator/bundle/create"
+	"github.com/lockkeeper/lockkeeper/coordinator/client"
 )
 
 // files is a web server whose content a test changes, and breaks off.
@@ -193,6 +195,10 @@ func TestBundle_BadOnesAreRefusedByTheHostAndSeenInNodeShow(t *testing.T) {
 	}
 	must0(t, os.Symlink("../../../../../../etc", filepath.Join(host.dir, "root", "etc", "out")))
 
+	// The programs take a second to end, with the race detector.
+	asked, err := client.New(client.Config{Servers: []string{c.url}})
+	must0(t, err)
+	defer asked.Close()
 	// link makes bytes known as a bundle at a URL.
 	link := func(name string, size int64, body []byte) func(t *testing.T) string {
 		return func(t *testing.T) string {
@@ -208,17 +214,8 @@ func TestBundle_BadOnesAreRefusedByTheHostAndSeenInNodeShow(t *testing.T) {
 			if body != nil {
 				url = web.put("/"+strings.ReplaceAll(name, " ", "-"), body)
 			}
-			text, err := json.Marshal(api.BundleLink{URL: url, Size: size, Manifest: manifestFor("new\n")})
+			_, _, err := asked.LinkBundle(t.Context(), digest, api.BundleLink{URL: url, Size: size, Manifest: manifestFor("new\n")})
 			must0(t, err)
-			req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, c.url+"/api/v1/bundles/"+digest, bytes.NewReader(text))
-			must0(t, err)
-			req.Header.Set("Content-Type", "application/json")
-			resp, err := http.DefaultClient.Do(req)
-			must0(t, err)
-			defer resp.Body.Close()
-			if resp.StatusCode != http.StatusCreated {
-				t.Fatalf("PUT: %s", resp.Status)
-			}
 			return digest
 		}
 	}
@@ -226,10 +223,14 @@ func TestBundle_BadOnesAreRefusedByTheHostAndSeenInNodeShow(t *testing.T) {
 	made := func(path, content, manifest string) func(t *testing.T) string {
 		return func(t *testing.T) string {
 			t.Helper()
-			dir := writeFiles(t, t.TempDir(), map[string]string{
+			var text bytes.Buffer
+			_, err := create.Build(writeFiles(t, t.TempDir(), map[string]string{
 				"bundle.yaml": "name: made\ndefault_interrupt: reboot\n" + manifest, "files" + path: content,
-			})
-			return strings.TrimSpace(must(t, c.url, "bundle", "create", dir))
+			}), &text, bundle.MaxSize)
+			must0(t, err)
+			b, _, err := asked.CreateBundle(t.Context(), &text, "")
+			must0(t, err)
+			return b.Digest
 		}
 	}
 	good := badTar(t, tar.Header{Name: "files/etc/app.conf"}, "new\n")
@@ -255,12 +256,14 @@ func TestBundle_BadOnesAreRefusedByTheHostAndSeenInNodeShow(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			digest := b.digest(t)
-			id := startRollout(t, c.url, digest)
+			started, _, err := asked.CreateRollout(t.Context(), api.RolloutSpec{Bundle: digest, Group: "default"}, "")
+			must0(t, err)
 			failed(t, c.url, host.node, digest, b.reason)
 			shown := strings.Join(strings.Fields(must(t, c.url, "node", "show", host.node)), " ")
 			wantWords(t, shown, b.reason+", bundle "+digest[:12], b.says)
-			eventually(t, time.Minute, "the rollout has halted", func() bool { return rolloutOf(t, c.url, id).State == api.RolloutHalted })
-			must(t, c.url, "rollout", "abort", id, "--reason", "the next one")
+			eventually(t, time.Minute, "the rollout has halted", func() bool { return rolloutOf(t, c.url, started.ID).State == api.RolloutHalted })
+			_, err = asked.RolloutAction(t.Context(), started.ID, "abort", api.RolloutActionRequest{Reason: "the next one"})
+			must0(t, err)
 		})
 	}
 	if n := w.count(t, "down "+host.node) + w.count(t, "reboot "+host.node); n != 0 {
