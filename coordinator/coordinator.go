@@ -178,11 +178,12 @@ func (c *Coordinator) startServices(ctx context.Context) error {
 		Client: etcd, Prefix: prefix, HasLeader: c.node.HasLeader, Floor: grants, Logger: c.log, Self: c.self(),
 		Figures: c.figures(),
 	})
+	ownHosts := &service.OwnHosts{}
 	store := semaphorestore.New(semaphorestore.Config{
 		Client: etcd, Prefix: prefix, HasLeader: c.node.HasLeader, MaxTxnOps: c.node.TxnOps(),
 		Logger: c.log, Registerer: c.registry, Floor: grants, WriteFloor: writes,
 		FenceFloor: func() int64 { return db.Identity().FenceFloor },
-		ClockOff:   db.ClockSkewed,
+		ClockOff:   db.ClockSkewed, Coordinators: ownHosts.Now,
 	})
 	if err := store.Start(ctx); err != nil {
 		return fmt.Errorf("load the semaphores: %w", err)
@@ -216,7 +217,7 @@ func (c *Coordinator) startServices(ctx context.Context) error {
 		members = c.member
 	}
 	c.service = service.New(service.Config{
-		Store: store, Fleet: nodes, Guests: guests, Rollouts: engine, DB: db, Node: c.node, Members: members, Logger: c.log, Version: c.version,
+		Store: store, Fleet: nodes, Guests: guests, Rollouts: engine, DB: db, Node: c.node, Members: members, OwnHosts: ownHosts, Logger: c.log, Version: c.version,
 		AutoCreateGroups: c.cfg.AutoCreateGroups, StrictAddress: c.cfg.FleetLock.StrictAddress, Snapshots: shots,
 	})
 	// At every start, since the first may have been cut off before its end; and

@@ -111,6 +111,7 @@ func (b *draft) grant(m Member, w Waiter) Hold {
 		b.d.Head.LastGrant = b.now
 	}
 	b.d.GuardFreeze = true
+	b.takeOut(&m)
 	b.event("hold.granted", m.Node, m.Node, h.Fence, "%s", w.Reason)
 	return h
 }
@@ -134,15 +135,28 @@ func (b *draft) admit(released string, op Admit) {
 		most = 1
 	}
 	t := newTally(b.s, released)
+	hosts := b.admitThose(t, released, op, most, false)
+	if hosts { // of coordinators: they go last
+		b.admitThose(t, released, op, most, true)
+	}
+}
+
+// admitThose is admit for the hosts of coordinators, or for all others; it
+// reports whether hosts are left.
+func (b *draft) admitThose(t *tally, released string, op Admit, most int, hosts bool) (left bool) {
 	for w := range b.s.EachWaiter {
 		if t.held >= t.slots || len(b.d.Granted) == most {
-			return
+			return false
 		}
 		if released != "" && w.Node == released {
 			continue
 		}
 		m, ok := inOrder(t, w, b.now, op.Overtake)
 		if !ok {
+			continue
+		}
+		if _, is := b.s.hosts(&m); is != hosts {
+			left = true
 			continue
 		}
 		blocked := w.Reserved && !t.fits(&m)
@@ -155,6 +169,7 @@ func (b *draft) admit(released string, op Admit) {
 		b.change(Change{Hold: &h})
 		b.d.Granted = append(b.d.Granted, h)
 	}
+	return left
 }
 
 // join registers a node in the same transaction, and returns the state with it.

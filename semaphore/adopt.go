@@ -72,6 +72,9 @@ func (b *draft) shown(op Adopt, m Member, h Hold, holds bool) Hold {
 			Node: op.Node, Via: ViaAgent, Instance: op.Instance, Labels: m.Labels(),
 			Since: b.now, Deadline: b.now.Add(lasts), Reason: "adopted after a restore",
 		}
+		if b.s.memberOut() == nil {
+			b.takeOut(&m)
+		}
 	}
 	if h.State != Revoked {
 		h.State = state

@@ -17,6 +17,14 @@ func (s *State) Apply(d Decision) State {
 	next.Revision++
 	next.HeadRev = next.Revision
 	next.Head = d.Head
+	for _, c := range d.Changes {
+		switch {
+		case c.Out != nil:
+			next.Out = c.Out
+		case c.DeleteOut:
+			next.Out = nil
+		}
+	}
 	if s.kept != nil {
 		next.applyKept(d)
 		return next

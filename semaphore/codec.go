@@ -26,6 +26,7 @@ type (
 	plainMember Member
 	plainWaiter Waiter
 	plainFreeze Freeze
+	plainOut    MemberOut
 )
 
 // MarshalJSON writes the value with the members in Extra.
@@ -45,6 +46,16 @@ func (w Waiter) MarshalJSON() ([]byte, error) { return encode(plainWaiter(w), w.
 
 // MarshalJSON writes the value with the members in Extra.
 func (f Freeze) MarshalJSON() ([]byte, error) { return encode(plainFreeze(f), f.Extra) }
+
+// MarshalJSON writes the value with the members in Extra.
+func (o MemberOut) MarshalJSON() ([]byte, error) { return encode(plainOut(o), o.Extra) }
+
+// UnmarshalJSON reads the value and keeps unknown members in Extra.
+func (o *MemberOut) UnmarshalJSON(b []byte) (err error) {
+	*o = MemberOut{}
+	o.Extra, err = decode(b, (*plainOut)(o))
+	return err
+}
 
 // UnmarshalJSON reads the value and keeps unknown members in Extra.
 func (h *Head) UnmarshalJSON(b []byte) (err error) {
@@ -106,6 +117,9 @@ func EncodeWaiter(w Waiter) ([]byte, error) { return w.MarshalJSON() }
 // EncodeFreeze writes a freeze.
 func EncodeFreeze(f Freeze) ([]byte, error) { return f.MarshalJSON() }
 
+// EncodeMemberOut writes whose host is out.
+func EncodeMemberOut(o MemberOut) ([]byte, error) { return o.MarshalJSON() }
+
 // EncodeEvent writes an event. Events are never rewritten and keep no Extra.
 func EncodeEvent(e Event) ([]byte, error) { return json.Marshal(e) }
 
@@ -134,6 +148,9 @@ func DecodeMember(b []byte) (Member, error) { return read[Member](b, "member") }
 
 // DecodeWaiter reads a waiter.
 func DecodeWaiter(b []byte) (Waiter, error) { return read[Waiter](b, "waiter") }
+
+// DecodeMemberOut reads whose host is out.
+func DecodeMemberOut(b []byte) (MemberOut, error) { return read[MemberOut](b, "member-out") }
 
 // DecodeFreeze reads a freeze.
 func DecodeFreeze(b []byte) (Freeze, error) { return read[Freeze](b, "freeze") }

@@ -17,7 +17,8 @@ const MaxGrants = 32
 //
 //   - With Writes, one transaction compares the head's ModRevision with
 //     s.HeadRev (0: absent), with GuardFreeze also the fleet-wide freeze key's
-//     with s.FreezeRev, and for each DeleteWaiter that key's CreateRevision
+//     with s.FreezeRev, with GuardOut that of the coordinator's host that is out
+//     with s.OutRev, and for each DeleteWaiter that key's CreateRevision
 //     with the Ticket; it puts Head, all Changes and Events. On a lost
 //     comparison, or an unknown outcome, it reads anew and decides the same op
 //     again: ops are bound (Fence, Bound, Request), so that this is safe.

@@ -149,6 +149,7 @@ func retryAfter(unconfirmed int) time.Duration {
 func (b *draft) deleteHold(h Hold, kind, actor, detail string) {
 	b.held--
 	b.change(Change{DeleteHold: h.Node})
+	b.bringBack(h.Node)
 	b.answerHold(h)
 	b.event(kind, actor, h.Node, h.Fence, "%s", detail)
 }

@@ -28,6 +28,8 @@ const (
 	TooSoon      Kind = "interval" // since the last grant
 	RetryLater   Kind = "rate"     // after an unconfirmed grant
 	NewerSchema  Kind = "newer_schema"
+	// CoordinatorHost: a coordinator runs on the node, and may not go now.
+	CoordinatorHost Kind = "coordinator_host"
 )
 
 // Passes reports whether a refusal of this kind can pass by waiting, so that
@@ -35,7 +37,7 @@ const (
 // at once.
 func (k Kind) Passes() bool {
 	switch k {
-	case Full, LimitReached, Frozen, DownMembers, Queued, WindowShut, BlackedOut, TooSoon:
+	case Full, LimitReached, Frozen, DownMembers, Queued, WindowShut, BlackedOut, TooSoon, CoordinatorHost:
 		return true
 	}
 	return false
@@ -183,6 +185,8 @@ type Change struct {
 	DeleteWaiter string // its CreateRevision is compared, see Ticket
 	DeleteSpec   bool
 	Ticket       int64
+	Out          *MemberOut
+	DeleteOut    bool
 }
 
 // Decision is what to commit and what to answer when it committed. Without
@@ -196,6 +200,9 @@ type Decision struct {
 	// GuardFreeze: the fleet-wide freeze key's ModRevision is compared too
 	// (every grant, first confirm and expiry).
 	GuardFreeze bool
+	// GuardOut: the same for the key of the coordinator's host that is out
+	// (every grant to one, and the end of its hold).
+	GuardOut bool
 	// Granted lists holds given to waiters in the same transaction.
 	Granted []Hold
 }

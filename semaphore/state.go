@@ -190,6 +190,15 @@ type State struct {
 	Members   map[string]Member
 	Queue     []Waiter // in order
 	Freeze    *Freeze  // the fleet-wide stop
+	// Coordinators are the members of the store that have a vote, where their
+	// hosts may be nodes; Unwell says why none of them may go now, "" when all
+	// are well.
+	Coordinators []Coordinator
+	Unwell       string
+	// Out is the coordinator's host that is out of service, and OutRev its key's
+	// ModRevision, 0 when absent.
+	Out    *MemberOut
+	OutRev int64
 	// FenceFloor is below every fence to be given: a restored cluster has one
 	// above all that it may have given before, since its heads are old.
 	FenceFloor int64

@@ -13,12 +13,18 @@ type tally struct {
 	taken   map[string]bool
 	sums    *sums
 	more    []map[string]int // for each limit: out beyond the sums, by value
+
+	hostOut   *MemberOut // the coordinator's host that is out
+	hostTaken bool       // take took one
 }
 
 // newTally counts s as if the hold of the node without were gone.
 func newTally(s *State, without string) *tally {
 	t := &tally{s: s, without: without, slots: s.SlotCount(), sums: s.sums(), held: s.Held()}
 	t.out = t.held + t.sums.down
+	if t.hostOut = s.memberOut(); t.hostOut != nil && t.hostOut.Group == s.Group && t.hostOut.Node == without {
+		t.hostOut = nil
+	}
 	if h, held := s.Hold(without); held {
 		t.free(without, h.Labels)
 		if m, member := s.Member(without); member && t.alreadyOut(&m) {
@@ -155,6 +161,9 @@ func (t *tally) take(m Member) {
 		t.taken = map[string]bool{}
 	}
 	t.taken[m.Node] = true
+	if _, is := t.s.hosts(&m); is {
+		t.hostTaken = true
+	}
 }
 
 // free takes a slot back from a node that held it under these labels.

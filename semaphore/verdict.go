@@ -120,6 +120,9 @@ func blockers(s *State, node string, now time.Time, overtake bool) []Blocker {
 	found = append(found, shut(s, now)...)
 	t := newTally(s, "")
 	found = append(found, t.room(m)...)
+	if b := t.hostBlocker(&m); b != nil {
+		found = append(found, *b)
+	}
 	if len(found) > 0 {
 		return found
 	}
@@ -153,7 +156,7 @@ func inOrder(t *tally, w *Waiter, now time.Time, overtake bool) (Member, bool) {
 		return Member{}, false
 	}
 	m, ok := t.s.Member(w.Node)
-	if !ok || barred(m, now) != nil || !w.Reserved && !t.fits(&m) {
+	if !ok || barred(m, now) != nil || !w.Reserved && !t.fits(&m) || t.hostBlocker(&m) != nil {
 		return Member{}, false
 	}
 	return m, true
@@ -163,19 +166,25 @@ func inOrder(t *tally, w *Waiter, now time.Time, overtake bool) (Member, bool) {
 // go now. It moves the tally on.
 func before(t *tally, m Member, now time.Time, overtake bool) int {
 	_, queued := t.s.Waiter(m.Node)
+	_, last := t.s.hosts(&m)
+	behind := false // those that w is of from here on go first only before m as a host
 	first := 0
 	for w := range t.s.EachWaiter {
 		// A newcomer comes with rank 0, behind all that wait with the same.
-		if w.Node == m.Node || !queued && w.Rank(now) < 0 {
+		behind = behind || w.Node == m.Node || !queued && w.Rank(now) < 0
+		if behind && !last {
 			break
 		}
 		ahead, ok := inOrder(t, w, now, overtake)
 		if !ok {
 			continue
 		}
+		if _, is := t.s.hosts(&ahead); is && (behind || !last) {
+			continue // the hosts of coordinators go last
+		}
 		t.take(ahead)
 		first++
-		if !t.fits(&m) {
+		if !t.fits(&m) || last && t.hostTaken {
 			return first
 		}
 	}

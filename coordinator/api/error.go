@@ -32,6 +32,7 @@ const (
 	Frozen          Kind = "frozen"
 	DownMembers     Kind = "down_members"
 	Queue           Kind = "queue"
+	CoordinatorHost Kind = "coordinator_host"
 	Rate            Kind = "rate"
 	NoQuorum        Kind = "no_quorum"
 	NewerSchema     Kind = "newer_schema"
@@ -56,7 +57,7 @@ func (k Kind) Status() int {
 		return http.StatusPreconditionFailed
 	case TooLarge:
 		return http.StatusRequestEntityTooLarge
-	case Full, LimitReached, Window, Blackout, Interval, Frozen, DownMembers, Queue:
+	case Full, LimitReached, Window, Blackout, Interval, Frozen, DownMembers, Queue, CoordinatorHost:
 		return http.StatusLocked
 	case Rate:
 		return http.StatusTooManyRequests

@@ -76,6 +76,7 @@ var titles = map[Kind]string{
 	Frozen:          "It is frozen",
 	DownMembers:     "Too many members are down",
 	Queue:           "Others are before it",
+	CoordinatorHost: "A coordinator runs on it, and may not go now",
 	Rate:            "Too soon",
 	NoQuorum:        "The coordinators have no quorum",
 	NewerSchema:     "A newer version wrote this",

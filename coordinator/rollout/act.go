@@ -146,7 +146,7 @@ func Wanted(st *State, v NodeView) *api.Wanted {
 		}
 	case api.NodeUpdating:
 	default:
-		if st.Head.State != api.RolloutRunning {
+		if st.Head.State != api.RolloutRunning || v.First > 0 {
 			return nil
 		}
 	}

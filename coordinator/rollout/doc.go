@@ -24,6 +24,9 @@
 //	failed    it reports a failure of this rollout and bundle, or phase failed
 //	          while working on it, or holds its slot past the deadline
 //
+// A node on which a coordinator runs is asked when all others have their
+// result.
+//
 // A node that has the bundle from the start is updated without being asked. A
 // failure is told apart from the next one by the time that the node gives it,
 // an overdue hold by its fence; neither counts twice. A failed node that later

@@ -43,6 +43,7 @@ func newFleetView(nodes []api.Node, store semaphore.Store, overdue map[holdKey]b
 // of is what is known of a rollout's nodes, in their order.
 func (f *fleetView) of(st State) []NodeView {
 	views := make([]NodeView, 0, len(st.Nodes))
+	first := 0        // nodes to do on which no coordinator runs
 	mayStart := false // one that could start is enough: then nothing is stalled
 	for _, n := range st.Nodes {
 		v := NodeView{Node: n.Node, Group: n.Group}
@@ -60,9 +61,13 @@ func (f *fleetView) of(st State) []NodeView {
 			v.Overdue = f.overdue[holdKey{v.Group, v.Node, h.Fence}]
 		}
 		r, begun := st.Results[n.Node]
+		v.Coordinator = g.state.HostOf(v.Node)
 		done := begun && (r.State == api.NodeUpdated || r.State == api.NodeBroken && r.Failure > st.Head.Retried)
 		if !done {
 			slots := g.state.SlotCount()
+			if v.Coordinator == "" {
+				first++
+			}
 			v.AllKept = g.exists && slots > 0 && len(g.keepers) >= slots && !slices.Contains(g.keepers, v.Node)
 			if !mayStart && v.Known && !v.Held {
 				v.Kept = f.blocked(g, v.Node)
@@ -70,6 +75,11 @@ func (f *fleetView) of(st State) []NodeView {
 			}
 		}
 		views = append(views, v)
+	}
+	for i := range views {
+		if views[i].Coordinator != "" {
+			views[i].First = first
+		}
 	}
 	return views
 }
@@ -90,6 +100,11 @@ func (f *fleetView) group(name string) *groupView {
 	g.state, g.exists = f.store.View(name)
 	g.kept = g.state
 	g.kept.Queue = nil
+	// The host that is out comes back, and leadership moves.
+	g.kept.Out, g.kept.Coordinators = nil, slices.Clone(g.state.Coordinators)
+	for i := range g.kept.Coordinators {
+		g.kept.Coordinators[i].Leads = false
+	}
 	g.kept.Holds = map[string]semaphore.Hold{}
 	for node, h := range g.state.Holds {
 		if f.keeps(name, h) {
@@ -123,7 +138,7 @@ func (f *fleetView) blocked(g *groupView, node string) []api.Blocker {
 	}
 	m, ok := g.state.Members[node]
 	_, holds := g.kept.Holds[node]
-	key := fmt.Sprint(ok, holds, m.Down)
+	key := fmt.Sprint(ok, holds, m.Down, g.state.HostOf(node))
 	for _, l := range g.state.Spec.Limits {
 		key += "\x00" + m.Labels()[l.By]
 	}

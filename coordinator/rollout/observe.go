@@ -76,8 +76,17 @@ func observe(h *Head, r Result, begun bool, v NodeView) standing {
 		s.detail = v.Report.Message
 	case v.Report.Trouble != "":
 		s.detail = v.Report.Trouble
+	case v.First > 0:
+		s.detail = fmt.Sprintf("coordinator %s runs on it, so that it goes last: %s first", v.Coordinator, goes(v.First))
 	}
 	return s
+}
+
+func goes(n int) string {
+	if n == 1 {
+		return "1 other node goes"
+	}
+	return fmt.Sprintf("%d other nodes go", n)
 }
 
 // begun reports whether the node has passed its first gate: from there on it

@@ -93,6 +93,10 @@ type NodeView struct {
 	// Kept says why the node could not start even if every healthy holder
 	// returned its slot; nil when it could.
 	Kept []api.Blocker
+	// Coordinator that runs on the node, "" for none, and how many nodes of the
+	// rollout go before it because of that.
+	Coordinator string
+	First       int
 	// AllKept: every slot of its group is kept by failed nodes.
 	AllKept bool
 }

@@ -137,6 +137,9 @@ func (s *Service) Confirm(ctx context.Context, group, node string, req api.Confi
 			return api.Hold{}, s.problem(ctx, err)
 		}
 	}
+	if err := s.hostGate(ctx, group, node); err != nil {
+		return api.Hold{}, err
+	}
 	op := semaphore.Confirm{Node: node, Instance: req.Instance, BootID: req.BootID, Fence: req.Fence}
 	a, err := s.fresh(ctx, func() (semaphore.Answer, error) { return s.store.Do(ctx, group, op) })
 	if err == nil {

@@ -53,8 +53,10 @@ type Config struct {
 	Node     ClusterInfo
 	// Members of the embedded store; nil: the store is one that others run.
 	Members Members
-	Logger  *slog.Logger
-	Version string
+	// OwnHosts is what the Store knows of them; nil: it knows nothing.
+	OwnHosts *OwnHosts
+	Logger   *slog.Logger
+	Version  string
 	// AutoCreateGroups makes a group that a node names, with 0 slots.
 	AutoCreateGroups bool
 	// StrictAddress refuses a FleetLock id that asks from a second address.
@@ -120,6 +122,10 @@ func (s *Service) Start() {
 	s.wg.Go(func() { s.monitorChanges(s.life) })
 	if s.cfg.Members != nil {
 		s.wg.Go(func() { s.keepMembers(s.life) })
+		if s.cfg.OwnHosts != nil {
+			s.lookAtHosts() // before anybody can ask
+			s.wg.Go(func() { s.watchHosts(s.life) })
+		}
 	}
 }
 

@@ -379,6 +379,10 @@ func (s *Store) adopt(g *group, a *attempt, rev int64, at time.Time, fresh bool)
 	for _, p := range a.parts {
 		for _, c := range p.d.Changes {
 			switch {
+			case c.Out != nil:
+				s.tookOut(c.Out, rev)
+			case c.DeleteOut:
+				s.tookOut(nil, rev)
 			case c.Hold != nil:
 				g.concern(holdKeys, c.Hold.Node, false)
 			case c.DeleteHold != "" && news:

@@ -109,6 +109,8 @@ func (s *Store) stateLocked(g *group) semaphore.State {
 	st := g.st
 	st.Revision, st.FreezeRev, st.Freeze = max(g.rev, s.rev), s.freezeRev, s.freezeCopy()
 	st.FenceFloor = s.cfg.FenceFloor()
+	st.Coordinators, st.Unwell = s.cfg.Coordinators()
+	st.Out, st.OutRev = s.out, s.outRev
 	if st.Spec.Timed() {
 		if err := s.cfg.ClockOff(); err != nil {
 			st.ClockOff = err.Error()

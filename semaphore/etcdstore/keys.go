@@ -34,6 +34,10 @@ func (k keys) node(name string, t table, node string) string {
 
 func (k keys) freeze() string { return k.prefix + "freeze" }
 
+// memberOut says which coordinator's host is out. It lies outside of what is
+// watched as one range.
+func (k keys) memberOut() string { return k.prefix + "cluster/member-out" }
+
 func (k keys) events(scope string) string { return k.prefix + "events/" + scope + "/" }
 
 func (k keys) event(scope string, seq int64) string {

@@ -56,6 +56,10 @@ type Config struct {
 	// FenceFloor is below every fence to be given: a restored cluster has one. It
 	// must be known before the first grant. nil: 0.
 	FenceFloor func() int64
+	// Coordinators are the members of the store whose hosts may be nodes, and
+	// unwell says why none of them may go now. nil: none are nodes. It is asked
+	// for every decision and must be quick; Wake tells that it has changed.
+	Coordinators func() (list []semaphore.Coordinator, unwell string)
 	// MaxWaiters is how many nodes wait in one group at most. Default 10,000.
 	MaxWaiters int
 	// MaxPending is how many acquires of one group are kept in memory until a
@@ -80,9 +84,12 @@ type Store struct {
 	rev       int64 // of the watch
 	groups    map[string]*group
 	freeze    *semaphore.Freeze
-	freezeRev int64  // ModRevision of the freeze key, 0 without one
-	freezeAt  int64  // revision at which it is known
-	freezeNew bool   // the freeze key's value is of a newer schema
+	freezeRev int64 // ModRevision of the freeze key, 0 without one
+	freezeAt  int64 // revision at which it is known
+	freezeNew bool  // the freeze key's value is of a newer schema
+	out       *semaphore.MemberOut
+	outRev    int64  // ModRevision of its key, 0 without one
+	outAt     int64  // revision at which it is known
 	leases    leases // of this store's waiters
 
 	changed chan struct{} // closed at the next change
@@ -123,6 +130,9 @@ func New(cfg Config) *Store {
 	}
 	if cfg.FenceFloor == nil {
 		cfg.FenceFloor = func() int64 { return 0 }
+	}
+	if cfg.Coordinators == nil {
+		cfg.Coordinators = func() ([]semaphore.Coordinator, string) { return nil, "" }
 	}
 	if cfg.MaxWaiters <= 0 {
 		cfg.MaxWaiters = defaultMaxWaiters
@@ -169,6 +179,7 @@ func (s *Store) Start(ctx context.Context) error {
 		rev, err = s.loadFirst(ctx, false)
 	}
 	s.spawn(func() { s.monitorWatch(rev) })
+	s.spawn(s.monitorOut)
 	return nil
 }
 

@@ -84,6 +84,9 @@ func (s *Store) newWrites(g *group, a *attempt) *writes {
 	if slices.ContainsFunc(a.parts, func(p part) bool { return p.d.GuardFreeze }) {
 		w.cmps = append(w.cmps, unchanged(s.keys.freeze(), a.base.FreezeRev))
 	}
+	if slices.ContainsFunc(a.parts, func(p part) bool { return p.d.GuardOut }) {
+		w.cmps = append(w.cmps, unchanged(s.keys.memberOut(), a.base.OutRev))
+	}
 	value, err := semaphore.EncodeHead(a.next.Head)
 	w.put(head, value, err)
 	for _, p := range a.parts {
@@ -109,6 +112,11 @@ func (s *Store) writeChange(w *writes, g *group, c semaphore.Change) {
 	case c.Spec != nil:
 		value, err := semaphore.EncodeSpec(*c.Spec)
 		w.put(s.keys.group(g.name, specKey), value, err)
+	case c.Out != nil:
+		value, err := semaphore.EncodeMemberOut(*c.Out)
+		w.put(s.keys.memberOut(), value, err)
+	case c.DeleteOut:
+		w.remove(s.keys.memberOut())
 	case c.DeleteHold != "":
 		w.remove(s.keys.node(g.name, holdKeys, c.DeleteHold))
 	case c.DeleteMember != "":
@@ -239,10 +247,20 @@ func (s *Store) coreReads(g *group) []clientv3.Op {
 	}
 }
 
+// other is how many keys of no group are read before the group's.
+const other = 2
+
+func first(kvs []*mvccpb.KeyValue) *mvccpb.KeyValue {
+	if len(kvs) == 0 {
+		return nil
+	}
+	return kvs[0]
+}
+
 // reads are the reads of a group, in the order in which takeOver takes them:
 // all but the queue, of which it reads some waiters.
 func (s *Store) reads(g *group, core []clientv3.Op, waiters []string, tried []*attempt) []clientv3.Op {
-	ops := append([]clientv3.Op{clientv3.OpGet(s.keys.freeze())}, core...)
+	ops := append([]clientv3.Op{clientv3.OpGet(s.keys.freeze()), clientv3.OpGet(s.keys.memberOut())}, core...)
 	for _, a := range tried {
 		ops = append(ops, clientv3.OpGet(a.key))
 	}
@@ -259,29 +277,26 @@ func (s *Store) takeOver(g *group, responses []*etcdserverpb.ResponseOp, rev int
 	kvs := func(i int) []*mvccpb.KeyValue { return responses[i].GetResponseRange().GetKvs() }
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var freeze *mvccpb.KeyValue
-	if found := kvs(0); len(found) > 0 {
-		freeze = found[0]
-	}
-	s.setFreeze(freeze, rev)
-	if found := kvs(1); len(found) > 0 {
+	s.setFreeze(first(kvs(0)), rev)
+	s.setOut(first(kvs(1)), rev)
+	if found := kvs(other); len(found) > 0 {
 		head = found[0].ModRevision
 	}
 	if cores > 1 {
 		var core []*mvccpb.KeyValue
-		for i := 1; i <= cores; i++ {
-			core = append(core, kvs(i)...)
+		for i := range cores {
+			core = append(core, kvs(other+i)...)
 		}
 		s.replaceCore(g, core, rev)
 	}
 	for i := range tried {
-		if found := kvs(1 + cores + i); len(found) > 0 && string(found[0].Value) == tried[i].value {
+		if found := kvs(other + cores + i); len(found) > 0 && string(found[0].Value) == tried[i].value {
 			won, wonRev = tried[i], found[0].ModRevision
 			break
 		}
 	}
 	for i, node := range waiters {
-		if found := kvs(1 + cores + len(tried) + i); len(found) > 0 {
+		if found := kvs(other + cores + len(tried) + i); len(found) > 0 {
 			s.putWaiter(g, node, found[0])
 		} else if s.removeWaiter(g, node, rev) {
 			g.lostPlace(node)

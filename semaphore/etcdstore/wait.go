@@ -24,7 +24,7 @@ type waiter struct {
 type call struct {
 	op     semaphore.Acquire
 	result chan *result // of one: the last thing it was told
-	parked bool        // guarded by the Store's mu, as is end
+	parked bool         // guarded by the Store's mu, as is end
 	end    end
 }
 
