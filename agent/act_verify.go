@@ -46,7 +46,9 @@ func (a *Agent) doVerify(ctx context.Context, do Do) Outcome {
 	env := a.ofJob().env(&a.state)
 	least, deadline := time.Duration(m.MinHealthyTime), time.Now().Add(time.Duration(m.HealthyDeadline))
 	every := min(time.Second, max(least/5, 20*time.Millisecond))
+	short := fmt.Sprintf("not healthy for %s without a break before the deadline of %s", least, m.HealthyDeadline)
 	var since time.Time
+	was := false // healthy at least once
 	for {
 		err := a.cfg.Host.Check(ctx, inPlace, m.Health, env)
 		now := time.Now()
@@ -54,7 +56,7 @@ func (a *Agent) doVerify(ctx context.Context, do Do) Outcome {
 		case ctx.Err() != nil:
 			return Outcome{Do: do, Status: Unknown}
 		case err == nil && since.IsZero():
-			since = now
+			since, was = now, true
 		case err != nil:
 			since = time.Time{}
 		}
@@ -62,10 +64,14 @@ func (a *Agent) doVerify(ctx context.Context, do Do) Outcome {
 			return Outcome{Do: do, Status: Done}
 		}
 		if err != nil && (do == DoRecheck || !now.Before(deadline)) {
-			return Outcome{Do: do, Status: Failed, Reason: "unhealthy", Detail: err.Error()}
+			detail := err.Error()
+			if was {
+				detail += "; healthy in between, and " + short
+			}
+			return Outcome{Do: do, Status: Failed, Reason: "unhealthy", Detail: detail}
 		}
 		if !now.Before(deadline) {
-			return Outcome{Do: do, Status: Failed, Reason: "unhealthy", Detail: fmt.Sprintf("not healthy for %s without a break before the deadline of %s", least, m.HealthyDeadline)}
+			return Outcome{Do: do, Status: Failed, Reason: "unhealthy", Detail: short}
 		}
 		if err != nil {
 			a.setMessage("not healthy yet: " + err.Error())

@@ -19,8 +19,8 @@ import (
 // slot is back if it is in service and kept if not, and who looks is told why.
 func TestAgent_BadHooksAndHealthChecksLeaveTheOldFilesAndSayWhy(t *testing.T) {
 	const good = "min_healthy_time: 1s\n"
-	// The new file makes the check flap; with the old one it passes.
-	flaps := "min_healthy_time: 3s\nhealthy_deadline: 7s\nhealth:\n  - command: %stest $(($(date +%%s) %% 2)) = 0 || { echo it flaps; false; }\n"
+	// Every other call of the check passes.
+	flaps := "min_healthy_time: 2s\nhealthy_deadline: 5s\nhealth:\n  - command: cd \"$LOCKKEEPER_ROOT\"; %sn=$(cat ../calls || echo 0); echo $((n + 1)) > ../calls; test $((n %% 2)) = 0\n"
 	cases := []struct {
 		group    string
 		hooks    map[string]string // path below hooks.d → script
@@ -31,9 +31,9 @@ func TestAgent_BadHooksAndHealthChecksLeaveTheOldFilesAndSayWhy(t *testing.T) {
 		{"hangs", map[string]string{"drain/10-lb": "sleep 600"}, good, "drain/10-lb: did not end within 2s", false},
 		{"floods", map[string]string{"pre-apply/10-log": "head -c 1G /dev/zero | tr '\\0' x; echo that was all; exit 3"}, good, "that was all", false},
 		{"forks", map[string]string{"pre-reboot": "setsid sleep 604 & echo $! > $LOCKKEEPER_ROOT/../forked; exit 1"}, good, "pre-reboot: exit status 1", false},
-		{"missing", map[string]string{"post-reboot/10-warm": "/opt/no/such/program"}, good, "post-reboot/10-warm: exit status 127", false},
+		{"missing", map[string]string{"post-reboot/10-warm": "/opt/no/such/program"}, good, "post-reboot/10-warm: exit status 127", true},
 		{"not-yet", map[string]string{"drain": "echo two pods are left; exit 75"}, good, "not yet: two pods are left, for longer than 3s", false},
-		{"flaps", nil, fmt.Sprintf(flaps, `! grep -q new "$LOCKKEEPER_ROOT/etc/app.conf" || `), "unhealthy", false},
+		{"flaps", nil, fmt.Sprintf(flaps, "grep -q old etc/app.conf && exit; "), "not healthy for 2s without a break before the deadline of 5s", false},
 		{"flaps-on", nil, fmt.Sprintf(flaps, ""), "rolled back, and then: ", true},
 	}
 	c := startCoordinator(t)
