@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -40,7 +41,15 @@ func TestScripts(t *testing.T) {
 type clientKey struct{}
 
 func startCoordinator(env *testscript.Env) error {
-	c, err := daemon.New(daemon.Config{DataDir: filepath.Join(env.WorkDir, ".data"), Listen: "127.0.0.1:0"})
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	peers := free.Addr().String()
+	free.Close()
+	c, err := daemon.New(daemon.Config{
+		DataDir: filepath.Join(env.WorkDir, ".data"), Listen: "127.0.0.1:0", Name: "alone", Peer: daemon.PeerConfig{Listen: peers},
+	})
 	if err != nil {
 		return err
 	}
