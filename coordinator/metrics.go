@@ -32,6 +32,8 @@ var (
 	descQuorum      = desc("quorum", "1 while the store has a leader, else 0.")
 	descFrozen      = desc("frozen", "1 while the group, or the whole fleet (group \"\"), is frozen.", "group")
 	descShut        = desc("shut", "1 while a window, a blackout or the grant interval lets nobody of the group start.", "group", "reason")
+	descPeers       = desc("store_members", "Members of the store, by their role.", "role")
+	descPeersDown   = desc("store_members_unreachable", "Members of the embedded store that this one cannot reach.")
 	descIncarnation = desc("cluster_incarnation", "Incarnation of the cluster: grows with every restore.")
 )
 
@@ -42,7 +44,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 func (c *fleetCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descSlots, descHolds, descWaiters, descOldestWait, descHoldAge, descOverdue,
-		descStuck, descMembers, descNodes, descQuorum, descFrozen, descShut, descIncarnation,
+		descStuck, descMembers, descNodes, descQuorum, descFrozen, descShut, descIncarnation, descPeers, descPeersDown,
 	} {
 		ch <- d
 	}
@@ -61,6 +63,7 @@ func (c *fleetCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(descQuorum, number(st.Cluster.Quorum))
 	gauge(descIncarnation, float64(st.Cluster.Incarnation))
+	c.members(st.Cluster.Members, gauge)
 	gauge(descFrozen, number(st.Frozen != nil), "")
 	for _, state := range api.NodeStates {
 		gauge(descNodes, float64(st.Figures.ByState[state]), string(state))
@@ -69,6 +72,21 @@ func (c *fleetCollector) Collect(ch chan<- prometheus.Metric) {
 	for _, g := range st.Groups {
 		c.group(g, now, gauge)
 	}
+}
+
+func (c *fleetCollector) members(list []api.Member, gauge func(*prometheus.Desc, float64, ...string)) {
+	roles := map[string]int{"leader": 0, "follower": 0, "learner": 0, "unknown": 0}
+	down := 0
+	for _, m := range list {
+		roles[m.Role]++
+		if !m.Reachable && m.Unreachable != "" {
+			down++
+		}
+	}
+	for role, n := range roles {
+		gauge(descPeers, float64(n), role)
+	}
+	gauge(descPeersDown, float64(down))
 }
 
 func (c *fleetCollector) group(g api.Group, now time.Time, gauge func(*prometheus.Desc, float64, ...string)) {
