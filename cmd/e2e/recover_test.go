@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -141,6 +142,23 @@ func TestRecover_OneThatIsLeftGoesOnAndNobodyPassesTheHostsThatAreOut(t *testing
 	}
 }
 
+// wantOneOwner makes sure that all in a folder is of its owner.
+func wantOneOwner(t *testing.T, dir string) {
+	t.Helper()
+	owner := func(path string) uint32 {
+		info, err := os.Lstat(path)
+		must0(t, err)
+		return info.Sys().(*syscall.Stat_t).Uid
+	}
+	want := owner(dir)
+	must0(t, filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+		if got := owner(path); got != want {
+			t.Errorf("%s is of user %d, its folder of %d", path, got, want)
+		}
+		return err
+	}))
+}
+
 // holdsOf is each hold of the default group with its fence.
 func holdsOf(t *testing.T, url string) (list []string) {
 	t.Helper()
@@ -179,6 +197,9 @@ func TestRecover_KilledAtAnyStepIsFinishedByTheSameCommand(t *testing.T) {
 		if out, err := exec.Command("cp", "-a", left.data, data).CombinedOutput(); err != nil {
 			t.Fatalf("%v %s", err, out)
 		}
+		if os.Geteuid() == 0 { // as the folder of a service's own user is
+			must0(t, os.Chown(data, 65534, 65534))
+		}
 		recoverIt := append([]string{"recover", "--data-dir", data}, flags...)
 		for _, path := range step.kills {
 			line := append([]string{"-f", "-qq", "-o", "/dev/null", "-P", filepath.Join(data, path),
@@ -193,6 +214,7 @@ func TestRecover_KilledAtAnyStepIsFinishedByTheSameCommand(t *testing.T) {
 			wantWords(t, out, "a recovery of it was not finished", "lockkeeperd recover")
 		}
 		restored(t, recoverIt...)
+		wantOneOwner(t, data)
 		p := &memberProcess{name: left.name, data: data, addr: freePort(t), peer: freePort(t)}
 		p.coordinatorProcess = c.run(p)
 		p.waitReady()

@@ -92,7 +92,7 @@ func report(w io.Writer, cfg coordinator.Config, r coordinator.Restored) {
 func reportMarked(w io.Writer, r coordinator.Restored) {
 	fmt.Fprintf(w, "Cluster      %s, made %s\n", r.Is.ID, r.Is.CreatedAt.Format(time.RFC3339))
 	fmt.Fprintf(w, "Incarnation  %d, was %d\n", r.Is.Incarnation, r.Was.Incarnation)
-	fmt.Fprintf(w, "Fences       above %d; the snapshot's next was %d\n", r.Is.FenceFloor, r.HighestFence)
+	fmt.Fprintf(w, "Fences       above %d; the next that was known was %d\n", r.Is.FenceFloor, r.HighestFence)
 	fmt.Fprintf(w, "Kept         groups %d, holds %d; places in queues that ended %d\n", r.Groups, r.Holds, r.Places)
 	paused := "none was running"
 	if len(r.Paused) > 0 {

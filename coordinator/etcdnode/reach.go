@@ -2,6 +2,7 @@ package etcdnode
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -48,6 +49,9 @@ func Ask(ctx context.Context, files peerca.Files, ca *peerca.CA, peerURL, path s
 		}
 		if ctx.Err() != nil {
 			err = fmt.Errorf("no answer within %s", reachTimeout)
+		}
+		if errors.As(err, new(x509.UnknownAuthorityError)) {
+			err = fmt.Errorf("it has another authority than this member: one of both was restored or recovered meanwhile (%w)", err)
 		}
 		return "", err
 	}

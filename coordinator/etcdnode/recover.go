@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
@@ -82,8 +83,7 @@ type recovering struct {
 //
 // The new cluster has an id and an authority of its own, so that no member of
 // before gets into it unasked.
-func Recover(ctx context.Context, cfg RecoverConfig) (Recovery, error) {
-	var err error
+func Recover(ctx context.Context, cfg RecoverConfig) (r Recovery, err error) {
 	if cfg.Config, err = cfg.withDefaults(); err != nil {
 		return Recovery{}, err
 	}
@@ -96,6 +96,9 @@ func Recover(ctx context.Context, cfg RecoverConfig) (Recovery, error) {
 		return Recovery{}, err
 	}
 	defer lock.Close()
+	if !cfg.DryRun {
+		defer func() { err = errors.Join(err, handOver(dir)) }()
+	}
 	m, err := readMarker(dir)
 	if err != nil {
 		return Recovery{}, err
@@ -109,8 +112,7 @@ func Recover(ctx context.Context, cfg RecoverConfig) (Recovery, error) {
 	if !m.Complete {
 		return Recovery{}, fmt.Errorf("data folder %s: %w: its member never was one of a cluster", dir, ErrNothingToRecover)
 	}
-	r, err := look(ctx, cfg)
-	if err != nil {
+	if r, err = look(ctx, cfg); err != nil {
 		return r, err
 	}
 	if cfg.Begin != nil {
@@ -383,6 +385,25 @@ func switchOver(dir string, m *marker) error {
 		return fmt.Errorf("data folder %s: the switch to the recovered data: %w; mend that, and run `lockkeeperd recover` again", dir, err)
 	}
 	return os.RemoveAll(filepath.Join(dir, recoverDir))
+}
+
+// handOver gives all in the folder to its owner, when it is root who recovers it:
+// the coordinator may run as a user who could not read it else.
+func handOver(dir string) error {
+	info, err := os.Stat(dir)
+	if err != nil || os.Geteuid() != 0 {
+		return err
+	}
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return nil
+	}
+	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return os.Lchown(path, int(owner.Uid), int(owner.Gid))
+	})
 }
 
 // moveOnce moves a folder that has not been moved yet.

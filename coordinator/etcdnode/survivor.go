@@ -65,7 +65,7 @@ func readLog(lg *zap.Logger, etcd string) (raftLog, error) {
 	if err != nil {
 		return l, err
 	}
-	defer w.Close()
+	defer func() { _ = w.Close() }()
 	meta, state, entries, err := w.ReadAll()
 	if err != nil {
 		return l, err
@@ -132,7 +132,7 @@ func membersIn(path string) (map[uint64]membership.Member, uint64, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	defer db.Close()
+	defer func() { _ = db.Close() }()
 	members, applied := map[uint64]membership.Member{}, uint64(0)
 	err = db.View(func(tx *bolt.Tx) error {
 		if b := tx.Bucket([]byte("meta")); b != nil {
