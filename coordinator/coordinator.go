@@ -205,7 +205,13 @@ func (c *Coordinator) startServices(ctx context.Context) error {
 
 	engine := rollout.NewEngine(rollout.EngineConfig{
 		Store: rolloutstore.New(rolloutstore.Config{Client: etcd, Prefix: prefix, HasLeader: c.node.HasLeader, Floor: grants, Logger: c.log}),
-		Fleet: nodes, Semaphores: store, Logger: c.log, Registerer: c.registry,
+		Fleet: nodes, Semaphores: store, Logger: c.log, Registerer: c.registry, Quorum: c.node.HasLeader,
+		Outages: func() (spans []rollout.Span) {
+			for _, o := range db.Outages() {
+				spans = append(spans, rollout.Span{From: o.From, To: o.To})
+			}
+			return spans
+		},
 		BundleName: func(ctx context.Context, digest string) (string, error) {
 			b, err := db.Bundle(ctx, digest)
 			return b.Name, err

@@ -88,7 +88,10 @@ func (d *DB) announce(ctx context.Context) error {
 		return err
 	}
 	_, err = d.leased(ctx, func(id clientv3.LeaseID) []clientv3.Op {
-		return []clientv3.Op{clientv3.OpPut(d.prefix+"coordinators/"+self.ID, string(value), clientv3.WithLease(id))}
+		return []clientv3.Op{
+			clientv3.OpPut(d.prefix+"coordinators/"+self.ID, string(value), clientv3.WithLease(id)),
+			clientv3.OpPut(d.prefix+"quorum/"+aliveKey, self.At.Format(time.RFC3339Nano)),
+		}
 	})
 	return err
 }

@@ -75,6 +75,8 @@ type DB struct {
 	foreign  map[string]Foreign
 	tokens   map[string]liveToken
 	peers    map[string]Peer // coordinators by id
+	alive    time.Time       // when a coordinator wrote last
+	outages  map[string]Outage
 	changed  chan struct{}
 	loaded   map[string]bool // by followed prefix
 
@@ -109,7 +111,7 @@ func New(cfg Config) *DB {
 	root := strings.TrimSuffix(cfg.Prefix, "/")
 	d := &DB{
 		cfg: cfg, client: cfg.Client, prefix: root + "/", blobs: root + "-bundles/",
-		foreign: map[string]Foreign{}, tokens: map[string]liveToken{}, peers: map[string]Peer{},
+		foreign: map[string]Foreign{}, tokens: map[string]liveToken{}, peers: map[string]Peer{}, outages: map[string]Outage{},
 		changed: make(chan struct{}), loaded: map[string]bool{},
 	}
 	d.life, d.cancel = context.WithCancel(context.Background())
@@ -122,7 +124,7 @@ func New(cfg Config) *DB {
 // ctx ends.
 func (d *DB) Start(ctx context.Context) error {
 	tables := []table{d.clusterTable(), d.tokenTable(), d.eventTable()}
-	synced := make(chan struct{}, len(tables))
+	synced := make(chan struct{}, len(tables)+1)
 	for _, t := range tables {
 		done := sync.OnceFunc(func() { synced <- struct{}{} })
 		inner := t.reload
@@ -136,8 +138,13 @@ func (d *DB) Start(ctx context.Context) error {
 		d.wg.Go(func() { d.follow(d.life, t) })
 	}
 	d.wg.Go(func() { d.follow(d.life, d.coordinatorTable()) })
+	// Known before this coordinator says that it is here, since that ends an outage.
+	quorum := d.quorumTable()
+	done, inner := sync.OnceFunc(func() { synced <- struct{}{} }), quorum.reload
+	quorum.reload = func(kvs []kv, revision int64) { inner(kvs, revision); done() }
+	d.wg.Go(func() { d.follow(d.life, quorum) })
 	d.wg.Go(func() { d.monitorTrail(d.life) })
-	for range tables {
+	for range len(tables) + 1 {
 		select {
 		case <-synced:
 		case <-ctx.Done():

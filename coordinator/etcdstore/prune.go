@@ -24,7 +24,8 @@ const (
 )
 
 // Prune deletes what is past its bound: the oldest events of each scope,
-// idempotency keys after a day, and tokens that have expired. To be called
+// idempotency keys after a day, tokens that have expired, and outages of long
+// ago. To be called
 // every few minutes, by any coordinator.
 func (d *DB) Prune(ctx context.Context) error {
 	if err := d.pruneEvents(ctx, eventsPerScope, eventsInAll); err != nil {
@@ -45,7 +46,14 @@ func (d *DB) Prune(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return d.deleteKeys(ctx, append(expired, tokens...))
+	outages, err := d.pick(ctx, d.prefix+"quorum/"+outageKeys, func(value []byte) bool {
+		var o Outage
+		return json.Unmarshal(value, &o) == nil && now.Sub(o.To) > outageKept
+	})
+	if err != nil {
+		return err
+	}
+	return d.deleteKeys(ctx, slices.Concat(expired, tokens, outages))
 }
 
 // monitorTrail cuts the audit trail whenever many events have come.

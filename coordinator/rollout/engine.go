@@ -36,6 +36,10 @@ type EngineConfig struct {
 	Logger     *slog.Logger          // nil: discarded
 	Registerer prometheus.Registerer // nil: no metrics
 	Now        func() time.Time      // nil: time.Now
+	// Quorum reports whether there is one now, and Outages are the times when
+	// there was none: deadlines stand still. nil: always, and none.
+	Quorum  func() bool
+	Outages func() []Span
 	// BundleName is the name of a stored bundle. Its error is passed on: an
 	// *api.Error of kind not_found when there is no such bundle.
 	BundleName func(ctx context.Context, digest string) (string, error)
@@ -69,6 +73,12 @@ func NewEngine(cfg EngineConfig) *Engine {
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Quorum == nil {
+		cfg.Quorum = func() bool { return true }
+	}
+	if cfg.Outages == nil {
+		cfg.Outages = func() []Span { return nil }
 	}
 	return &Engine{
 		cfg: cfg, log: cfg.Logger, metrics: newMetrics(cfg.Registerer, cfg.Now),

@@ -115,6 +115,11 @@ func newOffice(e *Engine, t Term) *office {
 
 // look takes the time of holds and members.
 func (o *office) look() {
+	if !o.e.cfg.Quorum() {
+		o.watch.stand(o.e.cfg.Now())
+		return
+	}
+	o.watch.outages = o.e.cfg.Outages()
 	o.watch.look(o.e.cfg.Semaphores, o.e.cfg.Fleet.Nodes, o.e.cfg.Now())
 	o.e.judge(o.watch.overdue())
 }

@@ -22,12 +22,26 @@ const (
 
 // watchman measures, by this process's monotonic clock and from its own
 // election on, how long grants stay unconfirmed, holds are overdue and members
-// unheard. While a group is frozen its time stands still.
+// unheard. While a group is frozen, and without a quorum, time stands still.
 type watchman struct {
 	elected time.Time
 	last    time.Time
 	holds   map[holdKey]*timing
+	outages []Span
 	todo    []duty
+}
+
+// Span is a time from one moment to another.
+type Span struct{ From, To time.Time }
+
+// without is how much of the time since a moment the spans take.
+func without(spans []Span, since time.Time) (d time.Duration) {
+	for _, s := range spans {
+		if from := later(s.From, since); s.To.After(from) {
+			d += s.To.Sub(from)
+		}
+	}
+	return d
 }
 
 // timing is how long one hold was watched.
@@ -52,6 +66,10 @@ type duty struct {
 func newWatchman(now time.Time) *watchman {
 	return &watchman{elected: now, last: now, holds: map[holdKey]*timing{}}
 }
+
+// stand lets a time without quorum pass: nothing is judged, and when it is over
+// all are given the time that they have after an election.
+func (w *watchman) stand(now time.Time) { w.elected, w.last, w.todo = now, now, nil }
 
 // look takes the time and finds what is due.
 func (w *watchman) look(store views, nodes func() []api.Node, now time.Time) {
@@ -97,7 +115,7 @@ func (w *watchman) lookAtHolds(group string, st *semaphore.State, seen map[holdK
 			t.unconfirmed += step
 		}
 		seen[key] = t
-		t.overdue = freeze == nil && now.Sub(w.elected) >= settle && semaphore.Overdue(h, now.Add(-t.frozen))
+		t.overdue = freeze == nil && now.Sub(w.elected) >= settle && semaphore.Overdue(h, now.Add(-t.frozen-without(w.outages, h.Since)))
 		if h.State == semaphore.Granted && freeze == nil && t.unconfirmed >= semaphore.ConfirmWithin {
 			w.due(group, semaphore.Expire{Node: node, Fence: h.Fence})
 		}
@@ -129,8 +147,8 @@ func (w *watchman) due(group string, op semaphore.Op) {
 
 func (w *watchman) duties() []duty { return w.todo }
 
-// overdue lists the holds that are past their deadline, the time of freezes
-// not counted.
+// overdue lists the holds that are past their deadline, the time of freezes and
+// that without quorum not counted.
 func (w *watchman) overdue() map[holdKey]bool {
 	out := map[holdKey]bool{}
 	for key, t := range w.holds {

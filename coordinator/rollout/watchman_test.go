@@ -306,6 +306,48 @@ func TestWatchman_AHoldIsOverdueOnceItsDeadlinePassedOutsideFreezes(t *testing.T
 	}
 }
 
+func TestWatchman_TimeWithoutQuorumDoesNotCount(t *testing.T) {
+	w := newWatchman(noon)
+	s := newFakeSemaphores("web")
+	granted := s.grant(t, "web", "n1")
+	h := semaphore.Hold{V: 1, Node: "n2", State: semaphore.Confirmed, Via: semaphore.ViaAgent, Fence: 3, Since: noon, Deadline: noon.Add(10 * time.Minute)}
+	s.change("web", func(st *semaphore.State) { st.Holds["n2"] = h })
+	key := holdKey{"web", "n2", 3}
+	w.outages = []Span{
+		{noon.Add(-time.Hour), noon.Add(2 * time.Minute)}, // began before the hold
+		{noon.Add(5 * time.Minute), noon.Add(65 * time.Minute)},
+	}
+	at := noon
+	for ; at.Before(noon.Add(65 * time.Minute)); at = at.Add(time.Second) {
+		w.stand(at)
+	}
+	pass := func(d time.Duration) {
+		for end := at.Add(d); at.Before(end); {
+			at = at.Add(time.Second)
+			w.look(s, nil, at)
+		}
+	}
+	pass(20 * time.Second)
+	if n := len(w.duties()); n != 0 {
+		t.Errorf("fence %d is taken back by the time without quorum", granted.Fence)
+	}
+	pass(6 * time.Minute)
+	if w.overdue()[key] {
+		t.Error("the time without quorum counted")
+	}
+	pass(2 * time.Minute)
+	if !w.overdue()[key] {
+		t.Error("not overdue after 11 min of 10")
+	}
+	// Another has watched all the while, and still waits 2 min.
+	other := newWatchman(noon)
+	other.stand(at)
+	other.look(s, nil, at.Add(time.Minute))
+	if other.overdue()[key] {
+		t.Error("overdue 1 min after the quorum was back")
+	}
+}
+
 func TestWatchman_TimeInWhichTheProcessWasStoppedDoesNotCount(t *testing.T) {
 	w := newWatchman(noon)
 	s := newFakeSemaphores("web")
