@@ -19,6 +19,6 @@ func IsMistake(err error) bool {
 		errors.Is(err, etcdnode.ErrCorrupt) || errors.Is(err, etcdnode.ErrMarkerWithoutData) ||
 		errors.Is(err, etcdnode.ErrRestoring) || errors.Is(err, etcdnode.ErrRecovering) || errors.Is(err, etcdnode.ErrDiskFails) ||
 		errors.Is(err, etcdnode.ErrForeignFolder) || errors.Is(err, etcdnode.ErrEmbeddedHere) ||
-		errors.Is(err, etcdnode.ErrRemoved) || errors.Is(err, etcdnode.ErrNoPeerAddress) || errors.Is(err, errJoinRefused) ||
+		errors.Is(err, etcdnode.ErrRemoved) || errors.Is(err, etcdnode.ErrJoining) || errors.Is(err, etcdnode.ErrNoPeerAddress) || errors.Is(err, errJoinRefused) ||
 		errors.Is(err, etcdstore.ErrNotEmpty) || errors.Is(err, errOtherCluster)
 }

@@ -63,15 +63,15 @@ const joinAttempts = 8
 func (n *Node) join(ctx context.Context, m *marker) error {
 	n.joining = true
 	dir := n.cfg.DataDir
-	if m == nil {
+	if m == nil || m.Joining == nil {
+		if err := os.RemoveAll(filepath.Join(dir, etcdDir)); err != nil {
+			return fmt.Errorf("data folder %s cannot be written: %w", dir, err)
+		}
 		m = newMarker(n.cfg.Name)
 		m.Joining = &joining{}
 		if err := m.write(dir); err != nil {
 			return err
 		}
-	}
-	if n.cfg.Join == nil {
-		return fmt.Errorf("data folder %s: joining a cluster was begun here, as member %s, and not finished: start it with --join and a join token, or empty the folder", dir, m.Name)
 	}
 	if err := n.joinAuthority(ctx, m); err != nil {
 		return err

@@ -44,6 +44,8 @@ var (
 	// ErrNoPeerAddress: the member is one of several, and no address for the
 	// others is configured.
 	ErrNoPeerAddress = errors.New("the other members need an address of this one")
+	// ErrJoining: joining a cluster was begun in the folder, and not finished.
+	ErrJoining = errors.New("joining a cluster was begun here and not finished")
 	// ErrStopped: the node was used after its end.
 	ErrStopped = errors.New("the embedded etcd has stopped")
 )
@@ -203,8 +205,10 @@ func (n *Node) run(ctx context.Context, free func(string) (int64, error)) error 
 func (n *Node) bring(ctx context.Context, m *marker) error {
 	dir := n.cfg.DataDir
 	switch {
-	case m == nil && n.cfg.Join != nil, m != nil && !m.Complete && m.Joining != nil:
-		return n.join(ctx, m)
+	case (m == nil || !m.Complete) && n.cfg.Join != nil:
+		return n.join(ctx, m) // also over a bootstrap that nobody was served from
+	case m != nil && !m.Complete && m.Joining != nil:
+		return fmt.Errorf("data folder %s: %w, as member %s: start it with --join and the join token again, or empty the folder", dir, ErrJoining, m.Name)
 	case m == nil || !m.Complete:
 		return n.bootstrap(ctx, m)
 	}

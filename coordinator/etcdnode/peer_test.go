@@ -108,6 +108,41 @@ func TestJoin_GoesOnWhenAnotherJoinsMeanwhile(t *testing.T) {
 	}
 }
 
+// What a start has begun in the folder decides nothing as long as nobody was
+// served from it, but a join is never taken for a new cluster.
+func TestJoin_GoesOnFromWhatWasBegun(t *testing.T) {
+	first := startNode(t, peerConfig(t, "a"))
+	cfg := peerConfig(t, "b")
+	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	begun := newMarker("b")
+	begun.Joining = &joining{MemberID: "1"} // whose log was lost
+	if err := begun.write(cfg.DataDir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Start(t.Context(), cfg); !errors.Is(err, ErrJoining) {
+		t.Errorf("without a cluster to join: %v, want ErrJoining", err)
+	}
+	cfg.Join = &asker{t: t, at: first}
+	n := startNode(t, cfg)
+	if n.MemberID() == "1" || len(n.Members()) != 2 {
+		t.Errorf("it is %s of %+v", n.MemberID(), n.Members())
+	}
+
+	other := peerConfig(t, "c")
+	if err := os.MkdirAll(other.DataDir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := newMarker("c").write(other.DataDir); err != nil { // of a bootstrap that was cut off
+		t.Fatal(err)
+	}
+	other.Join = &asker{t: t, at: first}
+	if n := startNode(t, other); n.Bootstrapped() || len(n.Members()) != 3 {
+		t.Errorf("after a bootstrap that was cut off it is of %+v", n.Members())
+	}
+}
+
 func TestJoin_IsNotBegunWithoutAnAddressForTheOthers(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	_, err := Start(t.Context(), Config{DataDir: dir, Join: &asker{}})
