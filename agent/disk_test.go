@@ -133,6 +133,47 @@ func TestApply_WhereverTheDiskIsFullTheOldGenerationIsWhole(t *testing.T) {
 	}
 }
 
+// TestApply_AnErrorAtEachStepLeavesTheOldGenerationWhole has the disk fail once,
+// at each step in turn.
+func TestApply_AnErrorAtEachStepLeavesTheOldGenerationWhole(t *testing.T) {
+	for at := 0; ; at++ {
+		root, dir := t.TempDir(), filepath.Join(t.TempDir(), "g")
+		if err := os.WriteFile(filepath.Join(root, "a"), []byte("old"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		tr := treeAt(t, root)
+		all := []target{of("a", "new", 0o644, -1, -1), of("srv/b", "new", 0o644, -1, -1), of("srv/c", "new", 0o644, -1, -1)}
+		g, err := tr.save(dir, "d", all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, failed := 0, ""
+		tr.step = func(name string) error {
+			if n++; n == at+1 {
+				failed = name
+				return syscall.EIO
+			}
+			return nil
+		}
+		if err = tr.install("id", all); err == nil {
+			if at != 6 {
+				t.Errorf("%d steps, want 6", at)
+			}
+			return
+		}
+		if !errors.Is(err, syscall.EIO) {
+			t.Fatal(err)
+		}
+		if err := tr.putBack("id", dir, g); err != nil {
+			t.Fatalf("after %q: %v", failed, err)
+		}
+		left, err := os.ReadDir(root)
+		if now, text := tr.seen(t, "a"); err != nil || len(left) != 1 || text != "old" || now.mode != 0o600 {
+			t.Errorf("after %q: a is %q with mode %o, left %v, %v", failed, text, now.mode, left, err)
+		}
+	}
+}
+
 // onDisk has the host's root itself be a file system of its own.
 func onDisk(t *testing.T, pages int, f func(t *testing.T, w *world, remount func(flags uintptr))) {
 	disk := smallDisk(t, pages)

@@ -271,7 +271,8 @@ func (a *Agent) dropParts(digest string) {
 
 // drop removes a bundle that was refused.
 func (a *Agent) drop(digest string) {
-	if digest == a.state.Applied || a.state.Job != nil && a.state.Job.Bundle == digest {
+	s := &a.state
+	if digest == s.Applied || s.Job != nil && s.Job.Bundle == digest || s.Undo != nil && s.Undo.Before == digest {
 		return
 	}
 	for _, kind := range []string{wholeBundle, partBundle, signatures} {
