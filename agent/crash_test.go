@@ -126,3 +126,11 @@ func TestKill_ThreeTimesInARowEndsAsIfNothingHadHappened(t *testing.T) {
 		})
 	}
 }
+
+// A program that is shipped has no failpoint of its own.
+func TestFailpoint_IsNotBuiltIn(t *testing.T) {
+	var c Config
+	if c.Node, c.Group, c.StateDir, c.Coordinator, c.Host = node, "web", "/x", newCoordinator(), newWorld(t).h; c.complete() != nil || c.Failpoint != nil || builtin != nil {
+		t.Error("a failpoint is built in")
+	}
+}

@@ -322,3 +322,61 @@ func TestHigherIncarnation_IsPinnedAndWorkGoesOn(t *testing.T) {
 		}
 	})
 }
+
+// The agent is killed in every phase while no coordinator answers, and starts
+// again, and again after a while. Before the last gate nothing more is begun;
+// behind it nobody is needed. All ends as if nothing had happened.
+func TestUnreachable_KilledAtEveryStepMeanwhileEndsAsIfNothingHadHappened(t *testing.T) {
+	for _, name := range []string{"success with a reboot", "rollback with reboots", "success with a restart"} {
+		s := scenarios[name]
+		for at := 1; at <= len(play(t, s, 0, 0)); at += 3 {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				inBubble(t, func(t *testing.T, w *world) {
+					digest := w.standard(s.interrupt)
+					w.sick = func(b string) string {
+						if s.sick && b == digest {
+							return "sick"
+						}
+						return ""
+					}
+					n := 0
+					w.fail = func(string) error {
+						if n++; n == at {
+							w.c.change(func() { w.c.down = true })
+							return errKilled
+						}
+						return nil
+					}
+					w.c.want(wanted(digest))
+					w.start()
+					w.until("killed", func() bool {
+						select {
+						case <-w.ended:
+							return true
+						default:
+							return false
+						}
+					})
+					for range 2 {
+						w.start()
+						time.Sleep(10 * time.Minute)
+						drains, boots := w.h.drained(), w.h.Boots()
+						time.Sleep(10 * time.Minute)
+						if w.h.drained() != drains || w.h.Boots() != boots {
+							t.Errorf("step %d: something was begun without an answer", at)
+						}
+						w.stop()
+					}
+					w.start()
+					w.c.change(func() { w.c.down = false })
+					w.settled()
+					w.stop()
+					if got := w.files(); got != s.files || w.h.Boots() != s.boots || w.h.isOut() {
+						t.Errorf("step %d: out %t, %d boots, files:\n%s", at, w.h.isOut(), w.h.Boots(), got)
+					}
+				})
+			})
+		}
+	}
+}

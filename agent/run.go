@@ -94,6 +94,9 @@ func (c *Config) complete() error {
 	if c.MaxAttempts <= 0 {
 		c.MaxAttempts = 2
 	}
+	if c.Failpoint == nil {
+		c.Failpoint = builtin
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -395,6 +398,10 @@ type crashed struct{ err error }
 
 func (c *crashed) Error() string { return c.err.Error() }
 func (c *crashed) Unwrap() error { return c.err }
+
+// builtin is the failpoint of a program that was built to be killed; nil in all
+// others.
+var builtin func(step string) error
 
 func (a *Agent) step(name string) error {
 	if a.cfg.Failpoint == nil {

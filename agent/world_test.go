@@ -316,6 +316,12 @@ func (w *watched) Users(ctx context.Context) ([]string, error) {
 	return w.simHost.Users(ctx)
 }
 
+func (w *watched) drained() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.drains
+}
+
 func (w *watched) isOut() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -74,6 +74,12 @@ func (w witness) count(t *testing.T, line string) (n int) {
 
 func startMachine(t *testing.T, w witness, node, server string, args ...string) *machine {
 	t.Helper()
+	return startMachineOf(t, w, node, server, []string{program("lockkeeper-agent")}, args...)
+}
+
+// startMachineOf starts a machine whose agent is started by that command.
+func startMachineOf(t *testing.T, w witness, node, server string, agent []string, args ...string) *machine {
+	t.Helper()
 	dir := t.TempDir()
 	m := &machine{t: t, node: node, dir: dir}
 	writeFiles(t, dir, map[string]string{
@@ -86,11 +92,12 @@ func startMachine(t *testing.T, w witness, node, server string, args ...string) 
 	})
 	// The shell writes the pid before it becomes the agent.
 	line := fmt.Sprintf(`echo $$ > %s/agent.pid; exec "$@"`, dir)
-	m.agent = startProcess(t, "agent-"+node, "/bin/sh", append([]string{"-c", line, "sh", program("lockkeeper-agent"), "run",
+	command := append([]string{"-c", line, "sh"}, agent...)
+	m.agent = startProcess(t, "agent-"+node, "/bin/sh", append(append(command, "run",
 		"--server", server, "--node", node, "--state-dir", filepath.Join(dir, "state"), "--root", filepath.Join(dir, "root"),
 		"--boot-id-file", filepath.Join(dir, "boot_id"), "--reboot-command", filepath.Join(dir, "reboot"),
 		"--hooks-dir", filepath.Join(dir, "hooks"), "--reboot-required-file", filepath.Join(dir, "reboot-required"),
-	}, args...)...)
+	), args...)...)
 	m.watcher.Go(m.supervise)
 	t.Cleanup(m.powerOff)
 	return m

@@ -10,7 +10,6 @@ import (
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 )
 
-
 // A node fails, stays out with its slot, is repaired and tried again; then it is
 // taken back to what it had, by real reboots each time.
 func TestNode_IsTriedAgainAndRolledBackByAPerson(t *testing.T) {
