@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 	"time"
@@ -170,10 +171,30 @@ func serve(ctx context.Context, cfg coordinator.Config) error {
 		return nil
 	case err := <-c.Fatal():
 		if coordinator.IsMistake(err) {
+			// It was removed from its cluster, perhaps by a request that it is
+			// still answering.
+			stopWithin(c, removedWithin, log)
 			return &exitError{exitUsage, err}
 		}
 		// Nothing of a store that failed for good can be closed; the data is
 		// what the last commit left, and the next start goes on from there.
 		return &exitError{exitStore, fmt.Errorf("the store ended: %w", err)}
+	}
+}
+
+// removedWithin is how long a coordinator that was removed may take to end.
+const removedWithin = 5 * time.Second
+
+// stopWithin ends what can be ended by then.
+func stopWithin(c *coordinator.Coordinator, within time.Duration, log *slog.Logger) {
+	done := make(chan error, 1)
+	go func() { done <- c.Stop() }()
+	select {
+	case err := <-done:
+		if err != nil {
+			log.Warn("stopping", "error", err)
+		}
+	case <-time.After(within):
+		log.Warn("not everything could be stopped", "within", within)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -127,7 +128,7 @@ func start(ctx context.Context, cfg Config, free func(dir string) (int64, error)
 	}
 	n := &Node{cfg: cfg, lock: lock, fatal: make(chan error, 1), changed: make(chan struct{})}
 	if err := n.run(ctx, free); err != nil {
-		return nil, errors.Join(diskFault(err), lock.Close())
+		return nil, errors.Join(afterDamage(cfg.DataDir, diskFault(err)), lock.Close())
 	}
 	return n, nil
 }
@@ -218,6 +219,9 @@ func (n *Node) bring(ctx context.Context, m *marker) error {
 	if err := checkDatabase(dir); err != nil {
 		return err
 	}
+	if err := checkLog(dir, n.cfg.Logger); err != nil {
+		return err
+	}
 	if err := n.openAuthority(m); err != nil {
 		return err
 	}
@@ -286,39 +290,21 @@ func (n *Node) monitorServer(ctx context.Context) {
 	}
 }
 
+// saysForgot is how raft words that the others hold this member to what is not in
+// its log any more.
+const saysForgot = "Was the raft log corrupted"
+
 // end records that etcd ended for good. Only its first message counts.
 func (n *Node) end(message string) {
 	if n.over.Swap(true) {
 		return
 	}
 	n.cfg.Logger.Error("etcd ended for good", "message", message)
-	n.fatal <- fmt.Errorf("etcd ended for good: %s", message)
-	n.wake()
-}
-
-// wasRemoved reports whether the server stopped because the cluster goes on
-// without this member: it has read so itself, or the others have told it.
-func (n *Node) wasRemoved() bool {
-	return n.etcd.Server.IsIDRemoved(uint64(n.id)) || n.said.removed.Load()
-}
-
-// removed ends the node for good, and has the next start say why.
-func (n *Node) removed() {
-	if n.over.Swap(true) {
-		return
+	err := fmt.Errorf("etcd ended for good: %s", message)
+	if strings.Contains(message, saysForgot) {
+		err = afterDamage(n.cfg.DataDir, fmt.Errorf("%w: %w", ErrCorrupt, err))
 	}
-	n.left.Store(true)
-	m, err := readMarker(n.cfg.DataDir)
-	if err == nil && !n.joining { // a join is begun anew in the same folder
-		m.Removed = time.Now().UTC().Truncate(time.Second)
-		err = m.write(n.cfg.DataDir)
-	}
-	if err != nil { // then the next start finds out anew
-		n.cfg.Logger.Warn("the data folder cannot be marked as that of a member that was removed", "error", err)
-		m = &marker{Removed: time.Now()}
-	}
-	n.cfg.Logger.Error("this member was removed from its cluster")
-	n.fatal <- fmt.Errorf("%w: %s", ErrRemoved, m.afterRemoval())
+	n.fatal <- err
 	n.wake()
 }
 
