@@ -126,6 +126,8 @@ func TestParseTrust_SaysWhichLineIsWrong(t *testing.T) {
 		"nothing":          {"# nobody\n", "no key in it"},
 		"other namespaces": {`alice namespaces="git,file" ` + a, "no key in it"},
 		"no key":           {"# x\nalice\n", "line 2: "},
+		"no principal":     {`namespaces="git" ` + a, "stands where the principal"},
+		"no principal ":    {`cert-authority ` + a, "stands where the principal"},
 		"an authority":     {"alice cert-authority " + a, `option "cert-authority" is not known`},
 		"no date":          {`alice valid-before="soon" ` + a, "want a date as YYYYMMDD"},
 		"a short RSA key":  {"alice " + string(ssh.MarshalAuthorizedKey(key)), "2048 are the least"},

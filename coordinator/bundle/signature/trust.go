@@ -74,6 +74,11 @@ func parseLine(line string) (k trusted, usable bool, err error) {
 	rest := line
 	first, after, _ := strings.Cut(line, " ")
 	if !isKeyType(first) {
+		// Options without a principal before them must not be taken for one, or
+		// what they forbid would be allowed.
+		if strings.ContainsAny(first, "=\"") || slices.Contains([]string{"cert-authority", "no-touch-required", "restrict"}, first) {
+			return k, false, fmt.Errorf("%q stands where the principal is to stand", first)
+		}
 		k.name, rest = first, after
 	}
 	key, comment, options, _, err := ssh.ParseAuthorizedKey([]byte(rest))
