@@ -187,8 +187,8 @@ func TestServe_DamagedDataAreNamedAndNothingIsServed(t *testing.T) {
 				t.Fatalf("exit %d, want 0", code)
 			}
 			must0(t, harm(filepath.Join(data, "etcd", "member")))
-			out := refused(t, 1, "serve", "--data-dir", data, "--listen", "127.0.0.1:0")
-			wantWords(t, out, data, "lockkeeperd: ", "put a copy of the data folder in its place")
+			out := refused(t, 2, "serve", "--data-dir", data, "--listen", "127.0.0.1:0")
+			wantWords(t, out, data, "lockkeeperd: ", "the data are damaged", "lockkeeperd restore")
 		})
 	}
 }
@@ -200,8 +200,8 @@ func TestServe_WipedDataAreNoNewCluster(t *testing.T) {
 	c := startCoordinator(t, "--data-dir", data)
 	c.kill()
 	must0(t, os.RemoveAll(filepath.Join(data, "etcd")))
-	out := refused(t, 1, "serve", "--data-dir", data, "--listen", "127.0.0.1:0")
-	wantWords(t, out, data, "a cluster was made here", "put a copy of the data folder in its place")
+	out := refused(t, 2, "serve", "--data-dir", data, "--listen", "127.0.0.1:0")
+	wantWords(t, out, data, "a cluster was made here", "lockkeeperd restore")
 	if _, err := os.Stat(filepath.Join(data, "etcd")); err == nil {
 		t.Error("a new store was made all the same")
 	}

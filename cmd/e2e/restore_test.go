@@ -266,7 +266,7 @@ func TestRestore_KilledAtAnyMomentIsServedOnlyWhenItWasDone(t *testing.T) {
 			continue
 		}
 		unfinished++
-		out := refused(t, 1, "serve", "--data-dir", data, "--listen", "127.0.0.1:0")
+		out := refused(t, 2, "serve", "--data-dir", data, "--listen", "127.0.0.1:0")
 		wantWords(t, out, "a restore into it was not finished", "lockkeeperd restore", snapshot)
 		restored(t, "restore", snapshot, "--data-dir", data)
 	}

@@ -2,12 +2,15 @@ package etcdnode
 
 import (
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"syscall"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	"go.uber.org/zap"
 )
 
 // checkDatabase reads the whole database before etcd does: etcd opens it in a
@@ -19,7 +22,7 @@ func checkDatabase(dir string) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("%w: %s: %v; put a copy of the data folder in its place", ErrCorrupt, path, r)
+			err = fmt.Errorf("%w: %s: %v", ErrCorrupt, path, r)
 		}
 	}()
 	file, err := os.Stat(path)
@@ -27,10 +30,40 @@ func checkDatabase(dir string) (err error) {
 		return fmt.Errorf("data folder %s cannot be read: %w", dir, err)
 	}
 	if err := walk(path, file.Size()); err != nil {
-		if os.IsPermission(err) {
+		if says(err, syscall.EACCES, syscall.EPERM, syscall.EIO) {
 			return fmt.Errorf("data folder %s cannot be read: %w", dir, err)
 		}
-		return fmt.Errorf("%w: %s: %w; put a copy of the data folder in its place", ErrCorrupt, path, err)
+		return fmt.Errorf("%w: %s: %w", ErrCorrupt, path, err)
+	}
+	return nil
+}
+
+// checkLog reads the whole log, and finds out that it goes as far as the database:
+// a member that forgot what it had told the others that it has would end again
+// and again, or let them lose it.
+func checkLog(dir string, log *slog.Logger) error {
+	etcd := filepath.Join(dir, etcdDir)
+	var l raftLog
+	err := apart(log, func(lg *zap.Logger) (err error) {
+		l, err = readLog(lg, etcd)
+		return err
+	})
+	if says(err, syscall.EACCES, syscall.EPERM, syscall.EIO, syscall.EMFILE) {
+		return fmt.Errorf("data folder %s cannot be read: %w", dir, err)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: the log in %s: %w", ErrCorrupt, walDir(etcd), err)
+	}
+	_, applied, err := membersIn(filepath.Join(etcd, "member", "snap", "db"))
+	if err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrCorrupt, etcd, err)
+	}
+	last := l.start.GetIndex()
+	if n := len(l.entries); n > 0 {
+		last = l.entries[n-1].GetIndex()
+	}
+	if need := max(applied, l.state.GetCommit()); last < need {
+		return fmt.Errorf("%w: the log in %s ends at entry %d, and its member had %d: its end is missing", ErrCorrupt, walDir(etcd), last, need)
 	}
 	return nil
 }

@@ -194,7 +194,7 @@ func inspect(dir string) (*marker, error) {
 	}
 	for _, need := range []string{"member/wal", "member/snap/db"} {
 		if _, err := os.Stat(filepath.Join(dir, etcdDir, need)); errors.Is(err, os.ErrNotExist) {
-			return nil, fmt.Errorf("data folder %s: %w: %s says that a cluster was made here on %s, but %s/%s is missing; put a copy of the data folder in its place, or begin anew in another folder",
+			return nil, fmt.Errorf("data folder %s: %w: %s says that a cluster was made here on %s, but %s/%s is missing",
 				dir, ErrMarkerWithoutData, markerFile, m.CreatedAt.Format(time.DateOnly), etcdDir, need)
 		}
 	}
@@ -205,6 +205,22 @@ func inspect(dir string) (*marker, error) {
 func (m *marker) afterRemoval() string {
 	return fmt.Sprintf("member %s, as it found out on %s; its data are behind, and are not used any more. To let this host join again, make a token (`lockkeeper cluster token`) and start it with --join and another folder, or this one emptied",
 		m.Name, m.Removed.Format(time.RFC3339))
+}
+
+// afterDamage adds to an error of damaged data what to do. It is never to put an
+// older copy in their place: that knows nothing of what was granted since.
+func afterDamage(dir string, err error) error {
+	if !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrMarkerWithoutData) {
+		return err
+	}
+	m, unread := readMarker(dir)
+	switch {
+	case unread != nil:
+		return fmt.Errorf("%w; if it was one of several coordinators replace it (`lockkeeper cluster replace`), else restore a snapshot into an empty folder (`lockkeeperd restore`)", err)
+	case m.Clustered:
+		return fmt.Errorf("%w; replace this member (`lockkeeper cluster replace %s`)", err, m.Name)
+	}
+	return fmt.Errorf("%w; restore a snapshot into an empty folder (`lockkeeperd restore`)", err)
 }
 
 func readMarker(dir string) (*marker, error) {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -127,7 +128,7 @@ func start(ctx context.Context, cfg Config, free func(dir string) (int64, error)
 	}
 	n := &Node{cfg: cfg, lock: lock, fatal: make(chan error, 1), changed: make(chan struct{})}
 	if err := n.run(ctx, free); err != nil {
-		return nil, errors.Join(diskFault(err), lock.Close())
+		return nil, errors.Join(afterDamage(cfg.DataDir, diskFault(err)), lock.Close())
 	}
 	return n, nil
 }
@@ -218,6 +219,9 @@ func (n *Node) bring(ctx context.Context, m *marker) error {
 	if err := checkDatabase(dir); err != nil {
 		return err
 	}
+	if err := checkLog(dir, n.cfg.Logger); err != nil {
+		return err
+	}
 	if err := n.openAuthority(m); err != nil {
 		return err
 	}
@@ -286,13 +290,21 @@ func (n *Node) monitorServer(ctx context.Context) {
 	}
 }
 
+// saysForgot is how raft words that the others hold this member to what is not in
+// its log any more.
+const saysForgot = "Was the raft log corrupted"
+
 // end records that etcd ended for good. Only its first message counts.
 func (n *Node) end(message string) {
 	if n.over.Swap(true) {
 		return
 	}
 	n.cfg.Logger.Error("etcd ended for good", "message", message)
-	n.fatal <- fmt.Errorf("etcd ended for good: %s", message)
+	err := fmt.Errorf("etcd ended for good: %s", message)
+	if strings.Contains(message, saysForgot) {
+		err = afterDamage(n.cfg.DataDir, fmt.Errorf("%w: %w", ErrCorrupt, err))
+	}
+	n.fatal <- err
 	n.wake()
 }
 

@@ -137,7 +137,10 @@ func look(ctx context.Context, cfg RecoverConfig) (Recovery, error) {
 	case s.self.ID == "":
 		return r, fmt.Errorf("data folder %s: %w: its member was removed from the cluster", dir, ErrNothingToRecover)
 	case len(s.others) == 0:
-		err := os.RemoveAll(filepath.Join(dir, recoverDir)) // of a recovery that was done
+		var err error
+		if !cfg.DryRun { // of a recovery that was done
+			err = os.RemoveAll(filepath.Join(dir, recoverDir))
+		}
 		return r, errors.Join(fmt.Errorf("data folder %s: %w: %s is the only member of its cluster; start it with `lockkeeperd serve`", dir, ErrNothingToRecover, s.self.Name), err)
 	case s.learner:
 		return r, fmt.Errorf("data folder %s: %w: %s had no vote, and may lack what the others agreed on; recover a member that had one, or restore a snapshot with `lockkeeperd restore`", dir, ErrNothingToRecover, s.self.Name)

@@ -176,13 +176,13 @@ func (n *Node) failed(err error) error {
 	if says(err, syscall.ENOSPC, syscall.EDQUOT, syscall.EACCES, syscall.EPERM, syscall.EROFS, syscall.EIO, syscall.EMFILE, syscall.ENFILE, syscall.EADDRINUSE) {
 		return err
 	}
-	return fmt.Errorf("%w: %w; put a copy of the data folder in its place", ErrCorrupt, err)
+	return fmt.Errorf("%w: %w", ErrCorrupt, err)
 }
 
 // says reports whether an error is one of these, or has its words: etcd hands on
 // some of its errors as text.
 func says(err error, of ...syscall.Errno) bool {
-	return slices.ContainsFunc(of, func(e syscall.Errno) bool {
+	return err != nil && slices.ContainsFunc(of, func(e syscall.Errno) bool {
 		return errors.Is(err, e) || strings.Contains(err.Error(), e.Error())
 	})
 }
@@ -190,7 +190,7 @@ func says(err error, of ...syscall.Errno) bool {
 // diskFault tells an error of the disk from every other one: starting again does
 // not mend it.
 func diskFault(err error) error {
-	if err == nil || !says(err, syscall.EIO, syscall.EROFS) {
+	if !says(err, syscall.EIO, syscall.EROFS) {
 		return err
 	}
 	return fmt.Errorf("%w: %w; nothing was changed: mend the disk or mount it writable, then start the coordinator again, or replace this member", ErrDiskFails, err)
