@@ -278,3 +278,56 @@ func TestBundle_BadOnesAreRefusedByTheHostAndSeenInNodeShow(t *testing.T) {
 		t.Errorf("holds: %+v", g.Holds)
 	}
 }
+
+// A disk that fails while files are put in place, at the call where that hurts.
+func TestBundle_ADiskThatFailsMeanwhileEndsInOneGenerationOrTheOther(t *testing.T) {
+	strace := needTool(t, "strace")
+	for name, f := range map[string]struct {
+		inject, reason, says string
+		want                 string // in the file at the end
+	}{
+		"no room to rename":       {"renameat,renameat2:error=ENOSPC:when=1", "disk", "no space left", "old\n"},
+		"a folder that is lost":   {"fsync:error=EIO", "disk", "rolled back, and then: the previous files could not be put back: /etc: input/output error", "old\n"},
+		"killed before a rename":  {"renameat,renameat2:signal=KILL:when=1", "", "", "new\n"},
+		"killed before the fsync": {"fsync:signal=KILL:when=1", "", "", "new\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, w, once := startCoordinator(t), newWitness(t), filepath.Join(t.TempDir(), "traced")
+			// Only calls about the folder fail, and only in the first agent: the one
+			// that is started after its death runs by itself.
+			line := fmt.Sprintf(`for a; do [ "$p" = --root ] && root=$a; p=$a; done
+				mkdir %s 2>/dev/null || exec "$@"
+				exec %s -D -f -qq -o /dev/null -P "$root/etc" -e trace=renameat,renameat2,fsync -e inject=%s "$@"`, once, strace, f.inject)
+			host := startMachineOf(t, w, "host-1", c.url, []string{"/bin/sh", "-c", line, "sh", program("lockkeeper-agent")})
+			eventually(t, 30*time.Second, "the host has reported", func() bool {
+				status, _ := get(c.url + "/api/v1/nodes/host-1")
+				return status == http.StatusOK
+			})
+			digest := pushBundle(t, c.url, "new", "")
+			id := startRollout(t, c.url, digest)
+			if f.reason == "" {
+				eventually(t, time.Minute, "the bundle is in place", func() bool { return rolloutOf(t, c.url, id).State == api.RolloutSucceeded })
+			} else {
+				// The slot is kept where nobody can say that the old files are there to stay.
+				lost := strings.HasPrefix(f.inject, "fsync")
+				eventually(t, time.Minute, "the failure is reported, and the slot returned or kept", func() bool {
+					n := nodeOf(t, c.url, "host-1")
+					r := n.Report.Failure
+					return r != nil && r.Reason == f.reason && r.Healthy == !lost && (n.Hold != nil) == lost && (lost == (n.Report.Phase == api.PhaseFailed))
+				})
+				wantWords(t, must(t, c.url, "node", "show", "host-1"), f.says)
+			}
+			if got := host.file(t, "etc/app.conf"); got != f.want {
+				t.Errorf("the host has %q, want %q", got, f.want)
+			}
+			left, err := filepath.Glob(filepath.Join(host.dir, "root", "etc", ".*"))
+			if err != nil || len(left) > 0 {
+				t.Errorf("left: %v, %v", left, err)
+			}
+			if starts := w.count(t, "reboot host-1"); (f.want == "new\n") != (starts == 1) {
+				t.Errorf("%d reboots", starts)
+			}
+		})
+	}
+}
