@@ -37,11 +37,16 @@ func tail(text string, n int) string {
 	return "…" + text[len(text)-n:]
 }
 
-// start runs a program that dies with the test.
+// start runs a program that is killed when the test ends in whatever way.
 func start(log *os.File, args ...string) (*process, error) {
+	return startBound(log, syscall.SIGKILL, args...)
+}
+
+// startBound is start with another signal at the test's end.
+func startBound(log *os.File, end syscall.Signal, args ...string) (*process, error) {
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: end}
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
