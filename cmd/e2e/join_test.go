@@ -117,6 +117,10 @@ func TestJoin_WhatIsWrongIsSaidAndChangesNothing(t *testing.T) {
 			t.Errorf("%s: the secret is in the output:\n%s", name, out)
 		}
 	}
+	out, code := serveOnce(t, []string{"LOCKKEEPER_JOIN_TOKEN=hello"}, "--data-dir", filepath.Join(t.TempDir(), "data"), "--listen", "127.0.0.1:0", "--peer-listen", peer, "--join", url)
+	if code != 2 || !strings.Contains(out, "LOCKKEEPER_JOIN_TOKEN: that is no join token") {
+		t.Errorf("by the variable: exit %d\n%s", code, out)
+	}
 	if after := fmt.Sprint(c.ids()); after != before {
 		t.Errorf("members were %s, are %s", before, after)
 	}

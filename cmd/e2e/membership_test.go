@@ -105,6 +105,14 @@ func TestMembers_GrowFromOneToFiveAndShrinkToThreeWhileHostsWork(t *testing.T) {
 	}
 	at := c.members[4].url
 	eventually(t, 2*time.Minute, "the rollout has succeeded", func() bool { return rolloutOf(t, at, id).State == api.RolloutSucceeded })
+	eventually(t, 30*time.Second, "one rollout engine is elected, of the coordinators that are left", func() bool {
+		elected := 0
+		for _, m := range c.members[2:] {
+			_, metrics := get(m.url + "/metrics")
+			elected += strings.Count(metrics, "\nlockkeeper_rollout_leader 1\n")
+		}
+		return elected == 1
+	})
 	if most := w.most(t); most > slots {
 		t.Errorf("%d hosts were out at once, with %d slots", most, slots)
 	}

@@ -133,13 +133,25 @@ func (a *app) tokenListCommand() *cobra.Command {
 				for _, t := range tokens {
 					rows = append(rows, []string{
 						cli.Cell(t.ID), cli.Cell(string(t.Role)), orDash(t.Node), cli.Age(t.CreatedAt, a.now()),
-						orDash(t.By), expiry(t, a.now()), cli.Cell(t.Description),
+						orDash(t.By), expiry(t, a.now()), cli.Cell(tokenDescription(t)),
 					})
 				}
 				return a.table("There are no tokens.", []string{"TOKEN", "ROLE", "NODE", "AGE", "BY", "EXPIRY", "DESCRIPTION"}, rows)
 			})
 		},
 	}
+}
+
+// tokenDescription is what a token is for. A join token says it by what became
+// of it.
+func tokenDescription(t api.Token) string {
+	switch {
+	case t.UsedBy != "":
+		return "used by " + t.UsedBy
+	case t.Replaces != "":
+		return "in place of member " + t.Replaces
+	}
+	return t.Description
 }
 
 func (a *app) tokenRevokeCommand() *cobra.Command {

@@ -4,14 +4,18 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/peerca"
 )
 
@@ -25,11 +29,33 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
+// listening are the addresses on which this process accepts connections.
+func listening(t *testing.T) (list []string) {
+	t.Helper()
+	b, err := os.ReadFile("/proc/self/net/tcp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := ownSocketInodes(t)
+	for line := range strings.Lines(string(b)) {
+		f := strings.Fields(line)
+		if len(f) > 9 && f[3] == "0A" && own[f[9]] {
+			_, port, _ := strings.Cut(f[1], ":")
+			n, err := strconv.ParseUint(port, 16, 16)
+			if err != nil {
+				t.Fatal(err)
+			}
+			list = append(list, fmt.Sprintf("127.0.0.1:%d", n))
+		}
+	}
+	return list
+}
+
 // asker is a Joiner that asks a member in this process.
 type asker struct {
 	t   *testing.T
 	at  *Node
-	add func() // called before a member is added
+	add func(id string) // called when the member was added
 }
 
 func (a *asker) Begin(context.Context, string) (*peerca.CA, []string, error) {
@@ -42,7 +68,7 @@ func (a *asker) Add(ctx context.Context, r Adding) (Added, error) {
 		a.t.Errorf("the new member is not found at %s: %q %v", r.PeerURL, said, err)
 	}
 	id := r.MemberID
-	if id == "" {
+	if !slices.ContainsFunc(a.at.Members(), func(m api.Member) bool { return m.ID == id }) {
 		if id, err = a.at.AddLearner(ctx, r.PeerURL); err != nil {
 			return Added{}, err
 		}
@@ -52,7 +78,7 @@ func (a *asker) Add(ctx context.Context, r Adding) (Added, error) {
 		out.Members = append(out.Members, Peer{ID: m.ID, Name: m.Name, PeerURL: m.PeerURL})
 	}
 	if a.add != nil {
-		a.add()
+		a.add(id)
 	}
 	return out, nil
 }
@@ -68,6 +94,9 @@ func TestPeerPort_LetsInMembersOfThisClusterAlone(t *testing.T) {
 	cfg := peerConfig(t, "a")
 	n := startNode(t, cfg)
 	url := "https://" + cfg.Peer.Listen
+	if got := listening(t); !slices.Equal(got, []string{cfg.Peer.Listen}) {
+		t.Errorf("this process listens on %v, want %s alone", got, cfg.Peer.Listen)
+	}
 	if _, err := n.Ask(t.Context(), url, "/members"); err != nil {
 		t.Fatalf("a member: %v", err)
 	}
@@ -89,7 +118,7 @@ func TestJoin_GoesOnWhenAnotherJoinsMeanwhile(t *testing.T) {
 	first := startNode(t, peerConfig(t, "a"))
 	cfg := peerConfig(t, "b")
 	once := false
-	cfg.Join = &asker{t: t, at: first, add: func() {
+	cfg.Join = &asker{t: t, at: first, add: func(string) {
 		if !once {
 			once = true
 			if _, err := first.AddLearner(t.Context(), "https://"+freeAddress(t)); err != nil {
@@ -105,6 +134,52 @@ func TestJoin_GoesOnWhenAnotherJoinsMeanwhile(t *testing.T) {
 	r, err := first.Client().Get(t.Context(), "written")
 	if err != nil || len(r.Kvs) != 1 {
 		t.Errorf("at the first: %v, %v", r, err)
+	}
+}
+
+// It took too long, and the cluster let go of it before its first start.
+func TestJoin_GoesOnWhenItWasLetGoOfMeanwhile(t *testing.T) {
+	first := startNode(t, peerConfig(t, "a"))
+	cfg := peerConfig(t, "b")
+	gone := ""
+	cfg.Join = &asker{t: t, at: first, add: func(id string) {
+		if gone == "" {
+			gone = id
+			if err := first.Remove(t.Context(), id); err != nil {
+				t.Error(err)
+			}
+		}
+	}}
+	second := startNode(t, cfg)
+	if got := second.Members(); len(got) != 2 || second.MemberID() == gone {
+		t.Errorf("it is %s, was %s; members are %+v", second.MemberID(), gone, got)
+	}
+	put(t, second, "written", "at the second")
+}
+
+// The same after it had begun to copy the data: what it has is of a member that
+// is none any more.
+func TestJoin_BeginsAnewWithTheLogOfAMemberThatWasLetGo(t *testing.T) {
+	first := startNode(t, peerConfig(t, "a"))
+	cfg := peerConfig(t, "b")
+	cfg.Join = &asker{t: t, at: first}
+	second := startNode(t, cfg)
+	gone := second.MemberID()
+	stopNode(t, second)
+	m, err := readMarker(cfg.DataDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Complete, m.Joining = false, &joining{MemberID: gone, Members: "b=" + second.PeerURL()} // as it was before it was ready
+	if err := m.write(cfg.DataDir); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Remove(t.Context(), gone); err != nil {
+		t.Fatal(err)
+	}
+	second = startNode(t, cfg)
+	if got := second.Members(); len(got) != 2 || second.MemberID() == gone {
+		t.Errorf("it is %s, was %s; members are %+v", second.MemberID(), gone, got)
 	}
 }
 
