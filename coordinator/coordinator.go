@@ -176,14 +176,14 @@ func (c *Coordinator) startServices(ctx context.Context) error {
 	etcd, prefix := c.node.Client(), c.cfg.Etcd.prefix()
 	db := etcdstore.New(etcdstore.Config{
 		Client: etcd, Prefix: prefix, HasLeader: c.node.HasLeader, Floor: grants, Logger: c.log, Self: c.self(),
-		Figures: c.figures(),
+		Figures: c.figures(), Members: c.memberIDs(),
 	})
 	ownHosts := &service.OwnHosts{}
 	store := semaphorestore.New(semaphorestore.Config{
 		Client: etcd, Prefix: prefix, HasLeader: c.node.HasLeader, MaxTxnOps: c.node.TxnOps(),
 		Logger: c.log, Registerer: c.registry, Floor: grants, WriteFloor: writes,
-		FenceFloor: func() int64 { return db.Identity().FenceFloor },
-		ClockOff:   db.ClockSkewed, Coordinators: ownHosts.Now,
+		FenceFloor: func() int64 { return db.Identity().FenceFloor }, Schema: db.Schema,
+		ClockOff: db.ClockSkewed, Coordinators: ownHosts.Now,
 	})
 	if err := store.Start(ctx); err != nil {
 		return fmt.Errorf("load the semaphores: %w", err)
@@ -290,6 +290,21 @@ func (c *Coordinator) figures() func() etcdstore.Figures {
 		return etcdstore.Figures{
 			Member: c.member.MemberID(), Applied: c.member.Applied(), DBSize: info.DBSize, DBInUse: info.DBInUse, DiskFree: info.DiskFree,
 		}
+	}
+}
+
+// memberIDs are those of the embedded store's members, who all have a
+// coordinator.
+func (c *Coordinator) memberIDs() func() []string {
+	if c.member == nil {
+		return nil
+	}
+	return func() []string {
+		var ids []string
+		for _, m := range c.member.Members() {
+			ids = append(ids, m.ID)
+		}
+		return ids
 	}
 }
 

@@ -92,7 +92,7 @@ func (b *draft) dropPlace(node string) {
 // grant makes the hold of a member that may go. It compares the fleet's freeze.
 func (b *draft) grant(m Member, w Waiter) Hold {
 	h := Hold{
-		V: SchemaVersion, Node: m.Node, State: Granted, Via: w.Via, Instance: w.Instance,
+		V: b.s.writes(), Node: m.Node, State: Granted, Via: w.Via, Instance: w.Instance,
 		Request: w.Request, BootID: w.BootID, Peer: w.Peer, Reason: w.Reason,
 		Fence: b.nextFence(), Labels: m.Labels(), Since: b.now,
 	}
@@ -174,7 +174,7 @@ func (b *draft) admitThose(t *tally, released string, op Admit, most int, hosts 
 
 // join registers a node in the same transaction, and returns the state with it.
 func (b *draft) join(node string) *State {
-	m := Member{V: SchemaVersion, Node: node}
+	m := Member{V: b.s.writes(), Node: node}
 	b.putMemberValue(m)
 	s := *b.s
 	if s.kept != nil {

@@ -117,7 +117,7 @@ func (b *draft) takeOut(m *Member) {
 		return
 	}
 	b.d.GuardOut = true
-	b.change(Change{Out: &MemberOut{V: SchemaVersion, Member: c.Name, Group: b.s.Group, Node: m.Node, At: b.now}})
+	b.change(Change{Out: &MemberOut{V: BaseSchema, Member: c.Name, Group: b.s.Group, Node: m.Node, At: b.now}})
 }
 
 // bringBack notes that a host is not out any more, with its hold gone. A host

@@ -35,7 +35,7 @@ const MaxGrants = 32
 func Decide(s *State, op Op, now time.Time) Decision {
 	b := &draft{s: s, now: now, held: s.Held(), slots: s.SlotCount()}
 	b.d.Head = s.Head
-	b.d.Head.V = max(s.Head.V, SchemaVersion)
+	b.d.Head.V = max(s.Head.V, s.writes())
 	b.d.Head.Next = max(s.Head.Next, s.FenceFloor+1)
 	b.d.Answer.Revision = s.Revision
 	if b.mayDecide(op) {
@@ -135,7 +135,7 @@ func (b *draft) change(c Change) { b.d.Changes = append(b.d.Changes, c) }
 func (b *draft) event(kind, actor, node string, fence int64, format string, args ...any) {
 	b.d.Head.EventSeq++
 	b.d.Events = append(b.d.Events, Event{
-		V: SchemaVersion, Scope: "group/" + b.s.Group, Seq: b.d.Head.EventSeq, At: b.now, Kind: kind,
+		V: BaseSchema, Scope: "group/" + b.s.Group, Seq: b.d.Head.EventSeq, At: b.now, Kind: kind,
 		Actor: actor, Group: b.s.Group, Node: node, Fence: fence, Held: b.held, Slots: b.slots,
 		Detail: fmt.Sprintf(format, args...),
 	})
@@ -143,7 +143,7 @@ func (b *draft) event(kind, actor, node string, fence int64, format string, args
 
 // putHold writes a hold and answers with it.
 func (b *draft) putHold(h Hold) {
-	h.V = max(h.V, SchemaVersion)
+	h.V = max(h.V, b.s.writes())
 	b.change(Change{Hold: &h})
 	b.answerHold(h)
 }
@@ -151,7 +151,7 @@ func (b *draft) putHold(h Hold) {
 func (b *draft) answerHold(h Hold) { b.d.Answer.Hold = &h }
 
 func (b *draft) putMemberValue(m Member) {
-	m.V = max(m.V, SchemaVersion)
+	m.V = max(m.V, b.s.writes())
 	b.change(Change{Member: &m})
 }
 

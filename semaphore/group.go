@@ -42,7 +42,7 @@ func (b *draft) putSpec(op PutSpec) {
 		return
 	}
 	spec := op.Spec
-	spec.V, spec.UpdatedAt = max(old.V, SchemaVersion), b.now
+	spec.V, spec.UpdatedAt = max(old.V, b.s.writes()), b.now
 	spec.Extra = maps.Clone(old.Extra)
 	if len(op.Spec.Extra) > 0 {
 		if spec.Extra == nil {
@@ -159,7 +159,7 @@ func (b *draft) deleteGroup(op DeleteGroup) {
 // changed says whether anything is to be written.
 func MergeFreeze(inForce *Freeze, asked Freeze) (f Freeze, changed bool) {
 	if inForce == nil {
-		asked.V = SchemaVersion
+		asked.V = BaseSchema
 		return asked, true
 	}
 	f = *inForce

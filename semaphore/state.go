@@ -2,11 +2,28 @@ package semaphore
 
 import (
 	"encoding/json"
+	"strconv"
 	"time"
 )
 
+// BaseSchema is the `v` of the first version, which every program reads and
+// writes. Values whose form is still that of then have it for ever.
+const BaseSchema = 1
+
+// maxV is SchemaVersion as text, so that a program of a later version can be
+// linked for tests: -ldflags "-X github.com/lockkeeper/lockkeeper/semaphore.maxV=2".
+var maxV = "1"
+
 // SchemaVersion is the highest `v` that this program can read and write.
-const SchemaVersion = 1
+var SchemaVersion = mustSchema(maxV)
+
+func mustSchema(text string) int {
+	v, err := strconv.Atoi(text)
+	if err != nil || v < BaseSchema {
+		panic("semaphore: the schema " + strconv.Quote(text) + " that this program was linked with is none")
+	}
+	return v
+}
 
 // Via says by which door a hold was taken.
 type Via string
@@ -202,6 +219,9 @@ type State struct {
 	// FenceFloor is below every fence to be given: a restored cluster has one
 	// above all that it may have given before, since its heads are old.
 	FenceFloor int64
+	// Schema is the `v` that all coordinators read and that is written, at least
+	// BaseSchema and at most SchemaVersion, whatever it says.
+	Schema int
 	// ClockOff says why this coordinator's clock cannot be relied on, empty
 	// when it can: it then grants nothing where a clock decides.
 	ClockOff string
@@ -211,6 +231,9 @@ type State struct {
 
 	kept *kept // then Holds, Members and Queue are empty: see Keep
 }
+
+// writes is the `v` of what is written.
+func (s *State) writes() int { return max(BaseSchema, min(s.Schema, SchemaVersion)) }
 
 // Exists reports whether the group is declared (and not deleted).
 func (s *State) Exists() bool { return s.HeadRev != 0 && !s.Head.Deleted }

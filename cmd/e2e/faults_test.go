@@ -263,4 +263,3 @@ func cutLog(member string) error {
 	}
 	return os.WriteFile(path, b[:at], 0o600)
 }
-

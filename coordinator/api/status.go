@@ -54,6 +54,8 @@ type Cluster struct {
 	Members     []Member  `json:"members"` // of the store
 	Store       StoreInfo `json:"store"`
 	Served      string    `json:"served_by"` // coordinator that answers
+	// Schema of the stored values that may be written: every coordinator reads it.
+	Schema int `json:"schema"`
 	// Coordinators that are present. One that died is listed for 30 s.
 	Coordinators []Coordinator `json:"coordinators,omitempty"`
 	// Warnings are about the number of members, and new ones that wait.
@@ -67,6 +69,7 @@ type Coordinator struct {
 	Self      bool      `json:"self,omitempty"`
 	URL       string    `json:"url,omitempty"`
 	Version   string    `json:"version,omitempty"`
+	MaxV      int       `json:"max_v"` // highest schema of stored values that it reads
 	StartedAt time.Time `json:"started_at"`
 	// ClockOffS is how many seconds its clock is ahead of that of the one that
 	// answers; absent for that one itself, and before it was heard.

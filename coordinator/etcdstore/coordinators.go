@@ -54,6 +54,7 @@ type Peer struct {
 // Announce says that this coordinator is here, again and again until Stop. To
 // be called once the cluster has its identity.
 func (d *DB) Announce() {
+	d.wg.Go(d.monitorSchema)
 	d.wg.Go(func() {
 		ticker := time.NewTicker(announceEvery)
 		defer ticker.Stop()

@@ -57,6 +57,8 @@ type Config struct {
 	Self Coordinator
 	// Figures of the member that it embeds; nil: it embeds none.
 	Figures func() Figures
+	// Members are the ids of the embedded store's members; nil: it is another's.
+	Members func() []string
 }
 
 // DB is all tables but the semaphores.
@@ -72,6 +74,7 @@ type DB struct {
 
 	mu       sync.RWMutex
 	identity Identity
+	schema   Schema
 	foreign  map[string]Foreign
 	tokens   map[string]liveToken
 	peers    map[string]Peer // coordinators by id

@@ -161,6 +161,8 @@ func (d *DB) clusterTable() table {
 				if _, err := d.adoptIdentity(k.value, k.revision); err != nil {
 					d.cfg.Logger.Error("unreadable value", "key", k.key, "error", err)
 				}
+			case k.key == schemaKey && !k.deleted:
+				d.adoptSchema(k)
 			case foreign:
 				d.setForeign(rest, k)
 			}

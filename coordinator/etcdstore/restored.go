@@ -152,7 +152,7 @@ func (m *marking) mark(ctx context.Context, source string) error {
 	id := make([]byte, 6)
 	rand.Read(id)
 	m.Freeze = semaphore.Freeze{
-		V: semaphore.SchemaVersion, ID: hex.EncodeToString(id), By: restoredBy, At: m.now,
+		V: semaphore.BaseSchema, ID: hex.EncodeToString(id), By: restoredBy, At: m.now,
 		Reason: ReasonRestored + " from " + source,
 	}
 	if m.old != nil {

@@ -299,7 +299,7 @@ func (d *Decisions) event(kind, actor, node, detail string, now time.Time) {
 
 func event(h *Head, kind, actor, node, detail string, now time.Time) semaphore.Event {
 	return semaphore.Event{
-		V: semaphore.SchemaVersion, Scope: "rollout/" + h.ID, Seq: h.EventSeq, At: now, Kind: kind,
+		V: semaphore.BaseSchema, Scope: "rollout/" + h.ID, Seq: h.EventSeq, At: now, Kind: kind,
 		Actor: actor, Node: node, Rollout: h.ID, Detail: detail,
 	}
 }

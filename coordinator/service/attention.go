@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/coordinator/etcdstore"
 	"github.com/lockkeeper/lockkeeper/coordinator/membership"
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
@@ -23,6 +24,7 @@ const (
 	attentionDisk        = "disk_low"
 	attentionClock       = "clock_off"
 	attentionMember      = "member_down"
+	attentionSchema      = "schema_behind"
 	attentionUnreachable = "unreachable"
 	attentionForeign     = "foreign_agent"
 	attentionRolledBack  = "rolled_back"
@@ -79,6 +81,7 @@ func (s *Service) attention(o *overview, states map[string]semaphore.State) []ap
 	}
 	list = append(list, s.snapshotTrouble()...)
 	list = append(list, clockOff(states)...)
+	list = append(list, schemaBehind(s.db.Coordinators(), s.db.Schema())...)
 	if s.cfg.Members != nil {
 		list = append(list, membersDown(s.cluster().Members)...)
 	}
@@ -131,6 +134,22 @@ func storeFull(info api.StoreInfo) []api.Attention {
 		return nil
 	}
 	return []api.Attention{a}
+}
+
+// schemaBehind are the coordinators that cannot read all that is stored.
+func schemaBehind(peers []etcdstore.Peer, schema int) []api.Attention {
+	var list []api.Attention
+	for _, p := range peers {
+		if p.MaxV == 0 || p.MaxV >= schema { // 0: it has not said
+			continue
+		}
+		list = append(list, api.Attention{
+			Kind: attentionSchema, Severity: bad, Since: p.StartedAt,
+			Title:  fmt.Sprintf("Coordinator %s is of a version that is too old for this cluster", p.Name),
+			Detail: fmt.Sprintf("Stored values have schema %d, and it reads up to %d: in groups that were changed since it grants nothing, and takes back only slots that were granted before. Update it.", schema, p.MaxV),
+		})
+	}
+	return list
 }
 
 // stuck are the holds that will not come back by themselves.

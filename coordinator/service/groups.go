@@ -153,7 +153,7 @@ func (s *Service) newFreeze(by, reason string, stop bool) semaphore.Freeze {
 	id := make([]byte, 6)
 	rand.Read(id)
 	return semaphore.Freeze{
-		V: semaphore.SchemaVersion, ID: hex.EncodeToString(id), By: by, At: s.now().UTC(),
+		V: semaphore.BaseSchema, ID: hex.EncodeToString(id), By: by, At: s.now().UTC(),
 		Reason: strings.TrimSpace(reason), Stop: stop,
 	}
 }

@@ -113,8 +113,8 @@ func (s *Service) joiner(ctx context.Context, name string) (api.Token, error) {
 
 // JoinBegin hands the cluster's authority to a new member.
 func (s *Service) JoinBegin(ctx context.Context, req api.JoinBeginRequest) (api.JoinAuthority, error) {
-	if p := auth.From(ctx); p.Role == api.RoleJoin && req.MaxV < semaphore.SchemaVersion {
-		return api.JoinAuthority{}, api.Errorf(api.Conflict, "stored values here have the schema %d, and the new coordinator reads %d: it must be updated first", semaphore.SchemaVersion, req.MaxV)
+	if p := auth.From(ctx); p.Role == api.RoleJoin && req.MaxV < s.db.Schema() {
+		return api.JoinAuthority{}, api.Errorf(api.Conflict, "stored values here have the schema %d, and the new coordinator reads up to %d: it must be updated first", s.db.Schema(), req.MaxV)
 	}
 	if _, err := s.joiner(ctx, req.Name); err != nil {
 		return api.JoinAuthority{}, err

@@ -39,7 +39,7 @@ func (s *Service) Cluster(ctx context.Context) (api.Cluster, error) {
 func (s *Service) cluster() api.Cluster {
 	id := s.db.Identity()
 	c := api.Cluster{
-		ID: id.ID, Incarnation: id.Incarnation, CreatedAt: id.CreatedAt,
+		ID: id.ID, Incarnation: id.Incarnation, CreatedAt: id.CreatedAt, Schema: s.db.Schema(),
 		Quorum: s.node.HasLeader(), Members: s.node.Members(), Store: s.node.Info(),
 	}
 	if c.Members == nil {
@@ -69,7 +69,7 @@ func (s *Service) cluster() api.Cluster {
 }
 
 func coordinatorOf(p etcdstore.Peer) api.Coordinator {
-	out := api.Coordinator{ID: p.ID, Name: p.Name, Self: p.Self, URL: p.URL, Version: p.Version, StartedAt: p.StartedAt}
+	out := api.Coordinator{ID: p.ID, Name: p.Name, Self: p.Self, URL: p.URL, Version: p.Version, MaxV: p.MaxV, StartedAt: p.StartedAt}
 	if p.ClockOffKnown && !p.Self {
 		off := p.ClockOff.Seconds()
 		out.ClockOffS = &off

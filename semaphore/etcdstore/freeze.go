@@ -113,7 +113,7 @@ func (s *Store) tryFreeze(ctx context.Context, change func(*semaphore.Freeze) (*
 	if err != nil {
 		return err
 	}
-	event.V, event.Scope, event.Seq, event.At = semaphore.SchemaVersion, fleetScope, seq+1, s.cfg.Now()
+	event.V, event.Scope, event.Seq, event.At = semaphore.BaseSchema, fleetScope, seq+1, s.cfg.Now()
 	told, err := semaphore.EncodeEvent(event)
 	if err != nil {
 		return err

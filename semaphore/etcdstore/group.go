@@ -108,7 +108,7 @@ func (s *Store) stateLocked(g *group) semaphore.State {
 	}
 	st := g.st
 	st.Revision, st.FreezeRev, st.Freeze = max(g.rev, s.rev), s.freezeRev, s.freezeCopy()
-	st.FenceFloor = s.cfg.FenceFloor()
+	st.FenceFloor, st.Schema = s.cfg.FenceFloor(), s.cfg.Schema()
 	st.Coordinators, st.Unwell = s.cfg.Coordinators()
 	st.Out, st.OutRev = s.out, s.outRev
 	if st.Spec.Timed() {

@@ -92,7 +92,7 @@ func (s *Store) placeOf(g *group, op semaphore.Acquire) (own *waiter, w semaphor
 	own.stopTimer()
 	if !queued {
 		now := s.cfg.Now()
-		w = semaphore.Waiter{V: semaphore.SchemaVersion, Node: op.Node, Since: now.UTC(), Grants: g.st.Head.Grants, Ahead: g.st.Ahead(now)}
+		w = semaphore.Waiter{V: semaphore.BaseSchema, Node: op.Node, Since: now.UTC(), Grants: g.st.Head.Grants, Ahead: g.st.Ahead(now)}
 	} else {
 		w, _ = g.st.Waiter(op.Node)
 		if !s.leases.owns(p.lease) {
@@ -287,10 +287,10 @@ func (s *Store) setPriority(ctx context.Context, g *group, node string, priority
 	was := w.Priority
 	w.Priority = priority
 	d := semaphore.Decision{Head: st.Head}
-	d.Head.V = max(d.Head.V, semaphore.SchemaVersion)
+	d.Head.V = max(d.Head.V, semaphore.BaseSchema)
 	d.Head.EventSeq++
 	d.Events = []semaphore.Event{{
-		V: semaphore.SchemaVersion, Scope: "group/" + g.name, Seq: d.Head.EventSeq, At: s.cfg.Now(),
+		V: semaphore.BaseSchema, Scope: "group/" + g.name, Seq: d.Head.EventSeq, At: s.cfg.Now(),
 		Kind: "queue.priority", Actor: by, Group: g.name, Node: node,
 		Held: st.Held(), Slots: st.SlotCount(), Detail: fmt.Sprintf("priority %d to %d", was, priority),
 	}}

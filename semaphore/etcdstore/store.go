@@ -56,6 +56,9 @@ type Config struct {
 	// FenceFloor is below every fence to be given: a restored cluster has one. It
 	// must be known before the first grant. nil: 0.
 	FenceFloor func() int64
+	// Schema is the `v` that all coordinators read: no higher one is written. nil:
+	// semaphore.BaseSchema.
+	Schema func() int
 	// Coordinators are the members of the store whose hosts may be nodes, and
 	// unwell says why none of them may go now. nil: none are nodes. It is asked
 	// for every decision and must be quick; Wake tells that it has changed.
@@ -127,6 +130,9 @@ func New(cfg Config) *Store {
 	}
 	if cfg.ClockOff == nil {
 		cfg.ClockOff = none
+	}
+	if cfg.Schema == nil {
+		cfg.Schema = func() int { return semaphore.BaseSchema }
 	}
 	if cfg.FenceFloor == nil {
 		cfg.FenceFloor = func() int64 { return 0 }

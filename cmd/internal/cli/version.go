@@ -5,9 +5,17 @@ import (
 	"sync"
 )
 
-// Version is the version of this program as the Go command recorded it: a tag,
-// or a pseudo-version with the commit; "devel" when built without either.
+// release is the version of a program that was built from no repository:
+// -ldflags "-X github.com/lockkeeper/lockkeeper/cmd/internal/cli.release=v1.2.3".
+var release string
+
+// Version is the version of this program as it was linked with, or else as the
+// Go command recorded it: a tag, or a pseudo-version with the commit; "devel" when
+// built without either.
 var Version = sync.OnceValue(func() string {
+	if release != "" {
+		return release
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "devel"

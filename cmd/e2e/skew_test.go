@@ -1,0 +1,163 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+)
+
+// nextMinor builds the coordinator and the agent of the next minor version: the
+// same, but with another version string, and reading and writing stored values
+// of one schema more.
+func nextMinor(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	const module = "github.com/lockkeeper/lockkeeper/"
+	out, err := exec.Command("go", "build", "-race", "-o", dir+"/",
+		"-ldflags", "-X "+module+"semaphore.maxV=2 -X "+module+"cmd/internal/cli.release=v1.1.0",
+		module+"cmd/lockkeeperd", module+"cmd/lockkeeper-agent").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return dir
+}
+
+// update ends a member as a package's upgrade does, and starts it as another
+// program.
+func (m *memberProcess) update(path string) {
+	m.t.Helper()
+	m.terminate()
+	m.args[0] = path
+	m.restart()
+}
+
+// Three coordinators and the agents are updated one after another, while a
+// rollout is under way. While an old coordinator is there it grants as the others
+// do, and nothing is written that it could not read. One that is put back to the
+// old version afterwards says so, and grants nothing that it does not understand.
+func TestSkew_CoordinatorsAndAgentsAreUpdatedOneAfterAnotherUnderARollout(t *testing.T) {
+	t.Parallel()
+	later := nextMinor(t)
+	c := newCluster(t, 3)
+	w := newWitness(t)
+	const hosts, slots = 5, 2
+	at := c.any().url
+	must(t, at, "group", "set", "default", "--slots", fmt.Sprint(slots))
+	must(t, at, "group", "set", "pulse", "--slots", "3")
+	var fleet []*machine
+	for i := range hosts {
+		fleet = append(fleet, startMachine(t, w, fmt.Sprintf("host-%d", i+1), c.urls()))
+	}
+	eventually(t, 60*time.Second, "all hosts have reported", func() bool { return statusOf(t, at).Figures.Nodes == hosts })
+	id := startRollout(t, at, pushBundle(t, at, "new", ""))
+
+	taking := map[*memberProcess]*taker{}
+	for _, m := range c.members {
+		taking[m] = newTaker(t, m.url, "pulse", "pulse-"+m.name)
+	}
+	all := func(when string) {
+		t.Helper()
+		for m, k := range taking {
+			fence := k.take()
+			k.giveBack(fence)
+			if got := clusterOf(t, m.url).Schema; got != 1 {
+				t.Errorf("%s writes schema %d, %s", m.name, got, when)
+			}
+		}
+	}
+	order := append(c.followers(), c.leader())
+	for i, m := range order[:2] {
+		m.update(filepath.Join(later, "lockkeeperd"))
+		all(fmt.Sprintf("with %d of 3 updated", i+1))
+	}
+	for _, p := range clusterOf(t, order[0].url).Coordinators {
+		want := map[bool]int{true: 1, false: 2}[strings.HasPrefix(p.Name, order[2].name)]
+		if p.MaxV != want || (want == 2) != (p.Version == "v1.1.0") {
+			t.Errorf("coordinator %s is shown with version %s and schema %d", p.Name, p.Version, p.MaxV)
+		}
+	}
+	oldProgram := order[2].args[0]
+	order[2].update(filepath.Join(later, "lockkeeperd"))
+	eventually(t, 30*time.Second, "the new schema is written", func() bool {
+		for _, m := range c.members {
+			if clusterOf(t, m.url).Schema != 2 {
+				return false
+			}
+		}
+		return true
+	})
+	for _, k := range taking { // writes it
+		k.giveBack(k.take())
+	}
+	for _, m := range fleet {
+		m.mu.Lock()
+		m.agent.args[4] = filepath.Join(later, "lockkeeper-agent")
+		m.mu.Unlock()
+		m.crash()
+	}
+
+	// One is put back to the old version.
+	back := order[0]
+	held := taking[order[1]].take()
+	back.update(oldProgram)
+	eventually(t, 20*time.Second, "everybody is told", func() bool {
+		for _, a := range statusOf(t, order[1].url).Attention {
+			if a.Kind == "schema_behind" && strings.Contains(a.Title, back.name) {
+				return true
+			}
+		}
+		return false
+	})
+	wantWords(t, back.output(t), "of a later version", "update it")
+	k := taking[back]
+	_, err := k.c.Acquire(t.Context(), k.group, k.node, api.AcquireRequest{Instance: k.node, Request: "late", BootID: "boot"}, 0)
+	wantKind(t, "acquiring at the old one", err, api.NewerSchema)
+	if list := holdsIn(t, order[1].url, "pulse"); len(list) != 1 {
+		t.Errorf("holds are %v", list)
+	}
+	taking[order[1]].giveBack(held)
+	// Nor does an old one join.
+	late := c.next()
+	out, code := serveOnce(t, nil, append(c.arguments(late)[1:], "--join", order[1].url, "--join-token-file", tokenFile(t, order[1].url))...)
+	if code != 2 || !strings.Contains(out, "must be updated first") {
+		t.Errorf("an old one that joins: exit %d\n%s", code, out)
+	}
+	back.update(filepath.Join(later, "lockkeeperd"))
+	k.giveBack(k.take())
+
+	eventually(t, 2*time.Minute, "the rollout has succeeded", func() bool { return rolloutOf(t, c.any().url, id).State == api.RolloutSucceeded })
+	if most := w.most(t); most > slots {
+		t.Errorf("%d hosts were out at once, with %d slots", most, slots)
+	}
+	for i := range hosts {
+		node := fmt.Sprintf("host-%d", i+1)
+		if n := w.count(t, "reboot "+node); n != 1 {
+			t.Errorf("%s was rebooted %d times, want once", node, n)
+		}
+		var n api.Node
+		getJSON(t, c.any().url+"/api/v1/nodes/"+node, &n)
+		if n.Report.Version != "v1.1.0" {
+			t.Errorf("%s reports version %q", node, n.Report.Version)
+		}
+	}
+}
+
+func holdsIn(t *testing.T, url, group string) []api.Hold {
+	t.Helper()
+	var g api.Group
+	getJSON(t, url+"/api/v1/groups/"+group, &g)
+	return g.Holds
+}
+
+func tokenFile(t *testing.T, url string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "join.token")
+	must0(t, os.WriteFile(path, []byte(must(t, url, "cluster", "token")), 0o600))
+	return path
+}
