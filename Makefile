@@ -4,7 +4,7 @@ GO      ?= go
 LDFLAGS := -s -w
 PROGRAMS := lockkeeperd lockkeeper-agent lockkeeper
 
-.PHONY: build demo test test-vm lint fmt bench clean
+.PHONY: build demo test chaos test-vm lint fmt bench clean
 
 build: ## the three programs, static and stripped, in bin/
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ $(addprefix ./cmd/,$(PROGRAMS))
@@ -14,6 +14,9 @@ demo: build ## a whole fleet on this machine, until Ctrl-C
 
 test: ## every test, race detector on; installs what is missing
 	.ci/test
+
+chaos: ## random kills, stops, cuts and hang-ups for half an hour; RUNS=n, SEED=n makes a run again
+	.ci/chaos $(RUNS) $(SEED)
 
 test-vm: ## the agent on kernels in QEMU that reboot and lose power, and under a real systemd
 	.ci/test-vm

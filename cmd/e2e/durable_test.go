@@ -17,6 +17,11 @@ import (
 	"github.com/lockkeeper/lockkeeper/coordinator/client"
 )
 
+// tie is how much longer it takes when both survivors ask for votes at the same
+// moment and have to ask again, as happens about once in ten times. That most
+// often they do not is TestFailover's.
+const tie = 2 * time.Second
+
 // gateCounts is how long an agent may go by the answer that it had at its gate.
 const gateCounts = 10 * time.Second
 
@@ -157,8 +162,8 @@ func (d *durable) writesGoOn(at time.Time, what string, but ...*memberProcess) {
 		var took time.Duration
 		eventually(d.t, 20*time.Second, p.m.name+" writes after "+what, func() (ok bool) { took, ok = p.after(at); return ok })
 		d.t.Logf("%s wrote %s after %s", p.m.name, took.Round(time.Millisecond), what)
-		if took > writesWithin {
-			d.t.Errorf("%s wrote %s after %s, want within %s", p.m.name, took, what, writesWithin)
+		if took > writesWithin+tie {
+			d.t.Errorf("%s wrote %s after %s, want within %s, or %s when two ask for votes at once", p.m.name, took, what, writesWithin, writesWithin+tie)
 		}
 	}
 }

@@ -18,6 +18,10 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, runHerd(text))
 		return 1
 	}
+	if text := os.Getenv(forwardVariable); text != "" {
+		fmt.Fprintln(os.Stderr, runForward(text))
+		return 1
+	}
 	dir, err := os.MkdirTemp("", "lockkeeper-e2e")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -1,12 +1,14 @@
 package e2e
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -21,6 +23,7 @@ type cluster struct {
 	planned []*memberProcess // that come next
 	named   int              // how many have a name
 	args    []string
+	binary  string // of lockkeeperd; "": that of these tests
 }
 
 // memberProcess is one coordinator of a cluster.
@@ -30,6 +33,8 @@ type memberProcess struct {
 	data string
 	addr string // HOST:PORT of its API
 	peer string // HOST:PORT for the other members
+
+	still atomic.Bool // stopped, so that it would not answer
 }
 
 // newCluster starts n coordinators, each with the args, and returns when all
@@ -37,12 +42,17 @@ type memberProcess struct {
 func newCluster(t *testing.T, n int, args ...string) *cluster {
 	t.Helper()
 	c := &cluster{t: t, args: args}
+	c.begin(n)
+	return c
+}
+
+func (c *cluster) begin(n int) {
+	c.t.Helper()
 	first := c.next()
 	first.coordinatorProcess = c.run(first)
 	first.waitReady()
 	c.members = append(c.members, first)
 	c.grow(n - 1)
-	return c
 }
 
 // plan names the coordinators that come next, so that clients can be given them
@@ -81,7 +91,7 @@ func (c *cluster) arguments(m *memberProcess, args ...string) []string {
 // run starts a member's process and waits for nothing.
 func (c *cluster) run(m *memberProcess, args ...string) *coordinatorProcess {
 	c.t.Helper()
-	return &coordinatorProcess{startProcess(c.t, m.name, program("lockkeeperd"), c.arguments(m, args...)...), "http://" + m.addr}
+	return &coordinatorProcess{startProcess(c.t, m.name, cmp.Or(c.binary, program("lockkeeperd")), c.arguments(m, args...)...), "http://" + m.addr}
 }
 
 // joining are the arguments of one that joins.
@@ -138,7 +148,10 @@ func (c *cluster) any() *memberProcess {
 	var found *memberProcess
 	eventually(c.t, 30*time.Second, "a coordinator is ready", func() bool {
 		for _, m := range c.members {
-			if status, _ := get(m.url + "/readyz"); m.running() && status == 200 {
+			if !m.running() || m.still.Load() {
+				continue
+			}
+			if status, _ := get(m.url + "/readyz"); status == 200 {
 				found = m
 				return true
 			}
@@ -230,8 +243,15 @@ func (c *cluster) waitVoters(n int) {
 }
 
 // stop and cont are SIGSTOP and SIGCONT.
-func (m *memberProcess) stop() { must0(m.t, syscall.Kill(m.pid(), syscall.SIGSTOP)) }
-func (m *memberProcess) cont() { must0(m.t, syscall.Kill(m.pid(), syscall.SIGCONT)) }
+func (m *memberProcess) stop() {
+	m.still.Store(true)
+	must0(m.t, syscall.Kill(m.pid(), syscall.SIGSTOP))
+}
+
+func (m *memberProcess) cont() {
+	must0(m.t, syscall.Kill(m.pid(), syscall.SIGCONT))
+	m.still.Store(false)
+}
 
 // restart starts a member that ended, and waits until it serves.
 func (m *memberProcess) restart() {
