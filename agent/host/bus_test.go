@@ -93,6 +93,7 @@ func newBus(t *testing.T) *bus {
 		"Reload":      func() *dbus.Error { return b.note("Reload") },
 		"ReloadUnit":  func(u, mode string) (dbus.ObjectPath, *dbus.Error) { return b.job("ReloadUnit", u, mode) },
 		"RestartUnit": func(u, mode string) (dbus.ObjectPath, *dbus.Error) { return b.job("RestartUnit", u, mode) },
+		"StartUnit":   func(u, mode string) (dbus.ObjectPath, *dbus.Error) { return b.job("StartUnit", u, mode) },
 		"ListUnitsFiltered": func(states []string) ([]unit, *dbus.Error) {
 			err := b.note("ListUnitsFiltered", states)
 			b.mu.Lock()

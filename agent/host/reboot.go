@@ -136,7 +136,17 @@ func (l *Linux) logindReboot(ctx context.Context, soft, force bool) error {
 		return err
 	}
 	defer d.close()
-	return d.reboot(ctx, soft, force)
+	err = d.reboot(ctx, soft, force)
+	if err == nil || !force {
+		return err
+	}
+	// From systemd 257 on it lets nobody past an inhibitor whom polkit does not
+	// vouch for, and there may be no polkit.
+	l.log().Warn("logind does not reboot past an inhibitor: starting the target instead", "err", err)
+	if second := startReboot(ctx, soft); second != nil {
+		return fmt.Errorf("%w; and then: %w", err, second)
+	}
+	return nil
 }
 
 // systemctlReboot is not supervised: what it starts is not its own.

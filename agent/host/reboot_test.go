@@ -109,6 +109,25 @@ func TestReboot_WaitsForInhibitorsAsLongAsItMay(t *testing.T) {
 	}
 }
 
+// From systemd 257 on a forced reboot needs polkit, which servers may not have.
+func TestReboot_ForcedPastALogindThatDoesNotAllowIt(t *testing.T) {
+	b := newBus(t)
+	b.set(func() {
+		b.inhibitors = []inhibitor{{"shutdown", "apt", "packages", "block", 0, 1}}
+		b.refuse["RebootWithFlags"] = dbus.NewError("org.freedesktop.DBus.Error.AccessDenied", []any{"Permission denied"})
+	})
+	l := NewLinux(LinuxConfig{RebootMethod: RebootLogind, InhibitForce: true})
+	if err := l.MayReboot(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Reboot(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.asked("RebootWithFlags", "StartUnit"); !slices.Equal(got, []string{"RebootWithFlags 16", "StartUnit reboot.target replace-irreversibly"}) {
+		t.Errorf("asked %q", got)
+	}
+}
+
 func TestReboot_AnInhibitorThatGoesIsWaitedForAndNoMore(t *testing.T) {
 	b := newBus(t)
 	b.set(func() { b.inhibitors = []inhibitor{{"shutdown", "apt", "packages", "block-weak", 0, 1}} })

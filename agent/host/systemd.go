@@ -138,6 +138,24 @@ func (l *Linux) noSoftReboot(ctx context.Context) string {
 	return ""
 }
 
+// startReboot starts what a reboot is for systemd: an orderly shutdown, as logind
+// begins it, but past all inhibitors.
+func startReboot(ctx context.Context, soft bool) error {
+	conn, err := systemd.NewWithContext(ctx)
+	if err != nil {
+		return fmt.Errorf("systemd is not on the bus: %w", err)
+	}
+	defer conn.Close()
+	target := "reboot.target"
+	if soft {
+		target = "soft-reboot.target"
+	}
+	if _, err := conn.StartUnitContext(ctx, target, "replace-irreversibly", nil); err != nil {
+		return fmt.Errorf("systemd: start of %s: %w", target, err)
+	}
+	return nil
+}
+
 // version is the leading number of a version such as "252.39-1~deb12u2" or
 // v254; 0 when there is none.
 func version(text string) int {
