@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
@@ -27,11 +28,11 @@ func (s *Service) keepMembers(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		list := s.cluster().Members
-		if !leads(list) {
+		if now := s.node.Members(); !leads(now) || !learns(now) {
 			clear(since)
 			continue
 		}
+		list := s.cluster().Members
 		s.silent(list, since)
 		for _, step := range membership.Next(list, since, s.now()) {
 			if !s.keep(ctx, list, step) {
@@ -51,6 +52,10 @@ func leads(list []api.Member) bool {
 		}
 	}
 	return false
+}
+
+func learns(list []api.Member) bool {
+	return slices.ContainsFunc(list, func(m api.Member) bool { return m.Role == "learner" })
 }
 
 // silent notes since when each new member gives no sign of life.
