@@ -19,6 +19,11 @@ import (
 // dialWithin keeps a coordinator that is gone from delaying the next one.
 const dialWithin = 5 * time.Second
 
+// keepAlive finds a coordinator that the network has cut off within 20 s, though a
+// request that waits there may wait for much longer. One whose process stands
+// still is not found so: its kernel answers.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 2}
+
 // noRedirects makes a redirect an answer: a coordinator sends none, and what
 // does must not be followed with a token.
 func noRedirects(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
@@ -31,7 +36,7 @@ func newHTTP(given *http.Client, tc *tls.Config) *http.Client {
 	}
 	return &http.Client{CheckRedirect: noRedirects, Transport: &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: dialWithin, KeepAlive: 15 * time.Second}).DialContext,
+		DialContext:           (&net.Dialer{Timeout: dialWithin, KeepAliveConfig: keepAlive}).DialContext,
 		TLSClientConfig:       tc,
 		TLSHandshakeTimeout:   dialWithin,
 		ForceAttemptHTTP2:     true,
