@@ -49,6 +49,7 @@ func check(r agent.RebootRequest) error {
 type control struct {
 	agent   *agent.Agent
 	servers []*http.Server
+	stop    chan struct{} // closed when the agent ends
 }
 
 // listen opens the socket in the state folder, which must be locked, and the
@@ -89,10 +90,14 @@ func (c *control) serve(l net.Listener, h http.Handler, failed func(error)) {
 	}()
 }
 
-// close ends the listeners and whoever waits on them.
+// close tells whoever waits how far it is, and ends the listeners.
 func (c *control) close() {
+	close(c.stop)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
 	for _, s := range c.servers {
-		_ = s.Close() // the process ends
+		_ = s.Shutdown(ctx) // who has not heard it by then does not listen
+		_ = s.Close()
 	}
 }
 
@@ -115,14 +120,15 @@ func (c *control) reboot(w http.ResponseWriter, r *http.Request) {
 	}
 	defer c.agent.WithdrawReboot(asked.ID)
 	w.Header().Set("Content-Type", "application/x-ndjson")
-	follow(r.Context(), w, func() agent.Progress { return c.agent.RequestProgress(asked.ID) })
+	follow(r.Context(), w, c.stop, func() agent.Progress { return c.agent.RequestProgress(asked.ID) })
 }
 
-// follow writes each change until the request has ended or its client has gone.
-func follow(ctx context.Context, w http.ResponseWriter, progress func() agent.Progress) {
+// follow writes each change until the request has ended, its client has gone, or
+// the agent ends, maybe for the reboot that was asked for.
+func follow(ctx context.Context, w http.ResponseWriter, stop <-chan struct{}, progress func() agent.Progress) {
 	out, e := http.NewResponseController(w), json.NewEncoder(w)
 	var phase api.Phase
-	message, first := "", true
+	message, first, last := "", true, false
 	tick := time.NewTicker(progressEvery)
 	defer tick.Stop()
 	for {
@@ -133,7 +139,12 @@ func follow(ctx context.Context, w http.ResponseWriter, progress func() agent.Pr
 				return
 			}
 		}
+		if last {
+			return
+		}
 		select {
+		case <-stop:
+			last = true
 		case <-tick.C:
 		case <-ctx.Done():
 			return

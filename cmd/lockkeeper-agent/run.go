@@ -229,7 +229,7 @@ func serve(ctx context.Context, cfg agent.Config, m metricsOptions) error {
 		default:
 		}
 	}
-	var c control
+	c := control{stop: make(chan struct{})}
 	ready := make(chan struct{})
 	cfg.Ready = func() {
 		failed := func(err error) { cfg.Logger.Error("the agent cannot be asked on this host", "err", err) }
