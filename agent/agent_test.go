@@ -309,7 +309,8 @@ func TestRun_ABundleThatBootsTheHostByItselfIsNotPutInPlaceForEver(t *testing.T)
 		w.until("it gives up", w.reported(func(r api.Report) bool { return r.Failure != nil }))
 		w.settled()
 		w.stop()
-		if f := w.journal().Failure; f.Reason != "attempts" || w.h.Boots() != 2 {
+		// The third is its own: what the second has read is not what is in place again.
+		if f := w.journal().Failure; f.Reason != "attempts" || w.h.Boots() != 3 || w.files() != "./\netc/\n" && w.files() != "./\n" {
 			t.Errorf("failure %+v, boots %d", f, w.h.Boots())
 		}
 	})

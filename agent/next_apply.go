@@ -17,7 +17,11 @@ func applying(s State, o Observation) (State, Action) {
 	if o.BootID != s.BootID {
 		// Nobody asked for that boot: the bundle may have caused it, and must
 		// not be put in place for ever.
-		s.BootID = o.BootID
+		s.BootID, s.Booted = o.BootID, true
+		if s.Unpacked && s.AskedAt != 0 && !s.Interrupt.OfUnits() {
+			s.Phase, s.Interrupting = api.PhaseVerifying, true
+			return record(s, "the reboot that was asked for has come after all")
+		}
 		if n := s.tries(1); n > o.MaxAttempts {
 			return goBack(s, o, "attempts", fmt.Sprintf("the host booted by itself while the bundle was put in place, %d times", n-1))
 		}
@@ -67,7 +71,10 @@ func goBack(s State, o Observation, reason, detail string) (State, Action) {
 	}
 	s.Failure = failure(s, o, reason, detail)
 	s.Phase, s.Back, s.PutBack = api.PhaseApplying, true, false
-	s.BackAgain, s.Interrupting = s.Interrupting, false
+	s.BackAgain, s.Interrupting = s.Interrupting || s.Booted, false
+	if s.Booted && s.Interrupt == "" {
+		s.Interrupt = bundle.InterruptReboot // nobody knows what the boot has read
+	}
 	s.Reboots, s.Crashes = 0, 0
 	s.LostSlot = reason == "lost_slot"
 	s.BootID = o.BootID
@@ -99,7 +106,7 @@ func applyingBack(s State, o Observation) (State, Action) {
 		return s, Action{Do: DoRollBack, Why: "putting the previous files back"}
 	case s.LostSlot && s.Sick != nil:
 		return failedAgain(s)
-	case s.LostSlot:
+	case s.LostSlot && !s.BackAgain:
 		// Nothing was interrupted: what runs is what ran before.
 		f := *s.Failure
 		f.Healthy = true
@@ -144,6 +151,8 @@ func interrupt(s State, o Observation) (State, Action) {
 		// The units may have been interrupted already: see how they do.
 		s.Phase = api.PhaseVerifying
 		return record(s, "the slot went behind the last gate")
+	case o.gone(&s) && s.mayGoDown(&o):
+		return untilDown(s, o)
 	case o.gone(&s) && s.Back:
 		return stuck(s, o, "lost_slot", "the slot went before the "+string(s.Interrupt)+" that the previous files need")
 	case o.gone(&s):
@@ -171,6 +180,7 @@ func interrupt(s State, o Observation) (State, Action) {
 	}
 	s.Phase, s.Interrupting, s.AskedIn = api.PhaseRebooting, true, s.Starts
 	s.BootID, s.Userspace = o.BootID, o.Userspace
+	s.AskedAt, s.Accepted = max(1, o.Now), false
 	return s, Action{Do: DoReboot, Gated: true, Why: "rebooting"}
 }
 
@@ -208,8 +218,17 @@ func rebooting(s State, o Observation) (State, Action) {
 	if s.Userspace != "" && o.Userspace == "" {
 		return s, Action{Do: DoWait, For: userspaceEvery, Why: "cannot tell whether the soft reboot has happened: systemd does not answer"}
 	}
+	switch {
+	case o.done(DoReboot):
+		s.Accepted = true
+	case o.failed(DoReboot), o.Last.Do == DoReboot:
+		s.AskedAt = 0
+	}
 	if left := o.RebootAsked + RebootWithin - o.Now; o.RebootAsked != 0 && left > 0 {
 		return s, Action{Do: DoWait, For: left, Why: "the host goes down"}
+	}
+	if last := s.Reboots+1 >= maxReboots && s.AskedIn != s.Starts; s.mayGoDown(&o) && (s.Accepted || last) {
+		return untilDown(s, o)
 	}
 	// It has not happened: before the gate again.
 	s.Phase, s.Interrupting = api.PhaseApplying, false

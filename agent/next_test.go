@@ -58,6 +58,12 @@ func TestNext(t *testing.T) {
 		s.Interrupt, s.Interrupting, s.Userspace = bundle.InterruptSoftReboot, true, "u1"
 	}
 	hooked := func(o *Observation) { o.PreReboot = true }
+	asked := func(ago time.Duration, accepted bool) func(s *State) {
+		return func(s *State) {
+			unpacked(s)
+			s.AskedAt, s.Accepted, s.AskedIn, s.Starts = now-ago, accepted, 1, 2
+		}
+	}
 	idleState := State{Phase: api.PhaseIdle}
 	for name, c := range map[string]struct {
 		state State
@@ -117,6 +123,13 @@ func TestNext(t *testing.T) {
 		"rebooting, other boot id":                {in(api.PhaseRebooting, unpacked), func(o *Observation) { o.BootID = "boot2" }, api.PhaseVerifying, DoRecord},
 		"rebooting, same boot id after a start":   {in(api.PhaseRebooting, unpacked), nil, api.PhaseApplying, DoRecord},
 		"rebooting, asked a minute ago":           {in(api.PhaseRebooting, unpacked), func(o *Observation) { o.RebootAsked = now - time.Minute }, api.PhaseRebooting, DoWait},
+		"rebooting, accepted before a start":      {in(api.PhaseRebooting, asked(time.Minute, true)), nil, api.PhaseRebooting, DoWait},
+		"rebooting, accepted, and it never came":  {in(api.PhaseRebooting, asked(RebootWithin, true)), nil, api.PhaseApplying, DoRecord},
+		"rebooting, perhaps asked before a start": {in(api.PhaseRebooting, asked(time.Minute, false)), nil, api.PhaseApplying, DoRecord},
+		"rebooting, perhaps asked a last time":    {in(api.PhaseRebooting, func(s *State) { asked(time.Minute, false)(s); s.Reboots = 1 }), nil, api.PhaseRebooting, DoWait},
+		"perhaps going down, and the slot gone":   {in(api.PhaseApplying, asked(time.Minute, false)), gate(GateGone, now), api.PhaseApplying, DoWait},
+		"the reboot comes after all":              {in(api.PhaseApplying, asked(time.Minute, false)), func(o *Observation) { o.BootID = "boot2" }, api.PhaseVerifying, DoRecord},
+		"back, after a boot on the way":           {in(api.PhaseApplying, func(s *State) { back(s); s.BackAgain, s.Booted = true, true }), nil, api.PhaseApplying, DoConfirm},
 		"rebooting, asked long ago":               {in(api.PhaseRebooting, unpacked), func(o *Observation) { o.RebootAsked = now - RebootWithin }, api.PhaseApplying, DoRecord},
 		"verifying":                               {in(api.PhaseVerifying, unpacked), nil, api.PhaseVerifying, DoVerify},
 		"verifying, withdrawn goes on":            {in(api.PhaseVerifying, unpacked), func(o *Observation) { o.Wanted = nil }, api.PhaseVerifying, DoVerify},
@@ -152,6 +165,18 @@ func TestNext(t *testing.T) {
 				t.Errorf("%s gated: %t", a.Do, a.Gated)
 			}
 		})
+	}
+}
+
+// What a boot on the way has read is not what is put back: the way back needs the
+// interrupt too.
+func TestNext_AfterABootOnTheWayGoingBackInterruptsAgain(t *testing.T) {
+	for _, interrupt := range []bundle.Interrupt{"", bundle.InterruptReboot} {
+		s := in(api.PhaseApplying, func(s *State) { s.Drain, s.Booted, s.Interrupt = DrainDone, true, interrupt })
+		n, act := Next(s, seen(after(DoApply, Failed)))
+		if act.Do != DoRollBack || !n.BackAgain || n.Interrupt != bundle.InterruptReboot {
+			t.Errorf("%q: %s, again %t by %s", interrupt, act.Do, n.BackAgain, n.Interrupt)
+		}
 	}
 }
 

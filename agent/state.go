@@ -90,6 +90,13 @@ type State struct {
 	AskedIn   uint64 `json:"asked_in,omitempty"`
 	AppliedIn uint64 `json:"applied_in,omitempty"`
 	Applies   int    `json:"applies,omitempty"`
+	// AskedAt is when the host's clock was at the last request for a reboot, in the
+	// boot BootID; 0 without one. Accepted: the host has said that it goes down.
+	AskedAt  time.Duration `json:"asked_at,omitempty"`
+	Accepted bool          `json:"accepted,omitempty"`
+	// Booted: the host has booted while the bundle was put in place, so that what
+	// runs need not be what ran before.
+	Booted bool `json:"booted,omitempty"`
 
 	// Sick is the failed state that the job was begun from, until the host is
 	// found healthy: it is out of service, and stays so if the job is given up.
@@ -139,6 +146,17 @@ func (s *State) end(j *Job) {
 	default:
 		s.Ended = j
 	}
+}
+
+// mayGoDown reports that a reboot was asked for in this boot and may still come:
+// the agent may have been ended between the request and its answer.
+func (s *State) mayGoDown(o *Observation) bool {
+	return s.AskedAt != 0 && o.BootID == s.BootID && o.Now-s.AskedAt < RebootWithin
+}
+
+// untilDown waits for such a reboot, or until it is sure that none comes.
+func untilDown(s State, o Observation) (State, Action) {
+	return s, Action{Do: DoWait, For: s.AskedAt + RebootWithin - o.Now, Why: "the host goes down, as far as is known"}
 }
 
 // rebooted reports that the host has booted since the interrupt was begun, or

@@ -25,6 +25,7 @@ type model struct {
 	asked    map[question]int32
 	applied  map[[2]int32]effect
 	seed     maphash.Seed
+	agents   *agents
 	found    []step
 	tracing  bool
 }
@@ -55,7 +56,7 @@ const betweenTicks = 2 * time.Hour
 func newModel(s scenario) (*model, world) {
 	m := &model{
 		scenario: s, coreIDs: map[string]int32{}, sameTry: map[string]int32{}, asked: map[question]int32{},
-		applied: map[[2]int32]effect{}, seed: maphash.MakeSeed(),
+		applied: map[[2]int32]effect{}, agents: newAgents(), seed: maphash.MakeSeed(),
 		attempts: make([]attempt, 1), // 0 is none
 	}
 	m.batch = max(m.batch, 1)
@@ -81,7 +82,7 @@ func newModel(s scenario) (*model, world) {
 	id := m.intern(start)
 	w := world{
 		core: id, expiries: s.expiries, freezes: s.freezes, freed: s.freed, lost: s.lost,
-		crashes: s.crashes, leaves: s.leaves, ticks: s.ticks, cuts: s.cuts,
+		crashes: s.crashes, leaves: s.leaves, ticks: s.ticks, cuts: s.cuts, kills: s.kills,
 	}
 	w.coords[0].core, w.coords[1].core = id, id
 	return m, w

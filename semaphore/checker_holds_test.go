@@ -129,7 +129,7 @@ func (m *model) brokenWorld(w *world) string {
 		outside++
 		allowed = max(allowed, me.allowed)
 		hold := m.hold(w.core, h)
-		if hold.fence == 0 || hold.host != h || m.hosts[h] == agentClient && hold.fence != me.fence {
+		if hold.fence == 0 || hold.host != h || m.hosts[h] != fleetLockClient && hold.fence != me.fence {
 			return fmt.Sprintf("%s is out of service without a hold of its own", m.node(h))
 		}
 	}

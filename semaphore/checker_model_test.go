@@ -33,8 +33,8 @@ import (
 // commit is compared with the same changes applied to plain maps.
 //
 // It does not cover: priorities and reservations, percentages, nodes that
-// join by asking or are removed, what follows a restore, what an agent does
-// between its gates, and clocks that differ. A transaction is atomic, and so
+// join by asking or are removed, what follows a restore, and clocks that differ.
+// What an agent does between its gates is in checker_agent_test.go. A transaction is atomic, and so
 // are an operator's change (its comparison makes it so) and a read with what
 // follows from it. A window binds the decision: Decide is told the time, and
 // what it decided inside a window may commit after it has shut, as late as a
@@ -49,6 +49,7 @@ type clientKind int
 const (
 	agentClient clientKind = iota
 	fleetLockClient
+	wholeAgent // run by agent.Next, on a machine of its own
 )
 
 // The most that a world has room for.
@@ -57,6 +58,7 @@ const (
 	maxRequests = 6
 	maxLate     = 2
 	maxBatch    = 3
+	maxMachines = 2 // the first hosts
 )
 
 // scenario is what a run of the checker begins with.
@@ -70,9 +72,12 @@ type scenario struct {
 	edits []edit         // what the operator does, in this order
 	asks  uint8          // by each host
 	rule  rule           // that is broken
+	// Of whole agents: the bundle is bad, and no host is healthy with it; hosts may
+	// be found unhealthy with what they had before, too.
+	bad, sickly bool
 
 	// How often each may happen.
-	expiries, freezes, freed, lost, crashes, leaves, ticks uint8
+	expiries, freezes, freed, lost, crashes, leaves, ticks, kills uint8
 	// How often a client is cut off or an answer lost.
 	cuts uint8
 	// How many requests may be under way at once, and be committed together.
@@ -225,11 +230,12 @@ type world struct {
 	late     [maxLate]late
 	queue    queue
 	hosts    [maxHosts]host
+	machines [maxMachines]machine // of hosts of the kind wholeAgent
 	requests [maxRequests]request // sorted, so that their order does not matter
 	reading  [2]uint8             // the coordinator must find out what became of its transaction
 
 	// Left to use.
-	expiries, freezes, freed, lost, crashes, leaves, ticks, cuts uint8
+	expiries, freezes, freed, lost, crashes, leaves, ticks, cuts, kills uint8
 	// Used.
 	edits, tickets, fences, clock uint8
 	// lastGrant is the tick after the one in which a grant was decided last; it

@@ -60,6 +60,9 @@ func (g *steps) free(h uint8, hold holdFacts) {
 		return
 	}
 	next.freed--
+	if g.hosts[h] == wholeAgent && next.machines[h].gate == gateFresh && g.rule != agentKeepsGate {
+		next.machines[h].gate = gateOld // it was asked before the revoke, 15 s ago
+	}
 	if g.mayFree(h) && g.add(&next, request{kind: freeReq, host: h, bound: hold.fence}) {
 		g.to(&next, "", func() string { return fmt.Sprintf("the operator sees that %s is not out, and frees it", g.node(h)) })
 	}

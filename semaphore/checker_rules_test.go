@@ -41,4 +41,18 @@ const (
 	newcomersPass  // 17: an acquire is decided without the queue
 	neverOvertakes // 17: a slot is kept for a waiter of another coordinator
 	holdNotSeen    // 17: a waiter does not look at a hold that it got elsewhere
+
+	// The agent, where the model runs it.
+	agentSkipsGate             // 7: drains and reboots without asking its gate
+	agentKeepsGate             // 7: the answer of a gate counts for ever
+	agentIgnoresLoss           // 7: goes on with a hold that is gone
+	agentForgetsJournal        // a start begins from nothing
+	agentActsFirst             // drains before its journal says so
+	agentForgetsBoots          // does not look at the boot id
+	agentTakesRequestForReboot // counts a reboot as done that was only asked for
+	agentStartsOver            // applies again after a start
+	agentReturnsDrained        // 9: returns its slot before it is back in service
+	agentReturnsEarly          // 9: returns its slot without looking how it does
+	agentReturnsSick           // 9: returns the slot of a host that has failed
+	agentSkipsWayBack          // does not put the previous files back
 )

@@ -19,7 +19,11 @@ func (m *model) steps(w *world) []step {
 	m.found = m.found[:0]
 	g := &steps{model: m, from: w}
 	for h := range uint8(len(m.hosts)) {
-		g.host(h)
+		if m.hosts[h] == wholeAgent {
+			g.machine(h)
+		} else {
+			g.host(h)
+		}
 	}
 	for i := range w.requests {
 		if w.requests[i].kind != none {
@@ -264,7 +268,11 @@ func (g *steps) answered(i int, r *request) {
 		next.hosts[r.host].served |= 1 << r.id
 	}
 	lost := next
-	if r.client == waiting {
+	switch {
+	case r.client != waiting:
+	case g.hosts[r.host] == wholeAgent:
+		g.tell(&next, r)
+	default:
 		g.deliver(&next.hosts[r.host], r)
 	}
 	g.to(&next, "", func() string {
