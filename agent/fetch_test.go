@@ -141,6 +141,23 @@ func TestTrust_KeysThatComeWhileABundleWaitsForItsSlotCountForItToo(t *testing.T
 	}
 }
 
+func TestTrust_WhatIsFetchedAnewForAHealthCheckMustBeTrustedToo(t *testing.T) {
+	n := 0
+	body := large(t, "x")
+	a, c, url := fetcher(t, func(http.ResponseWriter, *http.Request) []byte {
+		n++
+		return body
+	})
+	w := &world{t: t, c: c}
+	w.trusts(key(t))
+	a.cfg.Trust = w.cfg.Trust
+	digest := bundle.Digest(body)
+	c.known[digest] = api.Bundle{URL: url, Size: int64(len(body))}
+	if _, err := a.bundle(t.Context(), digest); forGood(err) != "signature" || n != 0 {
+		t.Errorf("%v, fetched %d times", err, n)
+	}
+}
+
 // stuttering is a Downloader whose server brings a part, and then nothing.
 type stuttering struct {
 	parts int // that come, one a call

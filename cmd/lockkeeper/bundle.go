@@ -239,13 +239,21 @@ func (a *app) bundleListCommand() *cobra.Command {
 				for _, b := range bundles {
 					rows = append(rows, []string{
 						short(b.Digest), cli.Cell(b.Name), cli.Cell(orDash(b.Version)), cli.Bytes(b.Size), orDash(b.Interrupt),
-						strconv.Itoa(b.Nodes), cli.Age(b.CreatedAt, a.now()), cli.Cell(b.By),
+						signedText(b.SignedBy), strconv.Itoa(b.Nodes), cli.Age(b.CreatedAt, a.now()), cli.Cell(b.By),
 					})
 				}
-				return a.table("There are no bundles.", []string{"BUNDLE", "NAME", "VERSION", "SIZE", "INTERRUPT", "NODES", "AGE", "BY"}, rows)
+				return a.table("There are no bundles.", []string{"BUNDLE", "NAME", "VERSION", "SIZE", "INTERRUPT", "SIGNED", "NODES", "AGE", "BY"}, rows)
 			})
 		},
 	}
+}
+
+// signedText says by how many keys a bundle is signed; "bundle show" names them.
+func signedText(by []string) string {
+	if len(by) == 0 {
+		return "-"
+	}
+	return count(len(by), "key", "keys")
 }
 
 func (a *app) bundleDeleteCommand() *cobra.Command {
