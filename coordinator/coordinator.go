@@ -94,6 +94,7 @@ func (c *Coordinator) start(ctx context.Context) error {
 		return err
 	}
 	c.onStop(c.doors.close)
+	c.doors.answerMeanwhile()
 	if err := c.startStore(ctx); err != nil {
 		return err
 	}

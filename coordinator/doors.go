@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -33,7 +34,14 @@ type doors struct {
 	main      *door.Listener
 	fleetlock *door.Listener // nil when off
 	admin     *door.Listener // nil when the main one needs no tokens
-	servers   []*http.Server
+
+	mu       sync.Mutex // guards servers, early and open
+	servers  []*http.Server
+	early    *startingHandler // on the main listener, when the start took long
+	open     bool             // the main listener serves
+	started  chan struct{}    // closed then
+	starting sync.WaitGroup
+
 	// joins is the certificate that is shown to a new coordinator, nil before
 	// there is one.
 	joins atomic.Pointer[func() (*tls.Certificate, error)]
@@ -46,7 +54,7 @@ type doors struct {
 // certificate of our own is kept in the data dir, which a new cluster must
 // find empty: that door is opened by openLate.
 func openDoors(cfg Config, log *slog.Logger) (*doors, error) {
-	d := &doors{cfg: cfg, log: log}
+	d := &doors{cfg: cfg, log: log, started: make(chan struct{})}
 	d.life, d.end = context.WithCancel(context.Background())
 	var err error
 	if cfg.TLS.SelfSigned {
@@ -148,6 +156,12 @@ func (d *doors) networks() []door.FleetLockNetwork {
 
 // serve answers on a listener until close.
 func (d *doors) serve(l *door.Listener, h http.Handler) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.serveLocked(l, h)
+}
+
+func (d *doors) serveLocked(l *door.Listener, h http.Handler) {
 	s := door.NewServer(h, d.log)
 	s.BaseContext = func(net.Listener) context.Context { return d.life }
 	if d.done == nil {
@@ -166,6 +180,7 @@ func (d *doors) serve(l *door.Listener, h http.Handler) {
 // within drainFor.
 func (d *doors) close() error {
 	d.end()
+	d.starting.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), drainFor)
 	defer cancel()
 	for _, s := range d.servers {

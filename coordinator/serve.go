@@ -38,7 +38,7 @@ func (c *Coordinator) serve() error {
 		Loopback: !c.doors.needsTokens(), Limiter: limiter, Logger: c.log, Metrics: metrics,
 	}
 	handler := c.handler()
-	c.doors.serve(c.doors.main, door.Wrap(handler, options))
+	c.doors.serveMain(door.Wrap(handler, options))
 	if c.doors.admin != nil {
 		options.Loopback = true
 		c.doors.serve(c.doors.admin, door.Wrap(handler, options))

@@ -3,6 +3,7 @@ package e2e
 import (
 	"encoding/binary"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -126,6 +127,10 @@ func TestFaults_ADiskThatFillsStopsItsMemberOnly(t *testing.T) {
 	}
 	full.start()
 	eventually(t, 30*time.Second, "it waits and says so", func() bool { return strings.Contains(full.output(t), "the disk is too full to start on") })
+	eventually(t, 30*time.Second, "it answers that it has not started", func() bool {
+		status, text := get(full.url + "/readyz")
+		return status == http.StatusServiceUnavailable && strings.Contains(text, "has not started yet")
+	})
 	c.goOn("while it waits", full)
 	if !full.running() {
 		t.Error("it does not wait for room")
