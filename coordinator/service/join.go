@@ -67,6 +67,9 @@ func (s *Service) CreateJoinToken(ctx context.Context, req api.JoinTokenRequest)
 	cluster, _ := s.ClusterID()
 	text := auth.JoinToken{Secret: secret, Fingerprint: s.cfg.Members.CA().Fingerprint(), Cluster: cluster}
 	out := api.JoinToken{ID: t.ID, Token: text.String(), ExpiresAt: t.ExpiresAt, Replaces: replaces}
+	if replaces == s.cfg.Members.MemberID() {
+		out.Warnings = append(out.Warnings, "the new one must be given the URL of another coordinator than this one, which goes when it comes")
+	}
 	if voters := len(membership.Voters(list)); replaces == "" && voters%2 == 1 {
 		out.Warnings = append(out.Warnings, fmt.Sprintf("%d and one make an even number, which bears no more losses: the new member gets its vote when a second one has joined as well, so make another token for that", voters))
 	}
@@ -160,6 +163,8 @@ func (s *Service) Join(ctx context.Context, req api.JoinRequest) (api.Joined, er
 			continue
 		case m.ID == req.MemberID:
 			return api.Joined{MemberID: m.ID, Members: joinMembers(list)}, nil
+		case m.Self:
+			return api.Joined{}, api.Errorf(api.Conflict, "%s is the member whose place is to be taken, and cannot take the new one in after it has gone: join by the URL of another coordinator. Nothing was changed", membership.Call(m))
 		}
 		if err := s.remove(ctx, list, m, by); err != nil {
 			return api.Joined{}, err

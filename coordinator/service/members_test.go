@@ -269,6 +269,22 @@ func TestJoin_ChangesNothingBeforeTheNewMemberIsFound(t *testing.T) {
 	f.wantDone(t, "remove 3", "add https://10.0.0.4:2380", "remove 11", "add https://10.0.0.4:2380")
 }
 
+// Who is to go cannot take the new one in after it has gone.
+func TestJoin_TheMemberThatGoesIsNotTheOneToAsk(t *testing.T) {
+	b, f := withMembers(t, named("1", "leader"), named("2", "follower"), named("3", "follower"))
+	joiner, made := b.joinToken(api.JoinTokenRequest{Replaces: "c1"})
+	if len(made.Warnings) != 1 || !strings.Contains(made.Warnings[0], "another coordinator") {
+		t.Errorf("warnings are %q", made.Warnings)
+	}
+	req := api.JoinRequest{Name: "c4-beef", PeerURL: "https://10.0.0.4:2380"}
+	f.answers[req.PeerURL] = req.Name
+	_, err := b.Join(joiner, req)
+	if e := mustRefuse(t, err, api.Conflict); !strings.Contains(e.Detail, "another coordinator") {
+		t.Errorf("it is refused by %v", e)
+	}
+	f.wantDone(t)
+}
+
 func TestJoin_SaysWhenItIsToAskAgain(t *testing.T) {
 	b, f := withMembers(t, named("1", "leader"))
 	joiner, _ := b.joinToken(api.JoinTokenRequest{})
