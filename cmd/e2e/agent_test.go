@@ -11,6 +11,7 @@ import (
 // A wrong token, a key that is not the pinned one, and a coordinator that is not
 // there: the agent says so, touches nothing, and goes on by itself once it can.
 func TestAgent_SaysWhatIsWrongWithItsCoordinatorsAndGoesOn(t *testing.T) {
+	t.Parallel()
 	s := startSecured(t)
 	w := newWitness(t)
 	right, _ := s.token(t, "--role", "node", "--node", "host-1")

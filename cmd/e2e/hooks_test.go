@@ -18,6 +18,7 @@ import (
 // Whatever a hook or a health check does: the host has the files of before, its
 // slot is back if it is in service and kept if not, and who looks is told why.
 func TestAgent_BadHooksAndHealthChecksLeaveTheOldFilesAndSayWhy(t *testing.T) {
+	t.Parallel()
 	const good = "min_healthy_time: 1s\n"
 	// Every other call of the check passes.
 	flaps := "min_healthy_time: 2s\nhealthy_deadline: 5s\nhealth:\n  - command: cd \"$LOCKKEEPER_ROOT\"; %sn=$(cat ../calls || echo 0); echo $((n + 1)) > ../calls; test $((n %% 2)) = 0\n"
@@ -108,6 +109,7 @@ func page(t *testing.T, url string) string {
 }
 
 func TestReboot_APersonOnTheHostWaitsForASlotAndMayLeave(t *testing.T) {
+	t.Parallel()
 	c := startCoordinator(t)
 	w := newWitness(t)
 	must(t, c.url, "group", "set", "default", "--slots", "0")
@@ -160,6 +162,7 @@ func TestReboot_APersonOnTheHostWaitsForASlotAndMayLeave(t *testing.T) {
 // A host whose command says that it needs a reboot gets one, without any bundle,
 // and is shown with the reason before.
 func TestReboot_TheHostsOwnWishNeedsNoBundle(t *testing.T) {
+	t.Parallel()
 	c := startCoordinator(t)
 	w := newWitness(t)
 	must(t, c.url, "group", "set", "default", "--slots", "0")
