@@ -226,3 +226,48 @@ func TestRecover_KilledAtAnyStepIsFinishedByTheSameCommand(t *testing.T) {
 		wantWords(t, refused(t, 1, recoverIt...), "is the only member")
 	}
 }
+
+// A snapshot is restored in the place of one of three, while the others still
+// have their data. They are members of what was before: they are not let in, and
+// join anew with empty folders.
+func TestRestore_MembersOfBeforeAreNotLetInAndJoinAnew(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3)
+	k := newCaller(t, "web-1", c.any().url)
+	hold := k.take()
+	snapshot := filepath.Join(t.TempDir(), "a.snapshot")
+	must(t, c.any().url, "snapshot", "create", snapshot)
+	for _, m := range c.members {
+		m.terminate()
+	}
+	first, others := c.members[0], c.members[1:]
+	must0(t, os.RemoveAll(first.data))
+	restored(t, "restore", snapshot, "--data-dir", first.data)
+	first.restart()
+	c.members = []*memberProcess{first}
+	others[0].start()
+	eventually(t, 40*time.Second, "one of before is up", func() bool {
+		status, text := get(others[0].url + "/readyz")
+		return status == http.StatusServiceUnavailable && strings.Contains(text, "it has another authority")
+	})
+	if list := c.shown(); len(list) != 1 || !strings.Contains(fmt.Sprint(holdsOf(t, first.url)), fmt.Sprint(hold.Fence)) {
+		t.Errorf("members are %+v, holds %v", list, holdsOf(t, first.url))
+	}
+	// Nor with a token, as long as it has what it had.
+	others[0].kill()
+	others[0].coordinatorProcess = c.run(others[0], c.joining(c.token("cluster", "token"))...)
+	eventually(t, 40*time.Second, "it is up again", func() bool {
+		status, _ := get(others[0].url + "/readyz")
+		return status == http.StatusServiceUnavailable
+	})
+	if list := c.shown(); len(list) != 1 {
+		t.Errorf("members are %+v", list)
+	}
+	for _, m := range others {
+		m.kill()
+		must0(t, os.RemoveAll(m.data))
+		m.coordinatorProcess = c.run(m, c.joining(c.token("cluster", "token"))...)
+		c.members = append(c.members, m)
+	}
+	c.waitVoters(3)
+}
