@@ -55,10 +55,9 @@ func (f folder) make() (release func(), err error) {
 			return nil, fmt.Errorf("state folder: %w", err)
 		}
 	}
-	lock, err := os.OpenFile(f.path("lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if errors.Is(err, syscall.EROFS) { // what was the state can still be told
-		lock, err = os.Open(f.path("lock"))
-	}
+	// For reading: it can be had on a disk that has become read-only, and keeps
+	// none from being made so.
+	lock, err := os.OpenFile(f.path("lock"), os.O_CREATE|os.O_RDONLY, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("state folder: %w", err)
 	}

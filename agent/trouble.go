@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
@@ -67,6 +68,10 @@ func (a *Agent) save(next State) error {
 // not begun. A slot with which nothing was done goes back meanwhile, so that
 // others may go; any other is kept.
 func (a *Agent) cannotRecord(ctx context.Context, err error) {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		err = errno // without the names of temporary files, which differ each time
+	}
 	a.setTrouble(fmt.Sprintf("the state folder %s takes nothing: %v", a.dir.dir, err))
 	a.unsaved = true // nothing more is done before it can be
 	if a.unable == 0 {
