@@ -184,6 +184,10 @@ func (n *Node) run(ctx context.Context, free func(string) (int64, error)) error 
 	if err := waitForRoom(ctx, dir, free, n.cfg.Logger); err != nil {
 		return err
 	}
+	// Before anything is written: an address that cannot be had leaves no data.
+	if err := n.cfg.Peer.check(); err != nil {
+		return err
+	}
 	if err := n.bring(ctx, m); err != nil {
 		return err
 	}

@@ -77,6 +77,18 @@ func (p PeerConfig) url() string {
 	return p.URL
 }
 
+// check returns why the address for other members cannot be listened on.
+func (p PeerConfig) check() error {
+	if p.Listen == "" {
+		return nil
+	}
+	ln, err := net.Listen("tcp", p.Listen)
+	if err != nil {
+		return fmt.Errorf("the address for the other members: %w; give --peer-listen one that is free and of this host", err)
+	}
+	return ln.Close()
+}
+
 // names are what the member's certificate vouches for.
 func (p PeerConfig) names() []string {
 	var names []string

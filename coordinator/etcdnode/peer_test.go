@@ -229,6 +229,22 @@ func TestJoin_IsNotBegunWithoutAnAddressForTheOthers(t *testing.T) {
 	}
 }
 
+// An address that cannot be had leaves no data behind.
+func TestStart_SaysThatItsAddressForTheOthersIsTaken(t *testing.T) {
+	cfg := peerConfig(t, "a")
+	l, err := net.Listen("tcp", cfg.Peer.Listen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if _, err := Start(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "--peer-listen") {
+		t.Errorf("err is %v", err)
+	}
+	if _, err := readMarker(cfg.DataDir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a cluster was begun all the same: %v", err)
+	}
+}
+
 // What a member of several must have is not made anew, and not left out.
 func TestStart_OfOneOfSeveralNeedsItsAddressAndTheAuthority(t *testing.T) {
 	first := startNode(t, peerConfig(t, "a"))
