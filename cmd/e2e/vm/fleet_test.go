@@ -18,8 +18,8 @@ type fleet struct {
 	machines []*machine
 }
 
-// clocks are what the machines believe at each boot; the other tests' clocks
-// are right.
+// clocks are what two of the machines believe at each boot. That of the third is
+// right.
 var clocks = map[string]string{"host-2": "2001-02-03T04:05:06", "host-3": "2037-12-31T23:59:50"}
 
 func startFleet(t *testing.T) *fleet {
