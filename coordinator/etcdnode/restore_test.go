@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	bolt "go.etcd.io/bbolt"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/snapshotfile"
@@ -181,6 +182,36 @@ func TestCheckSnapshot_FindsADamagedPageUnderARightDigest(t *testing.T) {
 	}
 	if _, err := CheckSnapshot(path, "/lockkeeper/", discard); !errors.Is(err, snapshotfile.ErrDamaged) {
 		t.Errorf("err is %v", err)
+	}
+}
+
+// One that a later version wrote is whole, and not for this program.
+func TestRestore_ASnapshotOfALaterVersionIsSaidAndNothingIsWritten(t *testing.T) {
+	file, _ := snapshotWith(t, "node-1")
+	data := read(t, file)
+	db := filepath.Join(t.TempDir(), "db")
+	if err := os.WriteFile(db, data[:len(data)-sha256.Size], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b, err := bolt.Open(db, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = b.Update(func(tx *bolt.Tx) error { return tx.Bucket([]byte("meta")).Put([]byte("storageVersion"), []byte("3.9.0")) })
+	if err := errors.Join(err, b.Close()); err != nil {
+		t.Fatal(err)
+	}
+	data = read(t, db)
+	path := filepath.Join(t.TempDir(), "b"+snapshotfile.Suffix)
+	if _, err := snapshotfile.Write(path, io.MultiReader(bytes.NewReader(data), bytes.NewReader(digest(data)))); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "data")
+	if _, err := Restore(t.Context(), restoreConfig(path, dir)); err == nil || !strings.Contains(err.Error(), "the form of etcd 3.9.0") {
+		t.Errorf("err is %v", err)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Error("a folder was made all the same")
 	}
 }
 
