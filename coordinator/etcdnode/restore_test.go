@@ -197,7 +197,9 @@ func TestRestore_ASnapshotOfALaterVersionIsSaidAndNothingIsWritten(t *testing.T)
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = b.Update(func(tx *bolt.Tx) error { return tx.Bucket([]byte("meta")).Put([]byte("storageVersion"), []byte("3.9.0")) })
+	err = b.Update(func(tx *bolt.Tx) error {
+		return tx.Bucket([]byte("meta")).Put([]byte("storageVersion"), []byte("3.9.0"))
+	})
 	if err := errors.Join(err, b.Close()); err != nil {
 		t.Fatal(err)
 	}
