@@ -82,6 +82,7 @@ func TestSkew_CoordinatorsAndAgentsAreUpdatedOneAfterAnotherUnderARollout(t *tes
 			t.Errorf("coordinator %s is shown with version %s and schema %d", p.Name, p.Version, p.MaxV)
 		}
 	}
+	wantWords(t, must(t, order[0].url, "cluster"), "1; to be updated: "+order[2].name+" (up to 1)")
 	oldProgram := order[2].args[0]
 	order[2].update(filepath.Join(later, "lockkeeperd"))
 	eventually(t, 30*time.Second, "the new schema is written", func() bool {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -59,6 +60,7 @@ func (a *app) printCluster(c api.Cluster) error {
 		"Made", cli.Cell(ago(c.CreatedAt, a.now())),
 		"Quorum", quorum,
 		"Store", cli.Cell(fmt.Sprintf("etcd %s, %s, revision %d", c.Store.EtcdVersion, kind, c.Store.Revision)),
+		"Schema", schemaText(c),
 		"Size", size,
 		"Disk free", free,
 		"Answered by", cli.Cell(c.Served),
@@ -84,6 +86,25 @@ func (a *app) printCluster(c api.Cluster) error {
 		fmt.Fprintln(a.out, a.paint(yellow, "Note:"), cli.Cell(w)+".")
 	}
 	return nil
+}
+
+// schemaText is what is written to the store, and which coordinators keep it
+// from what is newer.
+func schemaText(c api.Cluster) string {
+	text, highest := strconv.Itoa(c.Schema), c.Schema
+	for _, p := range c.Coordinators {
+		highest = max(highest, p.MaxV)
+	}
+	var behind []string
+	for _, p := range c.Coordinators {
+		if p.MaxV < highest {
+			behind = append(behind, fmt.Sprintf("%s (up to %d)", cli.Cell(p.Name), p.MaxV))
+		}
+	}
+	if len(behind) > 0 {
+		text += fmt.Sprintf("; to be updated: %s", strings.Join(behind, ", "))
+	}
+	return text
 }
 
 func memberCell(m api.Member) string {
