@@ -209,6 +209,23 @@ func (r *rig) hook(point string, code int, words string) {
 	}
 }
 
+// set changes the cluster between two hooks.
+func (r *rig) set(change func(c *cluster)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	change(r.cluster)
+}
+
+// evictedOnly expects these pods to have been evicted, in any order.
+func (r *rig) evictedOnly(want ...string) {
+	r.t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if got := slices.Sorted(slices.Values(r.evicted)); !slices.Equal(got, want) {
+		r.t.Errorf("evicted %q, want %q", got, want)
+	}
+}
+
 func (r *rig) is(cordoned, ours bool) {
 	r.t.Helper()
 	r.mu.Lock()
@@ -226,14 +243,12 @@ func TestKubernetes_ANodeIsDrainedAndTakenBack(t *testing.T) {
 	r := newRig(t, "rs-web", "ds-log", "rs-db")
 	r.hook("drain", 0, "")
 	r.is(true, true)
-	if slices.Sort(r.evicted); !slices.Equal(r.evicted, []string{"rs-db", "rs-web"}) {
-		t.Errorf("evicted %q", r.evicted)
-	}
+	r.evictedOnly("rs-db", "rs-web")
 	r.hook("drain", 0, "") // after a crash of the agent
-	r.ready = "False"
+	r.set(func(c *cluster) { c.ready = "False" })
 	r.hook("undrain", 75, "not ready yet")
 	r.is(true, true)
-	r.ready = "True"
+	r.set(func(c *cluster) { c.ready = "True" })
 	r.hook("undrain", 0, "")
 	r.is(false, false)
 	r.hook("undrain", 0, "")
@@ -243,20 +258,18 @@ func TestKubernetes_ANodeIsDrainedAndTakenBack(t *testing.T) {
 func TestKubernetes_ADisruptionBudgetIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "rs-web")
-	r.budget = 1000
+	r.set(func(c *cluster) { c.budget = 1000 })
 	r.hook("drain", 75, "disruption budget")
 	r.is(true, true)
-	r.budget = 0
+	r.set(func(c *cluster) { c.budget = 0 })
 	r.hook("drain", 0, "")
-	if !slices.Equal(r.evicted, []string{"rs-web"}) {
-		t.Errorf("evicted %q", r.evicted)
-	}
+	r.evictedOnly("rs-web")
 }
 
 func TestKubernetes_ACordonOfSomebodyElseStays(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "rs-web")
-	r.cordoned = true
+	r.set(func(c *cluster) { c.cordoned = true })
 	r.hook("drain", 0, "")
 	r.is(true, false)
 	r.hook("undrain", 0, "was cordoned by somebody else, and stays so")
@@ -267,7 +280,7 @@ func TestKubernetes_ACordonOfSomebodyElseStays(t *testing.T) {
 func TestKubernetes_ACordonThatComesMeanwhileIsNotTakenForOurs(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "rs-web")
-	r.before = func() { r.cordoned = true; r.version++ }
+	r.set(func(c *cluster) { c.before = func() { c.cordoned = true; c.version++ } })
 	r.hook("drain", 75, "has been modified")
 	r.hook("drain", 0, "")
 	r.is(true, false)
@@ -279,7 +292,7 @@ func TestKubernetes_WhatWillNotPassFailsAndWhatWillIsTriedAgain(t *testing.T) {
 	r.hook("drain", 1, "bare-pod")
 	r.hook("undrain", 0, "")
 	r.is(false, false)
-	r.gone = true
+	r.set(func(c *cluster) { c.gone = true })
 	r.hook("drain", 1, "not found")
 	r.hook("undrain", 0, "nothing to uncordon")
 	r.hook("apply", 1, "want drain or undrain")
