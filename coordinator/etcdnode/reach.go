@@ -117,6 +117,7 @@ func (n *Node) monitorReach(ctx context.Context) {
 		}
 		if fresh || len(before) > 0 && time.Since(looked) >= reachEvery {
 			looked = time.Now()
+			n.endSilent()
 			if now := n.Reach(ctx); ctx.Err() == nil {
 				n.sayReached(before, now)
 			}
