@@ -8,6 +8,7 @@ import (
 )
 
 func TestMetrics_PrometheusLoadsTheAlertsAndSeesACoordinatorGo(t *testing.T) {
+	t.Parallel()
 	rules, err := filepath.Abs("../../deploy/prometheus/lockkeeper.rules.yml")
 	must0(t, err)
 	c := startCoordinator(t)

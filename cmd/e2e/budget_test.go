@@ -89,6 +89,7 @@ func anyBroken(t *testing.T, fleet []*machine) bool {
 // failure, and the release gives it on in the same transaction. Whoever gets it
 // must find the rollout halted.
 func TestFailure_StopsTheFleetHoweverFastTheHostReturnsItsSlot(t *testing.T) {
+	t.Parallel()
 	c := startCoordinator(t)
 	w := newWitness(t)
 	fleet, rollout := waitingFleet(t, c, w)
@@ -96,6 +97,7 @@ func TestFailure_StopsTheFleetHoweverFastTheHostReturnsItsSlot(t *testing.T) {
 }
 
 func TestFailure_StopsTheFleetThoughTheCoordinatorWasGoneWhenItHappened(t *testing.T) {
+	t.Parallel()
 	data := filepath.Join(t.TempDir(), "data")
 	c := startCoordinator(t, "--data-dir", data)
 	w := newWitness(t)
@@ -111,6 +113,7 @@ func TestFailure_StopsTheFleetThoughTheCoordinatorWasGoneWhenItHappened(t *testi
 // The host that failed, those that wait and the elected engine need not be at one
 // coordinator.
 func TestFailure_StopsTheFleetOverTwoCoordinators(t *testing.T) {
+	t.Parallel()
 	p := startTwins(t)
 	w := newWitness(t)
 	fleet, rollout := waitingFleet(t, p.a, w, p.a.url+","+p.b.url, p.b.url+","+p.a.url)
@@ -119,6 +122,7 @@ func TestFailure_StopsTheFleetOverTwoCoordinators(t *testing.T) {
 
 // What no engine sees must stop the fleet all the same.
 func TestFailure_StopsTheFleetWhileTheElectedEngineIsStopped(t *testing.T) {
+	t.Parallel()
 	p := startTwins(t)
 	w := newWitness(t)
 	elected, other := p.a, p.b

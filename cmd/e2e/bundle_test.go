@@ -98,6 +98,7 @@ func failed(t *testing.T, server, node, digest, reason string) {
 // A large bundle lies on a web server that breaks off; a host that trusts a key
 // takes it when it is signed, and not before.
 func TestBundle_ALargeOneIsFetchedFromItsURLOnceItIsSigned(t *testing.T) {
+	t.Parallel()
 	c, web, dir := startCoordinator(t), serveFiles(t), t.TempDir()
 	key := filepath.Join(dir, "release")
 	must0(t, os.WriteFile(filepath.Join(dir, "allowed"), []byte(must(t, c.url, "bundle", "keygen", key, "--name", "release@example.com")), 0o600))
@@ -174,6 +175,7 @@ func manifestFor(content string) map[string]any {
 // Bad bundles come to a host by way of its coordinator, which stores none of
 // them where it can see them. The host stays as it is, takes no slot, and says why.
 func TestBundle_BadOnesAreRefusedByTheHostAndSeenInNodeShow(t *testing.T) {
+	t.Parallel()
 	if os.Getuid() != 0 {
 		if os.Getenv("LOCKKEEPER_TEST_REQUIRE_ALL") != "" {
 			t.Fatal("needs root to mount a disk")
@@ -281,6 +283,7 @@ func TestBundle_BadOnesAreRefusedByTheHostAndSeenInNodeShow(t *testing.T) {
 
 // A disk that fails while files are put in place, at the call where that hurts.
 func TestBundle_ADiskThatFailsMeanwhileEndsInOneGenerationOrTheOther(t *testing.T) {
+	t.Parallel()
 	strace := needTool(t, "strace")
 	for name, f := range map[string]struct {
 		inject, reason, says string

@@ -19,6 +19,7 @@ func statusOf(t *testing.T, url string) (s api.Status) {
 // The worst mistake with a store: an empty one in its place, under the same
 // address. The agent does nothing for it, and it doubts itself.
 func TestCluster_AnotherOneOnTheSameAddressGetsNothingDoneUntilAPersonTrustsIt(t *testing.T) {
+	t.Parallel()
 	first := startCoordinator(t)
 	w := newWitness(t)
 	m := startFleet(t, w, first.url, 1)[0]

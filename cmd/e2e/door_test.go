@@ -112,6 +112,7 @@ func TestDoor_OverTLSEveryRequestNeedsATokenThatCanBeRevoked(t *testing.T) {
 }
 
 func TestDoor_ANodesTokenUpdatesItsHostAndNoOther(t *testing.T) {
+	t.Parallel()
 	s := startSecured(t)
 	secret, file := s.token(t, "--role", "node", "--node", "host-1")
 	w := newWitness(t)

@@ -84,6 +84,7 @@ func numbers(t *testing.T, server, expr string, from, to time.Time) int {
 
 // Whoever opens a dashboard sees something in each of its panels.
 func TestGrafana_EveryQueryHasDataWhenARolloutHasRun(t *testing.T) {
+	t.Parallel()
 	needTool(t, "prometheus")
 	boards, err := filepath.Glob("../../deploy/grafana/*.json")
 	must0(t, err)

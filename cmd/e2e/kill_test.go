@@ -90,6 +90,7 @@ func outcome(t *testing.T, w witness, m *machine, server string) string {
 // as well. The steps are those that the agent itself counts, so that a new one is
 // killed too.
 func TestKill_ARealAgentAtEveryStepEndsAsIfNothingHadHappened(t *testing.T) {
+	t.Parallel()
 	program := buildMortal(t)
 	c := startCoordinator(t)
 	for name, manifest := range map[string]string{

@@ -13,6 +13,7 @@ import (
 // A node fails, stays out with its slot, is repaired and tried again; then it is
 // taken back to what it had, by real reboots each time.
 func TestNode_IsTriedAgainAndRolledBackByAPerson(t *testing.T) {
+	t.Parallel()
 	c := startCoordinator(t)
 	w := newWitness(t)
 	m := startFleet(t, w, c.url, 1)[0]

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -114,15 +116,29 @@ func eventually(t *testing.T, d time.Duration, what string, ok func() bool) {
 	}
 }
 
-// freePort is a port of loopback that nobody listens on at this moment.
+// The ports that freePort gives lie below those from which the kernel takes one
+// for each connection that is made: what is free stays so until it is used.
+const (
+	firstPort = 20_000
+	lastPort  = 32_000
+)
+
+var nextPort atomic.Int32
+
+// freePort is a port of loopback that nobody listens on at this moment, and that
+// no other test is given.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range lastPort - firstPort {
+		addr := fmt.Sprintf("127.0.0.1:%d", firstPort+(int(nextPort.Add(1))+os.Getpid())%(lastPort-firstPort))
+		l, err := net.Listen("tcp", addr)
+		if err == nil {
+			l.Close()
+			return addr
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 // coordinatorProcess is a lockkeeperd that answers.

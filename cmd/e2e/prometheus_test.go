@@ -54,6 +54,7 @@ scrape_configs:
 }
 
 func TestMetrics_PrometheusSeesTheSlotsAndTheHolds(t *testing.T) {
+	t.Parallel()
 	promtool := needTool(t, "promtool")
 	c := startCoordinator(t)
 	must(t, c.url, "group", "set", "default", "--slots", "3")

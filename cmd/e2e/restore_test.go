@@ -92,6 +92,7 @@ func fleetStatus(t *testing.T, url string) (s api.Status) {
 // a newer: not those given after the snapshot, not those of a group that the
 // snapshot does not know, and not when one snapshot is restored twice.
 func TestRestore_NoFenceIsEverGivenTwice(t *testing.T) {
+	t.Parallel()
 	data := filepath.Join(t.TempDir(), "data")
 	snapshot := filepath.Join(t.TempDir(), "a.snapshot")
 	c := startCoordinator(t, "--data-dir", data)
@@ -141,6 +142,7 @@ func TestRestore_NoFenceIsEverGivenTwice(t *testing.T) {
 // One host went out after the snapshot was taken, so that the restored store
 // knows nothing of it. It counts all the same, and nobody passes it.
 func TestRestore_HostsThatAreOutGoOnAndNobodyPassesThem(t *testing.T) {
+	t.Parallel()
 	data := filepath.Join(t.TempDir(), "data")
 	snapshot := filepath.Join(t.TempDir(), "a.snapshot")
 	c := startCoordinator(t, "--data-dir", data)

@@ -14,6 +14,7 @@ import (
 
 // A stream and a long poll last; what their token may do ends with it.
 func TestToken_RevokedEndsTheStreamAndTheLongPollThatAreOpen(t *testing.T) {
+	t.Parallel()
 	s := startSecured(t)
 	watching, _ := s.token(t, "--role", "viewer")
 	polling, _ := s.token(t, "--role", "node", "--node", "host-1")

@@ -54,6 +54,7 @@ func rolloutOf(t *testing.T, server, id string) (r api.Rollout) {
 // The promise of the whole: a fleet is updated by its agents, never more of it
 // out than slots, whoever is killed on the way.
 func TestFleet_IsUpdatedWithinItsSlotsThoughCoordinatorAndAgentsAreKilled(t *testing.T) {
+	t.Parallel()
 	data := filepath.Join(t.TempDir(), "data")
 	c := startCoordinator(t, "--data-dir", data)
 	must(t, c.url, "group", "set", "default", "--slots", "2")
@@ -98,6 +99,7 @@ func TestFleet_IsUpdatedWithinItsSlotsThoughCoordinatorAndAgentsAreKilled(t *tes
 }
 
 func TestFleet_AFailedHostIsRolledBackAndHaltsTheRollout(t *testing.T) {
+	t.Parallel()
 	c := startCoordinator(t)
 	w := newWitness(t)
 	fleet := startFleet(t, w, c.url, 3)
@@ -127,6 +129,7 @@ func TestFleet_AFailedHostIsRolledBackAndHaltsTheRollout(t *testing.T) {
 }
 
 func TestFleet_WithoutACoordinatorNobodyStarts(t *testing.T) {
+	t.Parallel()
 	c := startCoordinator(t)
 	w := newWitness(t)
 	startFleet(t, w, c.url, 2)

@@ -65,6 +65,7 @@ func askFleetLock(ctx context.Context, url, id, group string) (time.Time, []aske
 }
 
 func TestSchedule_RefusesBothDoorsAndGrantsBothByPushWhenItOpens(t *testing.T) {
+	t.Parallel()
 	const lasts = 8 * time.Second
 	c := startCoordinator(t, "--fleetlock-wait", "3s")
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)

@@ -44,6 +44,7 @@ func untroubled(t *testing.T, server, node string) {
 // A state folder on a file system of its own becomes full, and read-only, under a
 // running agent: nothing is begun, a person is told, and it goes on by itself.
 func TestTrouble_AFullOrReadOnlyStateFolderIsToldAndWaitedFor(t *testing.T) {
+	t.Parallel()
 	unshare, nsenter := needTool(t, "unshare"), needTool(t, "nsenter")
 	c := startCoordinator(t)
 	w := newWitness(t)
@@ -101,6 +102,7 @@ func TestTrouble_AFullOrReadOnlyStateFolderIsToldAndWaitedFor(t *testing.T) {
 }
 
 func TestTrouble_ADamagedJournalIsToldAndTheHostStaysAsItIs(t *testing.T) {
+	t.Parallel()
 	c := startCoordinator(t)
 	w := newWitness(t)
 	m := startFleet(t, w, c.url, 1)[0]

@@ -152,6 +152,7 @@ func queueOf(t *testing.T, url string) (list []api.Waiter) {
 }
 
 func TestTwins_AgentsMoveOverAndTheRolloutGoesOnWhenACoordinatorDies(t *testing.T) {
+	t.Parallel()
 	p := startTwins(t)
 	w := newWitness(t)
 	both := []string{p.a.url + "," + p.b.url, p.b.url + "," + p.a.url}
@@ -233,6 +234,7 @@ func TestTwins_AStoppedCoordinatorOfTheFirstWaiterHoldsNobodyUp(t *testing.T) {
 
 // With one slot, whoever is told of a hold is the only one.
 func TestTwins_WithoutEtcdBothRefuseAndComeBackByThemselves(t *testing.T) {
+	t.Parallel()
 	p := startTwins(t)
 	holder := newCaller(t, "holder", p.a.url)
 	hold := holder.take()

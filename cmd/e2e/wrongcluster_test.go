@@ -108,6 +108,7 @@ func (i *impostor) answer(r *http.Response) error {
 // says. Each must be enough: the header is all that other answers have, and what
 // stands between may keep it to itself.
 func TestCluster_EachOfTheAgentsChecksIsEnough(t *testing.T) {
+	t.Parallel()
 	for name, lies := range map[string]struct{ header, body bool }{
 		"the header tells":        {header: false, body: true},
 		"the poll's answer tells": {header: true, body: false},
