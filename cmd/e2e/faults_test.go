@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -89,13 +90,23 @@ func TestFaults_ADiskThatFillsStopsItsMemberOnly(t *testing.T) {
 	must0(t, os.MkdirAll(filepath.Dir(ballast), 0o700))
 	leave := func(mb int64) {
 		t.Helper()
-		must0(t, os.RemoveAll(ballast))
-		var st syscall.Statfs_t
-		must0(t, syscall.Statfs(full.data, &st))
-		f, err := os.Create(ballast)
-		must0(t, err)
-		defer f.Close()
-		must0(t, syscall.Fallocate(int(f.Fd()), 0, 0, max(1, int64(st.Bavail)*st.Bsize-mb<<20)))
+		eventually(t, 10*time.Second, fmt.Sprintf("a file leaves %d MB", mb), func() bool {
+			must0(t, os.RemoveAll(ballast))
+			var st syscall.Statfs_t
+			must0(t, syscall.Statfs(full.data, &st))
+			f, err := os.Create(ballast)
+			if errors.Is(err, syscall.ENOSPC) {
+				return false
+			}
+			must0(t, err)
+			defer f.Close()
+			err = syscall.Fallocate(int(f.Fd()), 0, 0, max(1, int64(st.Bavail)*st.Bsize-mb<<20))
+			if errors.Is(err, syscall.ENOSPC) { // the member has written meanwhile
+				return false
+			}
+			must0(t, err)
+			return true
+		})
 	}
 	must(t, full.url, "group", "set", "default", "--slots", "4")
 	k, other := newCaller(t, "held", full.url), newCaller(t, "other", full.url)
