@@ -256,6 +256,7 @@ func (d *durable) finishes() {
 // The story that this project starts from, with another end: of three
 // coordinators one goes and all goes on; a second goes, and the third stays.
 func TestDurable(t *testing.T) {
+	t.Parallel()
 	t.Run("TwoOfThreeDie", func(t *testing.T) {
 		t.Parallel()
 		d := newDurable(t, newCluster(t, 3), 4, 26, 4)
