@@ -5,14 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"reflect"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
-	"github.com/lockkeeper/lockkeeper/agent/host"
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/bundle"
 	"github.com/lockkeeper/lockkeeper/semaphore"
@@ -391,63 +388,4 @@ func (a *Agent) news() {
 	case a.wake <- struct{}{}:
 	default:
 	}
-}
-
-// crashed is a Failpoint's error: Run ends as if the process had died.
-type crashed struct{ err error }
-
-func (c *crashed) Error() string { return c.err.Error() }
-func (c *crashed) Unwrap() error { return c.err }
-
-// builtin is the failpoint of a program that was built to be killed; nil in all
-// others.
-var builtin func(step string) error
-
-func (a *Agent) step(name string) error {
-	if a.cfg.Failpoint == nil {
-		return nil
-	}
-	err := a.cfg.Failpoint(name)
-	var disk syscall.Errno
-	if errors.As(err, &disk) {
-		return err
-	}
-	if err != nil {
-		return &crashed{fmt.Errorf("failpoint %q: %w", name, err)}
-	}
-	return nil
-}
-
-// ends reports an error that ends the run.
-func ends(err error) bool {
-	var c *crashed
-	return errors.As(err, &c) || errors.Is(err, host.ErrRebooting)
-}
-
-// pause is how long an act that did not succeed rests.
-type pause struct {
-	next  time.Duration
-	until time.Time
-}
-
-func (p *pause) left() time.Duration {
-	if p == nil {
-		return 0
-	}
-	return time.Until(p.until)
-}
-
-// rest makes an act rest, longer each time: from Retry, doubled, up to most,
-// and at least for what the coordinator asked, within reason.
-func (a *Agent) rest(do Do, least, most time.Duration) {
-	p := a.pauses[do]
-	if p == nil {
-		p = &pause{next: a.cfg.Retry}
-		a.pauses[do] = p
-	}
-	d := min(p.next, most)
-	p.next = min(2*p.next, most)
-	// A fleet that lost its coordinator must not come back all at once.
-	d += rand.N(d/4 + 1)
-	p.until = time.Now().Add(max(d, min(least, 5*time.Minute)))
 }

@@ -34,6 +34,11 @@ func (l *Linux) systemHealth(ctx context.Context) error {
 	if l.cfg.SystemHealth == HealthOff || !l.booted() {
 		return nil
 	}
+	return withSystemd(ctx, l.lookAtBoot)
+}
+
+// withSystemd asks systemd over the bus, for 10 s at most.
+func withSystemd(ctx context.Context, ask func(context.Context, *systemd.Conn) error) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	conn, err := systemd.NewWithContext(ctx)
@@ -41,6 +46,11 @@ func (l *Linux) systemHealth(ctx context.Context) error {
 		return fmt.Errorf("systemd is not on the bus: %w", err)
 	}
 	defer conn.Close()
+	return ask(ctx, conn)
+}
+
+// lookAtBoot reports what is not as it should be after a boot.
+func (l *Linux) lookAtBoot(ctx context.Context, conn *systemd.Conn) error {
 	if err := bootEnded(ctx, conn); err != nil || l.cfg.SystemHealth != HealthUnits {
 		return err
 	}
@@ -120,22 +130,17 @@ func (l *Linux) noteBefore(ctx context.Context) error {
 	if _, noted, err := l.before(); err != nil || noted {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	conn, err := systemd.NewWithContext(ctx)
-	if err != nil {
-		return fmt.Errorf("systemd is not on the bus: %w", err)
-	}
-	defer conn.Close()
-	units, err := failedUnits(ctx, conn)
-	if err != nil {
-		return err
-	}
-	b, err := json.Marshal(units)
-	if err != nil {
-		return err
-	}
-	return renameio.WriteFile(l.notes(), b, 0o600, renameio.WithTempDir(l.cfg.NotesDir))
+	return withSystemd(ctx, func(ctx context.Context, conn *systemd.Conn) error {
+		units, err := failedUnits(ctx, conn)
+		if err != nil {
+			return err
+		}
+		b, err := json.Marshal(units)
+		if err != nil {
+			return err
+		}
+		return renameio.WriteFile(l.notes(), b, 0o600, renameio.WithTempDir(l.cfg.NotesDir))
+	})
 }
 
 // before is what noteBefore kept.
