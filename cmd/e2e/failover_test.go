@@ -8,7 +8,7 @@ import (
 )
 
 // kills is how many leaders TestFailover kills.
-var kills = flag.Int("kills", 2, "how many leaders are killed, one after another")
+var kills = flag.Int("kills", 3, "how many leaders are killed, one after another")
 
 // How long nobody writes after the leader is killed, over many kills. Two must
 // agree on who leads now; when both ask at the same moment, neither is chosen,
