@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -23,8 +22,8 @@ type netlab struct {
 	ip string // in front of all addresses
 }
 
-// netlabs counts them: several run at once.
-var netlabs atomic.Int64
+// netlabs is how many there may be on a machine at once.
+const netlabs = 250
 
 // far is the namespace of the hosts that are cut off with a coordinator.
 const far = "far"
@@ -40,23 +39,45 @@ func newNetlab(t *testing.T) *netlab {
 		}
 		t.Skip("network namespaces need root")
 	}
-	number := os.Getpid()*10 + int(netlabs.Add(1))
-	n := &netlab{t: t, id: fmt.Sprintf("lk%d", number%1_000_000), ip: fmt.Sprintf("10.213.%d.", number%250)}
+	n := claimNetlab(t)
 	bridge := n.id + "b"
 	var up, down strings.Builder
-	fmt.Fprintf(&up, "link add %s type bridge\naddr add %s1/24 dev %[1]s\nlink set %[1]s up\n", bridge, n.ip)
-	fmt.Fprintf(&down, "link del %s\n", bridge)
+	fmt.Fprintf(&up, "addr add %s1/24 dev %s\nlink set %[2]s up\n", n.ip, bridge)
 	for name, last := range map[string]string{"c1": "11", "c2": "12", "c3": "13", far: "21"} {
 		ns, veth := n.id+name, n.id+name
 		fmt.Fprintf(&up, "netns add %s\nlink add %s type veth peer name eth0 netns %[1]s\nlink set %[2]s master %[3]s up\n", ns, veth, bridge)
 		fmt.Fprintf(&up, "-n %s addr add %s%s/24 dev eth0\n-n %[1]s link set eth0 up\n-n %[1]s link set lo up\n", ns, n.ip, last)
 		fmt.Fprintf(&down, "netns del %s\n", ns)
 	}
-	t.Cleanup(func() { _ = n.batch(down.String()) })
+	fmt.Fprintf(&down, "link del %s\n", bridge) // last: behind it the next lab may have the names
+	t.Cleanup(func() {
+		for line := range strings.Lines(down.String()) {
+			_ = n.batch(line)
+		}
+	})
 	if err := n.batch(up.String()); err != nil {
 		t.Fatal(err)
 	}
 	return n
+}
+
+// claimNetlab makes the first bridge that is not there yet. Its name says its
+// addresses, so that no two labs of this machine have the same, whichever
+// processes they are of: two that had would work on each other's coordinators.
+func claimNetlab(t *testing.T) *netlab {
+	t.Helper()
+	for number := range netlabs {
+		n := &netlab{t: t, id: fmt.Sprintf("lk%d", number), ip: fmt.Sprintf("10.213.%d.", number)}
+		out, err := exec.Command("ip", "link", "add", n.id+"b", "type", "bridge").CombinedOutput()
+		if err == nil {
+			return n
+		}
+		if !strings.Contains(string(out), "File exists") {
+			t.Fatalf("making the bridge %sb: %v: %s", n.id, err, out)
+		}
+	}
+	t.Fatalf("there are bridges lk0b to lk%db: tests that were killed left them behind; `ip link del NAME` removes one, `ip netns del NAME` its namespaces", netlabs-1)
+	return nil
 }
 
 // batch runs commands of ip, one a line.
