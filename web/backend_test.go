@@ -10,6 +10,7 @@ import (
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/auth"
+	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
 // stage is a Backend whose state a test sets. It authorises and refuses as
@@ -194,7 +195,10 @@ func (b *stage) Bundles(context.Context) ([]api.Bundle, error) {
 }
 
 func (b *stage) CreateRollout(_ context.Context, spec api.RolloutSpec, key string) (api.Rollout, bool, error) {
-	if err := b.write(fmt.Sprintf("rollout %s %s %d key=%t", spec.Bundle, spec.Group, spec.MaxFailures, key != "")); err != nil {
+	if _, err := semaphore.ParseSlots(string(spec.MaxFailures)); err != nil {
+		return api.Rollout{}, false, &api.Error{Kind: api.Invalid, Detail: err.Error(), Fields: []api.FieldError{{Path: "max_failures", Detail: err.Error()}}}
+	}
+	if err := b.write(fmt.Sprintf("rollout %s %s %s key=%t", spec.Bundle, spec.Group, spec.MaxFailures, key != "")); err != nil {
 		return api.Rollout{}, false, err
 	}
 	r := api.Rollout{ID: "ro-1", Spec: spec, State: api.RolloutRunning, By: "local", CreatedAt: time.Now()}

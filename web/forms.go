@@ -219,13 +219,7 @@ func (s *server) newRollout(w http.ResponseWriter, r *http.Request) {
 	f := rolloutForm{Key: r.PostFormValue("key"), Failures: r.PostFormValue("max_failures"), Spec: api.RolloutSpec{
 		Bundle: r.PostFormValue("bundle"), Group: r.PostFormValue("group"), Selector: r.PostFormValue("selector"),
 		Name: r.PostFormValue("name"), Reason: r.PostFormValue("reason")}}
-	n, err := strconv.Atoi(f.Failures)
-	if err != nil || n < 0 {
-		s.showRolloutForm(w, r, f, newProblem(w, "Rollout not started", &api.Error{Kind: api.Invalid, Detail: "the failure budget is not a number",
-			Fields: []api.FieldError{{Path: "max_failures", Detail: strconv.Quote(f.Failures) + ": want a whole number of nodes, 0 or more"}}}))
-		return
-	}
-	f.Spec.MaxFailures = n
+	f.Spec.MaxFailures = api.Slots(f.Failures)
 	if r.PostFormValue("do") == "plan" {
 		plan, err := s.backend.Plan(r.Context(), f.Spec)
 		if err != nil {

@@ -79,7 +79,7 @@ func busyFleet() *stage {
 		{Kind: "overdue", Severity: "warn", Title: "web-014 has not come back", Detail: "Its deadline has passed and it was not heard since it rebooted.", Node: "web-014", Group: "web", Since: late.Deadline, Hold: &late},
 		{Kind: "unreachable", Severity: "lost", Title: "3 nodes unreachable", Detail: "worker-312, worker-588, edge-019. None holds a slot.", Group: "worker"}}
 	running := api.Rollout{ID: "ro-7k2f", BundleName: "base-2026.11.3", State: api.RolloutRunning, By: "ann", CreatedAt: ago(4 * time.Hour),
-		Spec: api.RolloutSpec{Group: "web", Bundle: digest, MaxFailures: 3}, Progress: api.RolloutProgress{Total: 180, Pending: 90, Waiting: 30, Updating: 5, Updated: 54, Failed: 1, EstimateS: 4200},
+		Spec: api.RolloutSpec{Group: "web", Bundle: digest, MaxFailures: "3"}, Progress: api.RolloutProgress{Total: 180, Pending: 90, Waiting: 30, Updating: 5, Updated: 54, Failed: 1, EstimateS: 4200},
 		Nodes: []api.RolloutNode{{Node: broken.Node, Group: "web", State: api.NodeBroken, Detail: "health check failed", Since: ago(time.Hour), Attempt: 2}, {Node: "web-077", Group: "web", State: api.NodeUpdating, Phase: api.PhaseRebooting, Since: ago(time.Minute)}}}
 	paused := api.Rollout{ID: "ro-7k11", BundleName: "pg-17.4-tuning", State: api.RolloutPaused, Why: "Paused by ann.", By: "ann", CreatedAt: ago(time.Hour), Spec: api.RolloutSpec{Group: "edge", Bundle: digest},
 		Progress: api.RolloutProgress{Total: 24, Pending: 23, Updated: 1}, Stalled: &api.Stalled{Since: ago(time.Hour), Blockers: []api.Blocker{{Kind: api.Frozen, Detail: "group edge is frozen"}}}}

@@ -150,7 +150,7 @@ func (a *app) printRollout(r api.Rollout) error {
 		"Bundle", cli.Cell(short(r.Spec.Bundle)+" "+r.BundleName),
 		"Selection", cli.Cell(selectionText(r.Spec)),
 		"Progress", progressText(r.Progress),
-		"May fail", strconv.Itoa(r.Spec.MaxFailures),
+		"May fail", strconv.Itoa(r.Budget.Max),
 		"Left", left,
 		"Started", cli.Cell(ago(r.CreatedAt, a.now())+" by "+r.By),
 		"Reason", cli.Cell(r.Spec.Reason),

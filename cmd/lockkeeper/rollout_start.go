@@ -28,7 +28,7 @@ func (s *selection) flags(a *app, c *cobra.Command) {
 	flags.StringVar(&s.spec.Group, "group", "", "the nodes of this group")
 	flags.StringVar(&s.spec.Selector, "selector", "", "the nodes with these labels: zone=a,role=web")
 	flags.StringSliceVar(&s.spec.Nodes, "node", nil, "this node (repeatable)")
-	flags.IntVar(&s.spec.MaxFailures, "max-failures", 0, "so many nodes may fail before the rollout halts")
+	flags.StringVar((*string)(&s.spec.MaxFailures), "max-failures", "0", "so many nodes, or percent of them (5%), may fail before the rollout halts")
 	// A variable that is left set would choose what the next rollout changes.
 	cli.NoEnv(c, "bundle", "dir", "group", "selector", "node", "max-failures")
 	complete(c, "bundle", a.completeBundles)
@@ -47,8 +47,9 @@ func (s *selection) check() error {
 		return usagef("--bundle and --dir both name a bundle: want one of them")
 	case s.spec.Group == "" && s.spec.Selector == "" && len(s.spec.Nodes) == 0:
 		return usagef("want the nodes to update: --group, --selector or --node")
-	case s.spec.MaxFailures < 0:
-		return usagef("--max-failures %d: want 0 or more", s.spec.MaxFailures)
+	}
+	if _, err := semaphore.ParseSlots(string(s.spec.MaxFailures)); err != nil {
+		return usagef("--max-failures %q: want a number of nodes, or percent such as 5%%", s.spec.MaxFailures)
 	}
 	if s.spec.Group != "" {
 		if err := semaphore.ValidGroup(s.spec.Group); err != nil {

@@ -2,36 +2,35 @@ package api
 
 import "time"
 
-// RolloutSpec says which nodes to bring to which bundle.
-type RolloutSpec struct {
-	Name        string   `json:"name,omitempty"`
-	Bundle      string   `json:"bundle"`                 // sha256 digest, in hex
-	Group       string   `json:"group,omitempty"`        // one group; empty with a selector or nodes: any
-	Selector    string   `json:"selector,omitempty"`     // "zone=a,role=web"
-	Nodes       []string `json:"nodes,omitempty"`        // ids
-	MaxFailures int      `json:"max_failures,omitempty"` // so many may fail before it halts; default 0
-	Reason      string   `json:"reason,omitempty"`
-}
-
 // RolloutState is the state of a rollout.
 type RolloutState string
 
 // The states.
 const (
+	RolloutScheduled RolloutState = "scheduled" // until its start, or the end of a rollout before it
 	RolloutRunning   RolloutState = "running"
-	RolloutPaused    RolloutState = "paused" // by a person
-	RolloutHalted    RolloutState = "halted" // by itself
+	RolloutSoaking   RolloutState = "soaking"              // between waves: the soak, and gates that do not pass yet
+	RolloutApproval  RolloutState = "waiting_for_approval" // between waves, and only a person's word is missing
+	RolloutPaused    RolloutState = "paused"               // by a person
+	RolloutHalted    RolloutState = "halted"               // by itself
 	RolloutSucceeded RolloutState = "succeeded"
 	RolloutFailed    RolloutState = "failed"
 	RolloutAborted   RolloutState = "aborted"
 )
 
 // RolloutStates lists them all.
-var RolloutStates = []RolloutState{RolloutRunning, RolloutPaused, RolloutHalted, RolloutSucceeded, RolloutFailed, RolloutAborted}
+var RolloutStates = []RolloutState{
+	RolloutScheduled, RolloutRunning, RolloutSoaking, RolloutApproval, RolloutPaused, RolloutHalted,
+	RolloutSucceeded, RolloutFailed, RolloutAborted,
+}
 
 // Active reports whether the rollout can still go on.
 func (s RolloutState) Active() bool {
-	return s == RolloutRunning || s == RolloutPaused || s == RolloutHalted
+	switch s {
+	case RolloutSucceeded, RolloutFailed, RolloutAborted:
+		return false
+	}
+	return s != ""
 }
 
 // Rollout is a rollout and how far it is.
@@ -45,15 +44,107 @@ type Rollout struct {
 	CreatedAt  time.Time       `json:"created_at"`
 	EndedAt    time.Time       `json:"ended_at,omitzero"`
 	Progress   RolloutProgress `json:"progress"`
-	Stalled    *Stalled        `json:"stalled,omitempty"` // may not start anything now
-	Nodes      []RolloutNode   `json:"nodes,omitempty"`   // in a single rollout's answer
-	Revision   int64           `json:"revision"`
+	Wave       int             `json:"wave"`  // the current one, from 1; 0 before the first
+	Waves      []RolloutWave   `json:"waves"` // all of them, in order
+	Budget     RolloutBudget   `json:"budget"`
+	// Concurrency is how many nodes may be out for it now, and by which bound;
+	// absent once it has ended.
+	Concurrency *Concurrency `json:"concurrency,omitempty"`
+	// Gates are those that it is at, with what they last said.
+	Gates []RolloutGate `json:"gates,omitempty"`
+	// Estimate is when it will probably have ended, and EstimateBasis by what.
+	Estimate      time.Time `json:"estimate,omitzero"`
+	EstimateBasis string    `json:"estimate_basis,omitempty"`
+	Stalled       *Stalled  `json:"stalled,omitempty"` // may not start anything now
+	// After are the rollouts for whose end it waits.
+	After []string `json:"after,omitempty"`
+	// RollbackOf is the rollout whose nodes this one brings back, Rollback the one
+	// that does so for this, SupersededBy a newer one that ended it.
+	RollbackOf   string `json:"rollback_of,omitempty"`
+	Rollback     string `json:"rollback,omitempty"`
+	SupersededBy string `json:"superseded_by,omitempty"`
+	// Notices that could not be delivered, newest first, a few.
+	Undelivered []Undelivered `json:"undelivered,omitempty"`
+	Nodes       []RolloutNode `json:"nodes,omitempty"` // in a single rollout's answer
+	Revision    int64         `json:"revision"`
+}
+
+// RolloutWave is one wave and how far it is.
+type RolloutWave struct {
+	Name        string    `json:"name"`
+	State       string    `json:"state"` // pending, running, soaking, gates, done, skipped
+	Total       int       `json:"total"`
+	Updated     int       `json:"updated"`
+	Failed      int       `json:"failed"`
+	MaxFailures int       `json:"max_failures"` // in this wave, as a number; -1 for no bound of its own
+	StartedAt   time.Time `json:"started_at,omitzero"`
+	FinishedAt  time.Time `json:"finished_at,omitzero"` // its last node
+	SoakUntil   time.Time `json:"soak_until,omitzero"`
+	DoneAt      time.Time `json:"done_at,omitzero"` // soaked, gates passed
+	Estimate    time.Time `json:"estimate,omitzero"`
+}
+
+// The states of a wave.
+const (
+	WavePending = "pending"
+	WaveRunning = "running"
+	WaveSoaking = "soaking"
+	WaveGates   = "gates"
+	WaveDone    = "done"
+	WaveSkipped = "skipped"
+)
+
+// RolloutBudget is how many failures count, and how many may.
+type RolloutBudget struct {
+	Failed int `json:"failed"` // that count: those acknowledged do not
+	Max    int `json:"max"`    // as a number
+}
+
+// Concurrency is how many nodes may be out of service at once for a rollout.
+type Concurrency struct {
+	Nodes  int    `json:"nodes"`
+	Bound  string `json:"bound"`  // wave, slots, limits: the one that binds
+	Detail string `json:"detail"` // a sentence with the numbers
+}
+
+// RolloutGate is a gate and what it last said.
+type RolloutGate struct {
+	Wave      int        `json:"wave"` // after which it stands, 0 for before the first
+	Name      string     `json:"name"`
+	Kind      string     `json:"kind"`      // promql, alertmanager, http, command, approval
+	Condition string     `json:"condition"` // a line for people
+	Passes    bool       `json:"passes"`
+	Value     string     `json:"value,omitempty"` // what it last said
+	Detail    string     `json:"detail,omitempty"`
+	Since     time.Time  `json:"since,omitzero"`   // of this answer
+	Checked   time.Time  `json:"checked,omitzero"` // last
+	Approvals []Approval `json:"approvals,omitempty"`
+	Needed    int        `json:"needed,omitempty"` // approvals
+	Role      string     `json:"role,omitempty"`   // the least that may approve
+	Expires   time.Time  `json:"expires,omitzero"`
+}
+
+// Approval is one person's word.
+type Approval struct {
+	By     string    `json:"by"`
+	At     time.Time `json:"at"`
+	Reason string    `json:"reason,omitempty"`
 }
 
 // Stalled: nothing may start, by which verdict, since when.
 type Stalled struct {
 	Since    time.Time `json:"since"`
 	Blockers []Blocker `json:"blockers"`
+}
+
+// Undelivered is a notice that did not reach its webhook.
+type Undelivered struct {
+	To     string    `json:"to"` // without secrets
+	What   string    `json:"what"`
+	At     time.Time `json:"at"`
+	Tries  int       `json:"tries"`
+	Detail string    `json:"detail"`
+	GaveUp bool      `json:"gave_up"`
 }
 
 // RolloutProgress counts the nodes by state.
@@ -70,13 +161,15 @@ type RolloutProgress struct {
 
 // RolloutNode is one node of a rollout.
 type RolloutNode struct {
-	Node    string    `json:"node"`
-	Group   string    `json:"group"`
-	State   string    `json:"state"` // pending, waiting, updating, updated, failed
-	Phase   Phase     `json:"phase,omitempty"`
-	Attempt int       `json:"attempt,omitempty"`
-	Detail  string    `json:"detail,omitempty"`
-	Since   time.Time `json:"since,omitzero"`
+	Node     string    `json:"node"`
+	Group    string    `json:"group"`
+	Wave     int       `json:"wave"`  // from 1
+	State    string    `json:"state"` // pending, waiting, updating, updated, failed
+	Phase    Phase     `json:"phase,omitempty"`
+	Attempt  int       `json:"attempt,omitempty"`
+	Detail   string    `json:"detail,omitempty"`
+	Since    time.Time `json:"since,omitzero"`
+	Estimate time.Time `json:"estimate,omitzero"` // when it will probably be updated
 }
 
 // The states of a node in a rollout.
@@ -88,66 +181,11 @@ const (
 	NodeBroken   = "failed"
 )
 
-// RolloutActionRequest goes with pause, resume, abort and retry.
+// RolloutActionRequest goes with an action on a rollout.
 type RolloutActionRequest struct {
 	Reason string `json:"reason,omitempty"`
-}
-
-// Plan previews a rollout: what a start with the same body would do.
-type Plan struct {
-	Total   int         `json:"total"`
-	Already int         `json:"already"` // have the bundle
-	Groups  []PlanGroup `json:"groups"`
-	Summary string      `json:"summary"`
-}
-
-// PlanGroup is one group's part.
-type PlanGroup struct {
-	Group    string    `json:"group"`
-	Nodes    int       `json:"nodes"`
-	Slots    int       `json:"slots"`
-	Blockers []Blocker `json:"blockers"` // that would stop the first of them now
-}
-
-// Bundle is a config update as stored.
-type Bundle struct {
-	Digest    string       `json:"digest"` // sha256 of the file, in hex
-	Name      string       `json:"name"`
-	Version   string       `json:"version,omitempty"` // for people
-	Size      int64        `json:"size"`              // bytes
-	CreatedAt time.Time    `json:"created_at"`
-	By        string       `json:"by"`
-	Files     []BundleFile `json:"files,omitempty"`
-	Interrupt string       `json:"interrupt,omitempty"` // the greatest that a file asks for
-	Nodes     int          `json:"nodes"`               // that have it in place
-	// URL is where the file lies, "" for one that the coordinators store.
-	URL string `json:"url,omitempty"`
-	// SignedBy are the fingerprints of the keys that signed the digest, which
-	// need not be trusted by anybody; Signatures are what they signed it with,
-	// as text, and Manifest is the bundle's manifest.json: both in a single
-	// bundle's answer.
-	SignedBy   []string       `json:"signed_by,omitempty"`
-	Signatures []string       `json:"signatures,omitempty"`
-	Manifest   map[string]any `json:"manifest,omitempty"`
-}
-
-// BundleLink makes a bundle known that lies elsewhere. Whoever fetches it
-// compares its size, its digest and its manifest.
-type BundleLink struct {
-	URL      string         `json:"url"`      // https, or http where agents are told to accept that
-	Size     int64          `json:"size"`     // bytes of the file
-	Manifest map[string]any `json:"manifest"` // its manifest.json
-}
-
-// BundleSignature is an SSH signature of a bundle's digest, as text.
-type BundleSignature struct {
-	Signature string `json:"signature"`
-}
-
-// BundleFile is one file of a bundle.
-type BundleFile struct {
-	Path      string `json:"path"`
-	Mode      string `json:"mode"` // "0644"
-	Size      int64  `json:"size"`
-	Interrupt string `json:"interrupt"`
+	// Wave is the one that approve and skip mean, from 1; 0 for the current one.
+	Wave int `json:"wave,omitempty"`
+	// Gate is the approval gate's name, where several stand at one place.
+	Gate string `json:"gate,omitempty"`
 }

@@ -113,8 +113,8 @@ func RetryNode(st State, node, by, reason string, now time.Time) (Decisions, *ap
 	}
 	d.Results = []Result{r}
 	counted, _, last := failures(&d.Head, st, d.Results)
-	if counted > st.Head.Spec.MaxFailures {
-		return d, api.Errorf(api.Conflict, "retry of node %s: rollout %s stays %s, for %d more failed and %d may, the last was %s; retry or resume the rollout", node, st.Head.ID, state, counted, st.Head.Spec.MaxFailures, last.Node)
+	if counted > MayFail(st.Head.Spec.MaxFailures, len(st.Nodes)) {
+		return d, api.Errorf(api.Conflict, "retry of node %s: rollout %s stays %s, for %d more failed and %d may, the last was %s; retry or resume the rollout", node, st.Head.ID, state, counted, MayFail(st.Head.Spec.MaxFailures, len(st.Nodes)), last.Node)
 	}
 	if state != api.RolloutPaused && state != api.RolloutRunning {
 		d.Head.State, d.Head.Why, d.Head.EndedAt = api.RolloutRunning, node+" is "+r.Detail, time.Time{}

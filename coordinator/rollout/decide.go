@@ -170,7 +170,7 @@ func weight(state string) int {
 // conclude halts the rollout past its budget, and ends it when no node is left.
 func (d *Decisions) conclude(spec api.RolloutSpec, st State, todo []NodeView, now time.Time) {
 	counted, total, last := failures(&d.Head, st, d.Results)
-	over := d.budget(spec, counted, last, now)
+	over := d.budget(spec, st, counted, last, now)
 	switch {
 	case d.Head.State == api.RolloutRunning && counted > 0 && allKept(todo):
 		d.enter(api.RolloutHalted, EventHalted, now,
@@ -186,11 +186,12 @@ func (d *Decisions) conclude(spec api.RolloutSpec, st State, todo []NodeView, no
 
 // budget halts the rollout when more failed than may, and reports whether that
 // is so.
-func (d *Decisions) budget(spec api.RolloutSpec, counted int, last Result, now time.Time) bool {
-	over := counted > spec.MaxFailures
+func (d *Decisions) budget(spec api.RolloutSpec, st State, counted int, last Result, now time.Time) bool {
+	may := MayFail(spec.MaxFailures, len(st.Nodes))
+	over := counted > may
 	if over && d.Head.State != api.RolloutHalted {
 		d.enter(api.RolloutHalted, EventHalted, now, "node %s failed: %s (%d failed, at most %d may)",
-			last.Node, last.Detail, counted, spec.MaxFailures)
+			last.Node, last.Detail, counted, may)
 	}
 	return over
 }

@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -24,7 +25,7 @@ func rolloutOf(nodes, maxFailures int) State {
 	st := State{
 		Head: Head{
 			V: 1, ID: id, State: api.RolloutRunning, EventSeq: 1,
-			Spec: api.RolloutSpec{Bundle: bundle, Group: "web", MaxFailures: maxFailures},
+			Spec: api.RolloutSpec{Bundle: bundle, Group: "web", MaxFailures: api.Slots(strconv.Itoa(maxFailures))},
 		},
 		Results: map[string]Result{}, Revision: 1,
 	}

@@ -95,7 +95,7 @@ func collect(out chan<- prometheus.Metric, r *api.Rollout) {
 		ended = float64(r.EndedAt.Unix())
 	}
 	for d, v := range map[*prometheus.Desc]float64{
-		descAllowed: float64(r.Spec.MaxFailures), descLeft: float64(p.EstimateS), descStalled: stalled,
+		descAllowed: float64(r.Budget.Max), descLeft: float64(p.EstimateS), descStalled: stalled,
 		descStarted: float64(r.CreatedAt.Unix()), descEnded: ended,
 	} {
 		out <- gauge(d, v, r.ID, r.Spec.Name)

@@ -112,8 +112,10 @@ func present(st State, d Decisions, slots func(group string) int) api.Rollout {
 	r := api.Rollout{
 		ID: h.ID, Spec: h.Spec, BundleName: h.BundleName, State: h.State, Why: h.Why, By: h.By,
 		CreatedAt: h.CreatedAt, EndedAt: h.EndedAt, Progress: d.Progress, Stalled: h.Stalled,
-		Nodes: d.Nodes, Revision: st.Revision,
+		Budget: api.RolloutBudget{Max: MayFail(h.Spec.MaxFailures, len(st.Nodes))},
+		Nodes:  d.Nodes, Revision: st.Revision,
 	}
+	r.Budget.Failed, _, _ = failures(h, st, d.Results)
 	if st.Newer != "" {
 		r.Why = st.Newer + " was written by a newer version: this coordinator only shows the rollout"
 	}

@@ -81,10 +81,10 @@ func check(t *rapid.T, before, st State, d Decisions, seen map[string]bool) {
 			}
 		}
 	}
-	over := counted > st.Head.Spec.MaxFailures
+	over := counted > MayFail(st.Head.Spec.MaxFailures, len(st.Nodes))
 	state := st.Head.State
 	if over && state.Active() && state != api.RolloutHalted {
-		t.Fatalf("%d failures of at most %d, and it is %s", counted, st.Head.Spec.MaxFailures, state)
+		t.Fatalf("%d failures of at most %s, and it is %s", counted, st.Head.Spec.MaxFailures, state)
 	}
 	if state == api.RolloutHalted && before.Head.State != api.RolloutHalted && !over {
 		for _, n := range d.Nodes {
@@ -92,7 +92,7 @@ func check(t *rapid.T, before, st State, d Decisions, seen map[string]bool) {
 				return // every slot kept: the other reason, tested on its own
 			}
 		}
-		t.Fatalf("halted with %d failures of at most %d: %s", counted, st.Head.Spec.MaxFailures, st.Head.Why)
+		t.Fatalf("halted with %d failures of at most %s: %s", counted, st.Head.Spec.MaxFailures, st.Head.Why)
 	}
 	switch state {
 	case api.RolloutSucceeded:

@@ -53,8 +53,8 @@ func Validate(spec api.RolloutSpec) *api.Error {
 		}
 		seen[id] = i
 	}
-	if spec.MaxFailures < 0 {
-		wrong("max_failures", "%d: must not be below 0", spec.MaxFailures)
+	if err := validBudget(spec.MaxFailures); err != nil {
+		wrong("max_failures", "%v", err)
 	}
 	if len(spec.Name) > maxName {
 		wrong("name", "%d bytes: at most %d", len(spec.Name), maxName)

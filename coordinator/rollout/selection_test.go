@@ -84,7 +84,7 @@ func TestValidate_NamesTheFieldAndWhatIsAccepted(t *testing.T) {
 		"a contradiction":      {good(func(s *api.RolloutSpec) { s.Selector = "zone=a,zone=b" }), "selector"},
 		"a node twice":         {good(func(s *api.RolloutSpec) { s.Group = ""; s.Nodes = []string{"a", "a"} }), "nodes[1]"},
 		"an empty node":        {good(func(s *api.RolloutSpec) { s.Group = ""; s.Nodes = []string{""} }), "nodes[0]"},
-		"a budget below 0":     {good(func(s *api.RolloutSpec) { s.MaxFailures = -1 }), "max_failures"},
+		"a budget below 0":     {good(func(s *api.RolloutSpec) { s.MaxFailures = "-1" }), "max_failures"},
 		"a name without end":   {good(func(s *api.RolloutSpec) { s.Name = strings.Repeat("x", 300) }), "name"},
 		"a reason without end": {good(func(s *api.RolloutSpec) { s.Reason = strings.Repeat("x", 3000) }), "reason"},
 	} {

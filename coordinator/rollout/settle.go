@@ -105,6 +105,6 @@ func decideFailure(st State, node string, report api.Report, now time.Time) Deci
 	next, _ := result(r, begun, s, node, now)
 	d.record([]Result{next}, now)
 	counted, _, last := failures(&d.Head, st, d.Results)
-	d.budget(st.Head.Spec, counted, last, now)
+	d.budget(st.Head.Spec, st, counted, last, now)
 	return d
 }

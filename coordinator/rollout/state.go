@@ -30,14 +30,27 @@ type Head struct {
 	// Retried: nodes whose failure has a number up to this one are wanted again.
 	Retried int64        `json:"retried,omitempty"`
 	Stalled *api.Stalled `json:"stalled,omitempty"`
+	// Wave is the index of the current wave, and Waves what became of each, as
+	// many as WaveSpecs makes of the spec.
+	Wave  int         `json:"wave,omitempty"`
+	Waves []WaveState `json:"waves,omitempty"`
 
 	Extra semaphore.Extra `json:"-"`
+}
+
+// WaveState is what became of one wave. Times are zero until they came.
+type WaveState struct {
+	StartedAt  time.Time `json:"started_at,omitzero"`
+	FinishedAt time.Time `json:"finished_at,omitzero"` // its last node has its result; the soak begins
+	DoneAt     time.Time `json:"done_at,omitzero"`     // soaked, and its gates have passed
+	SkippedBy  string    `json:"skipped_by,omitempty"`
 }
 
 // Selected is a node of the rollout, fixed when it was created.
 type Selected struct {
 	Node  string `json:"node"`
 	Group string `json:"group"`
+	Wave  int    `json:"wave,omitempty"` // index of its wave
 }
 
 // Selection is the rollout's nodes. It is written once.

@@ -151,7 +151,7 @@ func TestCreateRollout_NamesTheWrongField(t *testing.T) {
 	field(t, try(api.RolloutSpec{Bundle: strings.Repeat("0", 64), Group: "default"}), "bundle")
 	field(t, try(api.RolloutSpec{Bundle: digest}), "group")
 	field(t, try(api.RolloutSpec{Bundle: digest, Selector: "zone"}), "selector")
-	field(t, try(api.RolloutSpec{Bundle: digest, Group: "default", MaxFailures: -1}), "max_failures")
+	field(t, try(api.RolloutSpec{Bundle: digest, Group: "default", MaxFailures: "-1"}), "max_failures")
 	mustRefuse(t, try(api.RolloutSpec{Bundle: digest, Group: "nowhere"}), api.UnknownGroup)
 	if err := try(api.RolloutSpec{Bundle: digest, Group: "default"}); err != nil {
 		t.Error(err)

@@ -9,6 +9,7 @@ import (
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/auth"
 	"github.com/lockkeeper/lockkeeper/coordinator/etcdstore"
+	"github.com/lockkeeper/lockkeeper/coordinator/rollout"
 )
 
 // actions on a rollout.
@@ -45,19 +46,10 @@ func (s *Service) Plan(ctx context.Context, spec api.RolloutSpec) (api.Plan, err
 }
 
 func (s *Service) checkRollout(ctx context.Context, v *invalid, spec api.RolloutSpec) error {
-	boundText(v, "name", spec.Name, 256)
-	boundText(v, "reason", spec.Reason, maxReason)
-	if checkDigest(spec.Bundle) != nil {
-		v.add("bundle", fmt.Sprintf("%q: want the SHA-256 of an uploaded bundle, 64 hexadecimal digits", spec.Bundle))
-	}
-	if spec.Group == "" && spec.Selector == "" && len(spec.Nodes) == 0 {
-		v.add("group", "name a group, a selector or nodes: a rollout to everything must say so by its selector or groups")
-	}
-	if spec.MaxFailures < 0 {
-		v.add("max_failures", "must not be below 0")
-	}
-	parseSelector(v, spec.Selector)
 	if err := v.err(); err != nil {
+		return err
+	}
+	if err := rollout.Validate(spec); err != nil {
 		return err
 	}
 	if spec.Group != "" {

@@ -70,7 +70,7 @@ func TestEngine_PastTheBudgetItHaltsAndARetryFinishesIt(t *testing.T) {
 	}
 	e := w.engine(w.store())
 	w.agents()
-	r := w.create(e, func(s *api.RolloutSpec) { s.MaxFailures = 1 })
+	r := w.create(e, func(s *api.RolloutSpec) { s.MaxFailures = "1" })
 	r = w.comesTo(e, r.ID, api.RolloutHalted)
 	if r.Progress.Failed < 2 || !strings.Contains(r.Why, "unhealthy: no answer") {
 		t.Errorf("halted: %s, %+v", r.Why, r.Progress)
@@ -195,7 +195,7 @@ func TestEngine_ARetryDoesNotReviveARolloutWhoseNodesBelongToAnother(t *testing.
 	w.fails["n00"] = 1
 	e := w.engine(w.store())
 	w.agents()
-	first := w.create(e, func(s *api.RolloutSpec) { s.MaxFailures = 1 })
+	first := w.create(e, func(s *api.RolloutSpec) { s.MaxFailures = "1" })
 	w.comesTo(e, first.ID, api.RolloutFailed)
 	w.act(e, w.create(e, nil).ID, rollout.ActPause)
 	_, err := e.Act(t.Context(), first.ID, rollout.ActRetry, "ann", "")
@@ -231,7 +231,7 @@ func TestEngine_TheSameIdempotencyKeyMakesOneRollout(t *testing.T) {
 	if len(ids) != 1 || made != 1 {
 		t.Errorf("ids %v, made %d", ids, made)
 	}
-	spec.MaxFailures = 3
+	spec.MaxFailures = "3"
 	_, _, err := engines[0].Create(t.Context(), spec, "ann", "key/1")
 	var refused *api.Error
 	if !errors.As(err, &refused) || refused.Kind != api.Conflict || !strings.Contains(refused.Detail, "key/1") {
@@ -293,7 +293,7 @@ func TestEngine_IsContinuedHoweverOftenItIsRestarted(t *testing.T) {
 	w.fails["n03"] = 1
 	e := w.engine(w.store())
 	w.agents()
-	r := w.create(e, func(s *api.RolloutSpec) { s.MaxFailures = 1 })
+	r := w.create(e, func(s *api.RolloutSpec) { s.MaxFailures = "1" })
 	restarts := 0
 	for ; restarts < 200; restarts++ {
 		if now, _ := e.Get(r.ID); now.ID != "" && !now.State.Active() {
@@ -354,7 +354,7 @@ func TestEngine_AFrozenFleetStallsItAndSaysWhy(t *testing.T) {
 func TestEngine_ANodeThatKeepsTheOnlySlotStallsAndHaltsIt(t *testing.T) {
 	w := newWorld(t, 3, 1)
 	e := w.engine(w.store())
-	r := w.create(e, func(s *api.RolloutSpec) { s.MaxFailures = 2 })
+	r := w.create(e, func(s *api.RolloutSpec) { s.MaxFailures = "2" })
 	w.do(semaphore.Acquire{Node: "n00", Instance: "i", Request: "r", BootID: "b", Via: semaphore.ViaAgent})
 	w.report("n00", func(p *api.Report) {
 		p.Phase, p.Rollout, p.Healthy = api.PhaseFailed, r.ID, false

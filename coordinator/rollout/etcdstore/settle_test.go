@@ -81,7 +81,7 @@ func TestSettle_AFailureToldToOneCoordinatorStopsTheOtherThoughNoEngineActs(t *t
 func TestSettle_FailuresThatAreToldAtOnceAreAllCounted(t *testing.T) {
 	w := newWorld(t, 8, 8)
 	a, b := w.unelected()
-	r := w.create(a, func(s *api.RolloutSpec) { s.MaxFailures = 7 })
+	r := w.create(a, func(s *api.RolloutSpec) { s.MaxFailures = "7" })
 	var all sync.WaitGroup
 	for i := range 8 {
 		e := []*rollout.Engine{a, b}[i%2]
