@@ -99,7 +99,9 @@ type NodeQuery struct {
 	Group    string
 	State    string
 	Selector string // "zone=a,role=web"
-	After    string // id; the page begins behind it
+	Bundle   string // digest of the bundle in place, or the head of it
+	Sort     string // "id" (default), or "state": most urgent first
+	After    string // the Next of the page before
 	Limit    int    // 1 to 1000, default 100
 }
 

@@ -137,11 +137,17 @@ type EventList struct {
 
 // EventQuery filters events.
 type EventQuery struct {
-	After int64 // revision; events behind it, oldest first
-	Limit int   // 1 to 10000, default 100
-	Last  bool  // the newest Limit events instead
-	Group string
-	Node  string
+	After   int64 // revision; events behind it, oldest first
+	Before  int64 // revision; events older than it, 0 for no bound
+	Limit   int   // 1 to 10000, default 100
+	Last    bool  // the newest Limit events instead
+	Group   string
+	Node    string
+	Rollout string
+	Kind    string    // "hold.granted", or "hold" for every kind of a hold; several by comma
+	Text    string    // part of the node, group, rollout, actor or detail
+	From    time.Time // the first moment
+	Until   time.Time // the first moment behind
 }
 
 // TokenRequest asks for a credential.

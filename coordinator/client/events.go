@@ -27,7 +27,16 @@ func (c *Client) Events(ctx context.Context, q api.EventQuery) (api.EventList, e
 		last = "true"
 	}
 	return get[api.EventList](ctx, c, values("after", number(q.After), "limit", number(int64(q.Limit)),
-		"last", last, "group", q.Group, "node", q.Node), "events")
+		"before", number(q.Before), "last", last, "group", q.Group, "node", q.Node, "rollout", q.Rollout,
+		"kind", q.Kind, "text", q.Text, "from", moment(q.From), "until", moment(q.Until)), "events")
+}
+
+// moment is a time as a query has it, empty for none.
+func moment(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339Nano)
 }
 
 // WatchEvents gives the events behind the revision after as they happen. The

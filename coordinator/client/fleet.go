@@ -48,7 +48,7 @@ func (c *Client) Explain(ctx context.Context, group string) (api.Explanation, er
 func (c *Client) Nodes(ctx context.Context, q api.NodeQuery) (api.NodeList, error) {
 	return get[api.NodeList](ctx, c, values(
 		"text", q.Text, "group", q.Group, "state", q.State, "selector", q.Selector,
-		"after", q.After, "limit", number(int64(q.Limit))), "nodes")
+		"bundle", q.Bundle, "sort", q.Sort, "after", q.After, "limit", number(int64(q.Limit))), "nodes")
 }
 
 // Node is one node as the coordinator knows it.

@@ -157,7 +157,28 @@ func page(events []api.Event, q api.EventQuery, limit int) api.EventList {
 }
 
 func matches(e api.Event, q api.EventQuery) bool {
-	return (q.Group == "" || e.Group == q.Group) && (q.Node == "" || e.Node == q.Node)
+	return (q.Group == "" || e.Group == q.Group) && (q.Node == "" || e.Node == q.Node) &&
+		(q.Rollout == "" || e.Rollout == q.Rollout) &&
+		(q.Before == 0 || e.Revision < q.Before) &&
+		(q.From.IsZero() || !e.At.Before(q.From)) && (q.Until.IsZero() || e.At.Before(q.Until)) &&
+		(q.Kind == "" || ofKind(e.Kind, q.Kind)) && (q.Text == "" || tells(e, strings.ToLower(q.Text)))
+}
+
+// ofKind reports whether a kind is one of those asked for: "hold" asks for
+// hold.granted and its like.
+func ofKind(kind, asked string) bool {
+	for want := range strings.SplitSeq(asked, ",") {
+		if rest, ok := strings.CutPrefix(kind, strings.TrimSpace(want)); ok && (rest == "" || rest[0] == '.') {
+			return true
+		}
+	}
+	return false
+}
+
+// tells reports whether a text, in lower case, is in what a person reads of an event.
+func tells(e api.Event, text string) bool {
+	return slices.ContainsFunc([]string{e.Node, e.Group, e.Rollout, e.Actor, e.Detail},
+		func(s string) bool { return strings.Contains(strings.ToLower(s), text) })
 }
 
 // read gets events behind a revision from this member's own copy; limit 0 is

@@ -67,6 +67,35 @@ func TestEvents_OfAllScopesAreMergedInTheOrderOfRevisions(t *testing.T) {
 	}
 }
 
+func TestEvents_AreFilteredByWhatAPersonAsksFor(t *testing.T) {
+	noon := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	e := api.Event{Revision: 10, Kind: "hold.granted", At: noon, Node: "Web-1", Group: "web", Rollout: "ro-1", Actor: "ann", Detail: "kernel"}
+	for name, c := range map[string]struct {
+		q    api.EventQuery
+		want bool
+	}{
+		"kind":            {api.EventQuery{Kind: "hold.granted"}, true},
+		"kinds of a hold": {api.EventQuery{Kind: "freeze, hold"}, true},
+		"half a word":     {api.EventQuery{Kind: "hol"}, false},
+		"another kind":    {api.EventQuery{Kind: "hold.released"}, false},
+		"rollout":         {api.EventQuery{Rollout: "ro-1"}, true},
+		"another rollout": {api.EventQuery{Rollout: "ro-2"}, false},
+		"part of the id":  {api.EventQuery{Text: "EB-1"}, true},
+		"actor":           {api.EventQuery{Text: "ann"}, true},
+		"nowhere":         {api.EventQuery{Text: "bob"}, false},
+		"since then":      {api.EventQuery{From: noon}, true},
+		"too early":       {api.EventQuery{From: noon.Add(1)}, false},
+		"until then":      {api.EventQuery{Until: noon}, false},
+		"before after it": {api.EventQuery{Until: noon.Add(1)}, true},
+		"older":           {api.EventQuery{Before: 11}, true},
+		"not older":       {api.EventQuery{Before: 10}, false},
+	} {
+		if got := matches(e, c.q); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
 func TestEvents_APageNeverCutsATransaction(t *testing.T) {
 	d, _ := open(t)
 	putEvents(t, d, 1, "a")

@@ -26,11 +26,17 @@ const (
 
 func (s *service) events() {
 	type query struct {
-		After int64  `query:"after" minimum:"0" doc:"A revision: events behind it, oldest first"`
-		Limit int    `query:"limit" minimum:"1" maximum:"10000" doc:"Events on a page; default 100"`
-		Last  bool   `query:"last" doc:"The newest events instead"`
-		Group string `query:"group" doc:"Of one group"`
-		Node  string `query:"node" doc:"Of one node"`
+		After   int64     `query:"after" minimum:"0" doc:"A revision: events behind it, oldest first"`
+		Before  int64     `query:"before" minimum:"0" doc:"A revision: only events older than it"`
+		Limit   int       `query:"limit" minimum:"1" maximum:"10000" doc:"Events on a page; default 100"`
+		Last    bool      `query:"last" doc:"The newest events instead"`
+		Group   string    `query:"group" doc:"Of one group"`
+		Node    string    `query:"node" doc:"Of one node"`
+		Rollout string    `query:"rollout" doc:"Of one rollout"`
+		Kind    string    `query:"kind" doc:"Of a kind such as hold.granted, or hold for each kind of a hold; several by comma"`
+		Text    string    `query:"text" doc:"With this in the node, group, rollout, actor or detail"`
+		From    time.Time `query:"from" doc:"Since this moment"`
+		Until   time.Time `query:"until" doc:"Before this moment"`
 	}
 	on(s, get("/events", "List events"), func(ctx context.Context, in *query) (*body[api.EventList], error) {
 		list, err := s.Events(ctx, api.EventQuery(*in))

@@ -22,7 +22,9 @@ func (s *service) nodes() {
 		Group    string `query:"group" doc:"One group"`
 		State    string `query:"state" doc:"One state, such as failed"`
 		Selector string `query:"selector" doc:"Labels, such as zone=a,role=web"`
-		After    string `query:"after" doc:"The page begins behind this id"`
+		Bundle   string `query:"bundle" doc:"Digest of the bundle in place, or the head of it"`
+		Sort     string `query:"sort" enum:"id,state" doc:"By id (default), or by state, most urgent first"`
+		After    string `query:"after" doc:"The next of the page before"`
 		Limit    int    `query:"limit" minimum:"1" maximum:"1000" doc:"Nodes on a page; default 100"`
 	}
 	on(s, get("/nodes", "List nodes"), func(ctx context.Context, in *query) (*body[api.NodeList], error) {

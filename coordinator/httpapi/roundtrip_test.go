@@ -88,9 +88,9 @@ var everyMethod = []roundTrip{
 	}, api.Freeze{ID: "f1", Group: "web", Reason: "fire"}},
 	{"Unfreeze[ f1]", func(ctx context.Context, c *client.Client) (any, error) { return nil, c.Unfreeze(ctx, "", "f1") }, nil},
 	{"Unfreeze[web f1]", func(ctx context.Context, c *client.Client) (any, error) { return nil, c.Unfreeze(ctx, "web", "f1") }, nil},
-	{"Nodes[{Text:we b Group:web State:failed Selector:zone=a,role=web After:a/b Limit:7}]",
+	{"Nodes[{Text:we b Group:web State:failed Selector:zone=a,role=web Bundle:9c41 Sort:state After:a/b Limit:7}]",
 		func(ctx context.Context, c *client.Client) (any, error) {
-			return one(c.Nodes(ctx, api.NodeQuery{Text: "we b", Group: "web", State: "failed", Selector: "zone=a,role=web", After: "a/b", Limit: 7}))
+			return one(c.Nodes(ctx, api.NodeQuery{Text: "we b", Group: "web", State: "failed", Selector: "zone=a,role=web", Bundle: "9c41", Sort: "state", After: "a/b", Limit: 7}))
 		}, api.NodeList{Nodes: []api.Node{{ID: "a"}}, Total: 1}},
 	{"ExplainNode[n 1]", func(ctx context.Context, c *client.Client) (any, error) { return one(c.ExplainNode(ctx, "n 1")) }, api.Verdict{Node: "n 1"}},
 	{"PatchNode[n {Labels:map[zone:a] ClearDuplicate:true} 3]", func(ctx context.Context, c *client.Client) (any, error) {
@@ -231,8 +231,9 @@ var everyMethod = []roundTrip{
 	}, api.TokenCreated{Token: api.Token{ID: "t1", Role: api.RoleViewer}, Secret: "lk_x"}},
 	{"Tokens[]", func(ctx context.Context, c *client.Client) (any, error) { return one(c.Tokens(ctx)) }, []api.Token{}},
 	{"DeleteToken[t1]", func(ctx context.Context, c *client.Client) (any, error) { return nil, c.DeleteToken(ctx, "t1") }, nil},
-	{"Events[{After:3 Limit:9 Last:true Group:web Node:n/1}]", func(ctx context.Context, c *client.Client) (any, error) {
-		return one(c.Events(ctx, api.EventQuery{After: 3, Limit: 9, Last: true, Group: "web", Node: "n/1"}))
+	{"Events[{After:3 Before:7 Limit:9 Last:true Group:web Node:n/1 Rollout:ro Kind:hold,freeze.set Text:a b From:2026-11-24 01:02:03.000000004 +0000 UTC Until:2026-11-25 00:00:00 +0000 UTC}]", func(ctx context.Context, c *client.Client) (any, error) {
+		return one(c.Events(ctx, api.EventQuery{After: 3, Before: 7, Limit: 9, Last: true, Group: "web", Node: "n/1", Rollout: "ro", Kind: "hold,freeze.set", Text: "a b",
+			From: time.Date(2026, 11, 24, 1, 2, 3, 4, time.UTC), Until: time.Date(2026, 11, 25, 0, 0, 0, 0, time.UTC)}))
 	}, api.EventList{Events: []api.Event{{Revision: 5}}, Next: 5}},
 }
 

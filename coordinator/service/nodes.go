@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
@@ -31,29 +32,77 @@ func (s *Service) Nodes(ctx context.Context, q api.NodeQuery) (api.NodeList, err
 	if q.State != "" && !slices.Contains(api.NodeStates, api.NodeState(q.State)) {
 		v.add("state", fmt.Sprintf("%q: want one of %s", q.State, joinStates()))
 	}
+	if q.Sort != "" && q.Sort != "id" && q.Sort != "state" {
+		v.add("sort", fmt.Sprintf("%q: want id or state", q.Sort))
+	}
 	labels := parseSelector(&v, q.Selector)
 	if err := v.err(); err != nil {
 		return api.NodeList{}, err
 	}
 	text := strings.ToLower(q.Text)
+	after := q.After
+	urgent := q.Sort == "state"
+	if urgent && after != "" {
+		state, id, _ := strings.Cut(after, "/")
+		if !slices.Contains(api.NodeStates, api.NodeState(state)) {
+			return api.NodeList{}, api.Errorf(api.Invalid, "after=%q: want the next of a page that was sorted by state", after)
+		}
+		after = urgency(api.NodeState(state), id)
+	}
 	list := api.NodeList{Nodes: []api.Node{}}
-	for _, n := range s.overview().nodes {
+	for n := range s.overview().listed(urgent) {
 		if q.Group != "" && n.Group != q.Group || q.State != "" && n.State != api.NodeState(q.State) ||
-			text != "" && !strings.Contains(strings.ToLower(n.ID), text) || !labelled(n.Labels, labels) {
+			text != "" && !strings.Contains(strings.ToLower(n.ID), text) || !labelled(n.Labels, labels) ||
+			!strings.HasPrefix(n.Report.Bundle, q.Bundle) {
 			continue
 		}
 		list.Total++
-		if n.ID <= q.After && q.After != "" {
+		if after != "" && (urgent && urgency(n.State, n.ID) <= after || !urgent && n.ID <= after) {
 			continue
 		}
 		if len(list.Nodes) == q.Limit {
-			list.Next = list.Nodes[q.Limit-1].ID
+			if list.Next == "" {
+				last := list.Nodes[q.Limit-1]
+				if list.Next = last.ID; urgent {
+					list.Next = string(last.State) + "/" + last.ID
+				}
+			}
 			continue
 		}
-		n.Wanted = s.wantedFor(n.ID)
-		list.Nodes = append(list.Nodes, n)
+		row := *n
+		row.Wanted = s.wantedFor(n.ID)
+		list.Nodes = append(list.Nodes, row)
 	}
 	return list, nil
+}
+
+// urgency sorts nodes by their states, the worst first, then by their ids.
+func urgency(state api.NodeState, id string) string {
+	return string(rune('a'+slices.Index(api.NodeStates, state))) + id
+}
+
+// listed are the nodes by id, or the most urgent first.
+func (o *overview) listed(urgent bool) iter.Seq[*api.Node] {
+	return func(yield func(*api.Node) bool) {
+		if !urgent {
+			for i := range o.nodes {
+				if !yield(&o.nodes[i]) {
+					return
+				}
+			}
+			return
+		}
+		for _, state := range api.NodeStates {
+			if o.figures.ByState[state] == 0 {
+				continue
+			}
+			for i := range o.nodes {
+				if o.nodes[i].State == state && !yield(&o.nodes[i]) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // Node is one node.

@@ -66,6 +66,49 @@ func TestNodes_AreFilteredAndPaged(t *testing.T) {
 	}
 }
 
+func TestNodes_ByStateComeMostUrgentFirstPageByPage(t *testing.T) {
+	b := start(t)
+	for i := range 4 {
+		id := fmt.Sprintf("n%d", i)
+		req := poll("default")
+		req.Report.Bundle = []string{"aa11", "ab22"}[i%2]
+		if i == 2 {
+			req.Report.Phase = api.PhaseFailed
+		}
+		if _, err := b.Poll(b.as(id), id, req); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.confirm(b.acquire("default", "n3"))
+	list := func(q api.NodeQuery) (ids []string) {
+		for range 10 {
+			page, err := b.Nodes(b.admin(), q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, n := range page.Nodes {
+				ids = append(ids, n.ID)
+			}
+			if q.After = page.Next; q.After == "" {
+				break
+			}
+		}
+		return ids
+	}
+	b.eventually("the failed one, the one that is out, the rest", func() bool {
+		return fmt.Sprint(list(api.NodeQuery{Sort: "state", Limit: 1})) == "[n2 n3 n0 n1]"
+	})
+	if got := fmt.Sprint(list(api.NodeQuery{Bundle: "aa"})); got != "[n0 n2]" {
+		t.Errorf("with a bundle: %s", got)
+	}
+	if _, err := b.Nodes(b.admin(), api.NodeQuery{Sort: "state", After: "n1"}); err == nil {
+		t.Error("the next of another order is accepted")
+	}
+	if _, err := b.Nodes(b.admin(), api.NodeQuery{Sort: "zone"}); err == nil {
+		t.Error("an unknown order is accepted")
+	}
+}
+
 func TestPatchNode_DeclaresLabelsThatWin(t *testing.T) {
 	b := start(t)
 	req := poll("default")
