@@ -34,6 +34,10 @@ type Head struct {
 	// many as WaveSpecs makes of the spec.
 	Wave  int         `json:"wave,omitempty"`
 	Waves []WaveState `json:"waves,omitempty"`
+	// After are the rollouts whose end it waits for before it begins, and
+	// SupersededBy the one that ended it.
+	After        []string `json:"after,omitempty"`
+	SupersededBy string   `json:"superseded_by,omitempty"`
 
 	Extra semaphore.Extra `json:"-"`
 }

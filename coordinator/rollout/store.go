@@ -80,7 +80,9 @@ type Creation struct {
 	Event   semaphore.Event
 	Catalog int64  // as read
 	Key     string // idempotency key, empty for none
-	Digest  string // of the body
+	// Supersedes are changes that end other rollouts in the same transaction.
+	Supersedes []Change
+	Digest     string // of the body
 }
 
 // Change is what a transaction does to one rollout.

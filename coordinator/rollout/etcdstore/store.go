@@ -188,6 +188,17 @@ func (s *Store) Create(ctx context.Context, c rollout.Creation) error {
 		clientv3.OpPut(s.eventKey(c.Event), string(event)),
 		clientv3.OpPut(s.catalogKey(), catalogValue(c.Head.ID)),
 	}
+	for _, over := range c.Supersedes {
+		guards, err := s.guards(nil, over.Head.ID, over.Revision)
+		if err != nil {
+			return err
+		}
+		puts, err := s.puts(over)
+		if err != nil {
+			return err
+		}
+		ifs, then = append(ifs, guards...), append(then, puts...)
+	}
 	if c.Key != "" {
 		r := rollout.Request{V: rollout.SchemaVersion, ID: c.Head.ID, Digest: c.Digest, At: s.cfg.Now().UTC()}
 		value, err := json.Marshal(r)
@@ -210,34 +221,43 @@ func (s *Store) Create(ctx context.Context, c rollout.Creation) error {
 
 // Write implements rollout.Store.
 func (s *Store) Write(ctx context.Context, c rollout.Change) error {
-	head, err := c.Head.Encode()
-	if err != nil {
-		return err
-	}
 	ifs, err := s.guards(c.Term, c.Head.ID, c.Revision)
 	if err != nil {
 		return err
 	}
-	then := []clientv3.Op{clientv3.OpPut(s.key(c.Head.ID, "head"), string(head))}
-	for _, r := range c.Results {
-		value, err := r.Encode()
-		if err != nil {
-			return err
-		}
-		then = append(then, clientv3.OpPut(s.key(c.Head.ID, "nodes/"+semaphore.EscapeID(r.Node)), string(value)))
-	}
-	for _, e := range c.Events {
-		value, err := json.Marshal(e)
-		if err != nil {
-			return err
-		}
-		then = append(then, clientv3.OpPut(s.eventKey(e), string(value)))
+	then, err := s.puts(c)
+	if err != nil {
+		return err
 	}
 	if c.Catalog != 0 {
 		ifs = append(ifs, clientv3.Compare(clientv3.ModRevision(s.catalogKey()), "=", c.Catalog))
 		then = append(then, clientv3.OpPut(s.catalogKey(), catalogValue(c.Head.ID)))
 	}
 	return s.guarded(ctx, c.Term, ifs, then)
+}
+
+// puts are the keys of a change.
+func (s *Store) puts(c rollout.Change) ([]clientv3.Op, error) {
+	head, err := c.Head.Encode()
+	if err != nil {
+		return nil, err
+	}
+	then := []clientv3.Op{clientv3.OpPut(s.key(c.Head.ID, "head"), string(head))}
+	for _, r := range c.Results {
+		value, err := r.Encode()
+		if err != nil {
+			return nil, err
+		}
+		then = append(then, clientv3.OpPut(s.key(c.Head.ID, "nodes/"+semaphore.EscapeID(r.Node)), string(value)))
+	}
+	for _, e := range c.Events {
+		value, err := json.Marshal(e)
+		if err != nil {
+			return nil, err
+		}
+		then = append(then, clientv3.OpPut(s.eventKey(e), string(value)))
+	}
+	return then, nil
 }
 
 // Delete implements rollout.Store.
