@@ -21,6 +21,11 @@ var ErrUnreachable = errors.New("no coordinator could be reached")
 // nothing. A request that may wait has that time on top.
 const answerWithin = 15 * time.Second
 
+// silentFor is how long a coordinator may be silent before another one is asked
+// first, when the caller gave up meanwhile. One that waits for nothing and has
+// not answered by then hangs.
+const silentFor = 3 * time.Second
+
 // Config says where the coordinators are and how to know and convince them.
 type Config struct {
 	// Servers are tried in turn: "http://HOST:PORT", "https://HOST:PORT" or

@@ -246,6 +246,37 @@ func TestDeadline_TheCallersEndEndsARequest(t *testing.T) {
 	}
 }
 
+// hangs answers nothing, as a process that stands still does.
+func hangs(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+
+func TestDeadline_OneThatHangsLeavesTimeForAnother(t *testing.T) {
+	hung, live := start(t, hangs), start(t, ok)
+	c := dial(t, Config{Servers: []string{hung.URL, live.URL}})
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	if _, err := c.Status(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Status(t.Context()); err != nil || hung.asked.Load() != 1 {
+		t.Errorf("%v; the one that hangs was asked %d times, want once", err, hung.asked.Load())
+	}
+}
+
+func TestDeadline_OneThatWasSilentForLongIsNotTheFirstToBeAskedAgain(t *testing.T) {
+	hung, live := start(t, hangs), start(t, ok)
+	c := dial(t, Config{Servers: []string{hung.URL, live.URL}})
+	for _, within := range []time.Duration{100 * time.Millisecond, silentFor + 100*time.Millisecond} {
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(within, cancel)
+		if _, err := c.Status(ctx); !errors.Is(err, context.Canceled) {
+			t.Fatalf("got %v: one that was silent for a moment is not given up", err)
+		}
+	}
+	if _, err := c.Status(t.Context()); err != nil || hung.asked.Load() != 2 {
+		t.Errorf("%v; the one that hangs was asked %d times, want twice", err, hung.asked.Load())
+	}
+}
+
 func TestRetryAfter_InSecondsOrAsADate(t *testing.T) {
 	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 	for text, want := range map[string]time.Duration{

@@ -77,12 +77,17 @@ func (c *Client) send(ctx context.Context, k call) (*http.Response, context.Canc
 	var failed error
 	for i := range c.servers {
 		n := (first + int64(i)) % int64(len(c.servers))
-		resp, cancel, err := c.try(ctx, &c.servers[n], k, target, body, mime)
+		next := (n + 1) % int64(len(c.servers))
+		asked := time.Now()
+		resp, cancel, err := c.try(ctx, &c.servers[n], k, share(ctx, k, i == len(c.servers)-1), target, body, mime)
 		if err == nil {
 			c.good.Store(n)
 			return resp, cancel, nil
 		}
 		if ctx.Err() != nil {
+			if time.Since(asked) >= k.wait+silentFor {
+				c.good.CompareAndSwap(n, next)
+			}
 			return nil, nil, fmt.Errorf("%s %s: %w", k.method, c.servers[n].name, context.Cause(ctx))
 		}
 		var refused *api.Error
@@ -95,7 +100,7 @@ func (c *Client) send(ctx context.Context, k call) (*http.Response, context.Canc
 		if failed == nil || refused != nil {
 			failed = err
 		}
-		c.good.Store((n + 1) % int64(len(c.servers)))
+		c.good.Store(next)
 		if k.once && !notSent(err) || time.Since(start) > answerWithin {
 			break
 		}
@@ -103,9 +108,19 @@ func (c *Client) send(ctx context.Context, k call) (*http.Response, context.Canc
 	return nil, nil, failed
 }
 
-// try asks one coordinator.
-func (c *Client) try(ctx context.Context, s *server, k call, target string, body []byte, mime string) (*http.Response, context.CancelFunc, error) {
+// share is how long one coordinator may take. Where the caller has less time
+// than that, half of what is left stays for the next one: one that hangs must not
+// take the time in which another would have answered.
+func share(ctx context.Context, k call, last bool) time.Duration {
 	limit := answerWithin + k.wait
+	if until, bound := ctx.Deadline(); bound && !last && !k.once && !k.stream && k.wait == 0 {
+		limit = min(limit, max(time.Until(until)/2, time.Millisecond))
+	}
+	return limit
+}
+
+// try asks one coordinator.
+func (c *Client) try(ctx context.Context, s *server, k call, limit time.Duration, target string, body []byte, mime string) (*http.Response, context.CancelFunc, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	timer := time.AfterFunc(limit, func() { cancel(fmt.Errorf("no answer within %s", limit)) })
 	stop := func() {

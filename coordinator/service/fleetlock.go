@@ -58,6 +58,8 @@ func (s *Service) FleetLockAcquire(ctx context.Context, group, id, peer string, 
 	if h, holds := st.Hold(id); holds && h.Via == semaphore.ViaFleetLock {
 		op.Bound = h.Fence
 	}
+	ctx, stop := s.whileQuorum(ctx)
+	defer stop()
 	var made int64 // fence of the hold that this very request made
 	a, err := s.fresh(ctx, func() (semaphore.Answer, error) {
 		a, err := s.store.Acquire(ctx, group, &op, wait)

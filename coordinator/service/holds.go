@@ -93,6 +93,8 @@ func (s *Service) acquiring(ctx context.Context, group, node string, req api.Acq
 func (a *acquiring) run(ctx context.Context) {
 	ctx, end := whileValid(ctx)
 	defer end()
+	ctx, stop := a.s.whileQuorum(ctx)
+	defer stop()
 	a.s.askedAnew(ctx, a.group, &a.op)
 	for range looks {
 		a.answer, a.err = a.s.store.Acquire(ctx, a.group, &a.op, a.wait)

@@ -31,7 +31,8 @@ var phases = []api.Phase{
 }
 
 // Poll takes a node's report and answers what is wanted of it. While nothing
-// changed since the answer that the node has seen, it waits for up to WaitS.
+// changed since the answer that the node has seen, it waits for up to WaitS, or
+// until there is no quorum.
 func (s *Service) Poll(ctx context.Context, id string, req api.PollRequest) (api.PollResponse, error) {
 	if _, err := needNode(ctx, id); err != nil {
 		return api.PollResponse{}, err
@@ -47,6 +48,10 @@ func (s *Service) Poll(ctx context.Context, id string, req api.PollRequest) (api
 	}
 	if own, _ := s.ClusterID(); req.Cluster != "" && req.Cluster != own {
 		return api.PollResponse{}, s.ForeignCluster(ctx, req.Cluster)
+	}
+	lost := s.quorum.until()
+	if lost.Err() != nil {
+		return api.PollResponse{}, s.problem(lost, lost.Err())
 	}
 	session := fleet.Session{Instance: req.Instance, BootID: req.BootID, Report: req.Report}
 	err := s.fleet.Check(id, session)
@@ -68,7 +73,7 @@ func (s *Service) Poll(ctx context.Context, id string, req api.PollRequest) (api
 		return api.PollResponse{}, s.problem(ctx, err)
 	}
 	s.reconcile(ctx, id, session)
-	return s.await(ctx, id, session, req)
+	return s.await(ctx, lost, id, session, req)
 }
 
 func checkPoll(id string, req *api.PollRequest) error {
@@ -188,7 +193,7 @@ func (s *Service) duplicate(ctx context.Context, id string, found *fleet.Duplica
 }
 
 // await answers when something is wanted that the node has not seen.
-func (s *Service) await(ctx context.Context, id string, session fleet.Session, req api.PollRequest) (api.PollResponse, error) {
+func (s *Service) await(ctx, lost context.Context, id string, session fleet.Session, req api.PollRequest) (api.PollResponse, error) {
 	p := s.polls.enter(id)
 	defer s.polls.leave(id, p)
 	timer := time.NewTimer(time.Duration(req.WaitS) * time.Second)
@@ -207,6 +212,8 @@ func (s *Service) await(ctx context.Context, id string, session fleet.Session, r
 		case <-timer.C:
 			s.fleet.Touch(id, session)
 			return resp, nil
+		case <-lost.Done():
+			return api.PollResponse{}, s.problem(lost, lost.Err())
 		case <-auth.From(ctx).Ended():
 			return api.PollResponse{}, errEnded()
 		case <-ctx.Done():

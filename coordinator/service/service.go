@@ -79,9 +79,10 @@ type Service struct {
 
 	started time.Time
 
-	view  viewCache
-	polls polls
-	peers peers
+	view   viewCache
+	quorum standing
+	polls  polls
+	peers  peers
 	// revoked holds, and since when that is known.
 	revoked revocations
 
@@ -112,6 +113,7 @@ func New(cfg Config) *Service {
 	}
 	s.polls.parked = map[string]*parked{}
 	s.peers.seen = map[string]contact{}
+	s.quorum.begin()
 	s.life, s.cancel = context.WithCancel(context.Background())
 	return s
 }
@@ -120,6 +122,7 @@ func New(cfg Config) *Service {
 // woken, and Changed never fires.
 func (s *Service) Start() {
 	s.wg.Go(func() { s.monitorChanges(s.life) })
+	s.wg.Go(func() { s.monitorQuorum(s.life) })
 	if s.cfg.Members != nil {
 		s.wg.Go(func() { s.keepMembers(s.life) })
 		if s.cfg.OwnHosts != nil {
