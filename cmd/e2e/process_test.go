@@ -44,6 +44,7 @@ func startProcess(t *testing.T, name, program string, args ...string) *process {
 		p.kill()
 		if t.Failed() {
 			text, _ := os.ReadFile(log.Name())
+			keepLog(t, name, text)
 			if len(text) > 8000 {
 				text = append([]byte("…"), text[len(text)-8000:]...)
 			}
@@ -53,6 +54,19 @@ func startProcess(t *testing.T, name, program string, args ...string) *process {
 	})
 	p.start()
 	return p
+}
+
+// keepLog puts the whole output of a process of a failed test where it is found
+// afterwards.
+func keepLog(t *testing.T, name string, text []byte) {
+	dir := os.Getenv("LOCKKEEPER_TEST_OUTPUT")
+	if dir == "" {
+		return
+	}
+	dir = filepath.Join(dir, "logs", filepath.FromSlash(t.Name()))
+	if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, name+".log"), text, 0o644)); err != nil {
+		t.Log(err)
+	}
 }
 
 func (p *process) start() {
