@@ -91,7 +91,7 @@ func (a *Agent) report(why string, needs bool) api.PollRequest {
 		Seq: a.seq, Group: s.Group, Labels: a.cfg.Labels, MachineID: h.MachineID(),
 		Phase: s.Phase, Fence: s.Fence, Bundle: s.Applied, Healthy: s.Phase != api.PhaseFailed && s.Sick == nil,
 		Message: clip(a.message), Trouble: clip(a.trouble), Failure: s.Failure, NeedsReboot: needs, RebootReason: why, Version: a.cfg.Version,
-		OS: h.OS(), Simulated: h.Simulated(),
+		OS: h.OS(), Simulated: h.Simulated(), BootedAt: a.bootedAt,
 	}
 	if f := s.Failure; f != nil && len(f.Detail) > maxText {
 		short := *f

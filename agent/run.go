@@ -29,6 +29,7 @@ type Agent struct {
 	state    State
 	instance string
 	bootID   string
+	bootedAt time.Time // by the wall clock when this boot was first seen
 	message  string
 	pin      Pin
 	distrust string // cluster that was refused last, to log it once
@@ -146,6 +147,15 @@ func (a *Agent) Run(ctx context.Context) error {
 	return a.loop(ctx)
 }
 
+// booted keeps which boot this is, and when it was. The time is taken once a
+// boot, as a report that changes is written to the store.
+func (a *Agent) booted(id string) {
+	if id != a.bootID {
+		a.bootID = id
+		a.bootedAt = a.now().Add(-a.cfg.Host.Clock()).UTC().Truncate(time.Second)
+	}
+}
+
 // identify reads who this agent is and whom it believes.
 func (a *Agent) identify() (err error) {
 	if a.instance, err = a.dir.instance(); err != nil {
@@ -154,9 +164,11 @@ func (a *Agent) identify() (err error) {
 	if a.pin, err = a.dir.loadPin(); err != nil {
 		return err
 	}
-	if a.bootID, err = a.cfg.Host.BootID(); err != nil {
+	boot, err := a.cfg.Host.BootID()
+	if err != nil {
 		return err
 	}
+	a.booted(boot)
 	a.trustPin()
 	a.hears()
 	return nil
@@ -273,7 +285,7 @@ func (a *Agent) observe() Observation {
 	if err != nil {
 		a.log.Error("boot id cannot be read", "err", err)
 	} else {
-		a.bootID = boot
+		a.booted(boot)
 	}
 	return Observation{
 		Now: a.cfg.Host.Clock(), At: a.now().UTC(), BootID: a.bootID, Userspace: userspace, NewID: newID(),

@@ -43,6 +43,8 @@ type Report struct {
 	Version      string `json:"version,omitempty"`   // of the agent
 	OS           string `json:"os,omitempty"`        // PRETTY_NAME of os-release
 	Simulated    bool   `json:"simulated,omitempty"` // the host is not real
+	// BootedAt is when the host was booted, by its own clock.
+	BootedAt time.Time `json:"booted_at,omitzero"`
 }
 
 // Failure says what went wrong with a bundle on a node.

@@ -180,9 +180,9 @@ func (e *Engine) Create(ctx context.Context, spec api.RolloutSpec, by, key strin
 		all, err := e.cfg.Store.ReadAll(ctx)
 		if err == nil {
 			if _, made := all.Rollouts[head.ID]; made { // by a try whose answer was lost
-				return e.answer(head.ID, State{Head: head, Nodes: nodes}), true, nil
+				return e.answer(head.ID, State{Head: c.Head, Nodes: nodes}), true, nil
 			}
-			if conflict := conflicting(all.Rollouts, nodes, ""); conflict != nil {
+			if conflict := meet(&c, overlaps(all.Rollouts, nodes), now); conflict != nil {
 				if r, found, err := e.earlier(ctx, key, digest); err != nil || found {
 					return r, false, err
 				}
@@ -193,7 +193,7 @@ func (e *Engine) Create(ctx context.Context, spec api.RolloutSpec, by, key strin
 		}
 		switch {
 		case err == nil:
-			return e.answer(head.ID, State{Head: head, Nodes: nodes}), true, nil
+			return e.answer(head.ID, State{Head: c.Head, Nodes: nodes}), true, nil
 		case errors.Is(err, ErrTooLarge):
 			return api.Rollout{}, false, api.Errorf(api.TooLarge, "%d nodes with such long ids do not fit into one rollout: make several", len(nodes))
 		case !again(ctx, err, try):
@@ -342,14 +342,24 @@ func (e *Engine) resolve(ctx context.Context, spec api.RolloutSpec) ([]Selected,
 			return nil, "", err
 		}
 	}
-	nodes, refused := Select(spec, e.cfg.Fleet.Nodes(), func(group string) bool {
+	selected, refused := Select(spec, e.cfg.Fleet.Nodes(), func(group string) bool {
 		_, ok := e.cfg.Semaphores.View(group)
 		return ok
 	})
 	if refused != nil {
 		return nil, "", refused
 	}
+	nodes, refused := Deal(spec, selected, e.isHost)
+	if refused != nil {
+		return nil, "", refused
+	}
 	return nodes, name, nil
+}
+
+// isHost reports whether a coordinator runs on a node.
+func (e *Engine) isHost(n api.Node) bool {
+	st, ok := e.cfg.Semaphores.View(n.Group)
+	return ok && st.HostOf(n.ID) != ""
 }
 
 // answer is the rollout as it is after a change, also when the view lags.

@@ -43,8 +43,8 @@ func newFleetView(nodes []api.Node, store semaphore.Store, overdue map[holdKey]b
 // of is what is known of a rollout's nodes, in their order.
 func (f *fleetView) of(st State) []NodeView {
 	views := make([]NodeView, 0, len(st.Nodes))
-	first := 0        // nodes to do on which no coordinator runs
-	mayStart := false // one that could start is enough: then nothing is stalled
+	first := map[int]int{} // by wave: nodes to do on which no coordinator runs
+	mayStart := false      // one that could start is enough: then nothing is stalled
 	for _, n := range st.Nodes {
 		v := NodeView{Node: n.Node, Group: n.Group}
 		if known, ok := f.nodes[n.Node]; ok {
@@ -66,7 +66,7 @@ func (f *fleetView) of(st State) []NodeView {
 		if !done {
 			slots := g.state.SlotCount()
 			if v.Coordinator == "" {
-				first++
+				first[n.Wave]++
 			}
 			v.AllKept = g.exists && slots > 0 && len(g.keepers) >= slots && !slices.Contains(g.keepers, v.Node)
 			if !mayStart && v.Known && !v.Held {
@@ -77,8 +77,13 @@ func (f *fleetView) of(st State) []NodeView {
 		views = append(views, v)
 	}
 	for i := range views {
-		if views[i].Coordinator != "" {
-			views[i].First = first
+		if views[i].Coordinator == "" {
+			continue
+		}
+		for wave, nodes := range first {
+			if wave <= st.Nodes[i].Wave {
+				views[i].First += nodes
+			}
 		}
 	}
 	return views

@@ -21,7 +21,7 @@ func (e *Engine) Plan(spec api.RolloutSpec) (api.Plan, error) {
 	if err != nil {
 		return api.Plan{}, err
 	}
-	if conflict := conflicting(e.cfg.Store.View().Rollouts, nodes, ""); conflict != nil {
+	if conflict := conflicting(e.cfg.Store.View().Rollouts, nodes); conflict != nil {
 		return api.Plan{}, conflict
 	}
 	now := e.cfg.Now()

@@ -3,82 +3,12 @@ package rollout
 import (
 	"cmp"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
-
-var digest = regexp.MustCompile(`^[0-9a-f]{64}$`)
-
-// Bounds of a rollout's texts, in bytes.
-const (
-	maxName   = 200
-	maxReason = 2000
-)
-
-// Validate reports every field of a rollout's spec that is not acceptable,
-// without looking at the fleet.
-func Validate(spec api.RolloutSpec) *api.Error {
-	var fields []api.FieldError
-	wrong := func(path, format string, args ...any) {
-		fields = append(fields, api.FieldError{Path: path, Detail: fmt.Sprintf(format, args...)})
-	}
-	if !digest.MatchString(spec.Bundle) {
-		wrong("bundle", "want the SHA-256 digest of a bundle, 64 hexadecimal digits in lower case, not %q", spec.Bundle)
-	}
-	byQuery := spec.Group != "" || spec.Selector != ""
-	switch {
-	case byQuery && len(spec.Nodes) > 0:
-		wrong("nodes", "give either nodes, or a group and/or a selector, not both")
-	case !byQuery && len(spec.Nodes) == 0:
-		wrong("group", "say which nodes: give a group and/or a selector, or a list of nodes")
-	}
-	if spec.Group != "" {
-		if err := semaphore.ValidGroup(spec.Group); err != nil {
-			wrong("group", "%v", err)
-		}
-	}
-	if _, err := ParseSelector(spec.Selector); err != nil {
-		wrong("selector", "%v", err)
-	}
-	seen := map[string]int{}
-	for i, id := range spec.Nodes {
-		if first, twice := seen[id]; twice {
-			wrong(fmt.Sprintf("nodes[%d]", i), "%q is there already, as nodes[%d]", id, first)
-		} else if err := semaphore.ValidNode(id); err != nil {
-			wrong(fmt.Sprintf("nodes[%d]", i), "%v", err)
-		}
-		seen[id] = i
-	}
-	if err := validBudget(spec.MaxFailures); err != nil {
-		wrong("max_failures", "%v", err)
-	}
-	if len(spec.Name) > maxName {
-		wrong("name", "%d bytes: at most %d", len(spec.Name), maxName)
-	}
-	if len(spec.Reason) > maxReason {
-		wrong("reason", "%d bytes: at most %d", len(spec.Reason), maxReason)
-	}
-	return invalid(fields)
-}
-
-// maxFields bounds the list of an error, so that 10,000 wrong ids read well.
-const maxFields = 20
-
-func invalid(fields []api.FieldError) *api.Error {
-	if len(fields) == 0 {
-		return nil
-	}
-	e := api.Errorf(api.Invalid, "%s: %s", fields[0].Path, fields[0].Detail)
-	if n := len(fields); n > 1 {
-		e.Detail = fmt.Sprintf("%s (and %d more)", e.Detail, n-1)
-	}
-	e.Fields = fields[:min(len(fields), maxFields)]
-	return e
-}
 
 // ParseSelector reads "zone=a,role=web": every pair must match. Empty matches all.
 func ParseSelector(text string) (map[string]string, error) {
@@ -102,11 +32,11 @@ func ParseSelector(text string) (map[string]string, error) {
 
 // Select finds the nodes that a valid spec names, by group and then id.
 // groupExists says whether a group is declared.
-func Select(spec api.RolloutSpec, nodes []api.Node, groupExists func(string) bool) ([]Selected, *api.Error) {
+func Select(spec api.RolloutSpec, nodes []api.Node, groupExists func(string) bool) ([]api.Node, *api.Error) {
 	if spec.Group != "" && !groupExists(spec.Group) {
 		return nil, api.Errorf(api.UnknownGroup, "group %q does not exist", spec.Group)
 	}
-	var out []Selected
+	var out []api.Node
 	if len(spec.Nodes) > 0 {
 		known := make(map[string]api.Node, len(nodes))
 		for _, n := range nodes {
@@ -121,7 +51,7 @@ func Select(spec api.RolloutSpec, nodes []api.Node, groupExists func(string) boo
 			case !hasAgent(n):
 				fields = append(fields, api.FieldError{Path: path, Detail: fmt.Sprintf("node %q has no agent (it comes through FleetLock), so nothing can be rolled out to it", id)})
 			default:
-				out = append(out, Selected{Node: n.ID, Group: n.Group})
+				out = append(out, n)
 			}
 		}
 		if e := invalid(fields); e != nil {
@@ -133,18 +63,26 @@ func Select(spec api.RolloutSpec, nodes []api.Node, groupExists func(string) boo
 			return nil, api.Errorf(api.Invalid, "selector %v", err)
 		}
 		for _, n := range nodes {
-			if hasAgent(n) && (spec.Group == "" || n.Group == spec.Group) && matches(n.Labels, want) {
-				out = append(out, Selected{Node: n.ID, Group: n.Group})
+			if selects(spec, want, n) {
+				out = append(out, n)
 			}
 		}
+	}
+	if spec.NeedsReboot {
+		out = slices.DeleteFunc(out, func(n api.Node) bool { return !n.Report.NeedsReboot })
 	}
 	if len(out) == 0 {
 		return nil, emptySelection(spec)
 	}
-	slices.SortFunc(out, func(a, b Selected) int {
-		return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.Node, b.Node))
+	slices.SortFunc(out, func(a, b api.Node) int {
+		return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.ID, b.ID))
 	})
 	return out, nil
+}
+
+// selects reports whether a spec's group and selector, which is want, match a node.
+func selects(spec api.RolloutSpec, want map[string]string, n api.Node) bool {
+	return hasAgent(n) && (spec.Group == "" || n.Group == spec.Group) && matches(n.Labels, want)
 }
 
 func emptySelection(spec api.RolloutSpec) *api.Error {
@@ -155,7 +93,11 @@ func emptySelection(spec api.RolloutSpec) *api.Error {
 	case spec.Selector != "":
 		path, what = "selector", fmt.Sprintf("selector %q", spec.Selector)
 	}
-	return invalid([]api.FieldError{{Path: path, Detail: what + " selects no node with an agent"}})
+	detail := what + " selects no node with an agent"
+	if spec.NeedsReboot {
+		path, detail = "needs_reboot", "of what is selected, no node with an agent says that it needs a reboot"
+	}
+	return invalid([]api.FieldError{{Path: path, Detail: detail}})
 }
 
 func hasAgent(n api.Node) bool { return n.Via != string(semaphore.ViaFleetLock) }
@@ -167,30 +109,4 @@ func matches(labels, want map[string]string) bool {
 		}
 	}
 	return true
-}
-
-// conflicting finds the first active rollout that has one of the nodes.
-func conflicting(all map[string]State, nodes []Selected, except string) *api.Error {
-	mine := make(map[string]bool, len(nodes))
-	for _, n := range nodes {
-		mine[n.Node] = true
-	}
-	ids := make([]string, 0, len(all))
-	for id := range all {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	for _, id := range ids {
-		st := all[id]
-		if id == except || !st.Head.State.Active() {
-			continue
-		}
-		for _, n := range st.Nodes {
-			if mine[n.Node] {
-				return api.Errorf(api.Conflict,
-					"node %q belongs to rollout %s, which is %s: abort that one, or wait for its end", n.Node, id, st.Head.State)
-			}
-		}
-	}
-	return nil
 }

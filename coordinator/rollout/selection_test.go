@@ -35,7 +35,7 @@ func TestSelect_FindsTheNodesInOrder(t *testing.T) {
 			}
 			var ids []string
 			for _, n := range nodes {
-				ids = append(ids, n.Node)
+				ids = append(ids, n.ID)
 			}
 			if got := strings.Join(ids, " "); got != c.want {
 				t.Errorf("got %s, want %s", got, c.want)
@@ -103,12 +103,12 @@ func TestValidate_NamesTheFieldAndWhatIsAccepted(t *testing.T) {
 func TestConflicting_NamesTheNodeAndTheActiveRollout(t *testing.T) {
 	st := rolloutOf(2, 0)
 	all := map[string]State{id: st}
-	err := conflicting(all, []Selected{{Node: "n2", Group: "web"}}, "")
+	err := conflicting(all, []Selected{{Node: "n2", Group: "web"}})
 	if err == nil || err.Kind != api.Conflict || !strings.Contains(err.Detail, `"n2"`) || !strings.Contains(err.Detail, id) {
 		t.Errorf("got %v", err)
 	}
 	st.Head.State = api.RolloutAborted
-	if err := conflicting(map[string]State{id: st}, []Selected{{Node: "n2", Group: "web"}}, ""); err != nil {
+	if err := conflicting(map[string]State{id: st}, []Selected{{Node: "n2", Group: "web"}}); err != nil {
 		t.Errorf("an aborted rollout stands in the way: %v", err)
 	}
 }
