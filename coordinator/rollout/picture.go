@@ -112,6 +112,7 @@ func present(st State, d Decisions, slots func(group string) int) api.Rollout {
 	r := api.Rollout{
 		ID: h.ID, Spec: h.Spec, BundleName: h.BundleName, State: h.State, Why: h.Why, By: h.By,
 		CreatedAt: h.CreatedAt, EndedAt: h.EndedAt, Progress: d.Progress, Stalled: h.Stalled,
+		After: h.After, SupersededBy: h.SupersededBy,
 		Budget: api.RolloutBudget{Max: MayFail(h.Spec.MaxFailures, len(st.Nodes))},
 		Nodes:  d.Nodes, Revision: st.Revision,
 	}
