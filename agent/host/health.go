@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	systemd "github.com/coreos/go-systemd/v22/dbus"
 	"github.com/google/renameio/v2"
@@ -35,18 +34,6 @@ func (l *Linux) systemHealth(ctx context.Context) error {
 		return nil
 	}
 	return withSystemd(ctx, l.lookAtBoot)
-}
-
-// withSystemd asks systemd over the bus, for 10 s at most.
-func withSystemd(ctx context.Context, ask func(context.Context, *systemd.Conn) error) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	conn, err := systemd.NewWithContext(ctx)
-	if err != nil {
-		return fmt.Errorf("systemd is not on the bus: %w", err)
-	}
-	defer conn.Close()
-	return ask(ctx, conn)
 }
 
 // lookAtBoot reports what is not as it should be after a boot.

@@ -26,6 +26,18 @@ func booted() bool {
 	return err == nil && info.IsDir()
 }
 
+// withSystemd asks systemd over the bus, for 10 s at most.
+func withSystemd(ctx context.Context, ask func(context.Context, *systemd.Conn) error) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	conn, err := systemd.NewWithContext(ctx)
+	if err != nil {
+		return fmt.Errorf("systemd is not on the bus: %w", err)
+	}
+	defer conn.Close()
+	return ask(ctx, conn)
+}
+
 // Units reloads or restarts units, one after another, and waits for each. Unit
 // files that have changed are read again before.
 func (l *Linux) Units(ctx context.Context, verb bundle.Interrupt, units []string) error {
@@ -101,34 +113,30 @@ func (l *Linux) systemctlUnits(ctx context.Context, verb bundle.Interrupt, units
 
 // unitActive reports why a unit is not active.
 func (l *Linux) unitActive(ctx context.Context, unit string) error {
-	conn, err := systemd.NewWithContext(ctx)
-	if err != nil {
-		return fmt.Errorf("systemd is not on the bus: %w", err)
-	}
-	defer conn.Close()
-	list, err := conn.ListUnitsByNamesContext(ctx, []string{unit})
-	if err != nil {
-		return fmt.Errorf("systemd: %w", err)
-	}
-	if len(list) == 0 {
-		return errors.New("systemd does not know it")
-	}
-	u := list[0]
-	if u.ActiveState == "active" {
-		return nil
-	}
-	return fmt.Errorf("it is %s (%s, %s), want active", u.ActiveState, u.LoadState, u.SubState)
+	return withSystemd(ctx, func(ctx context.Context, conn *systemd.Conn) error {
+		list, err := conn.ListUnitsByNamesContext(ctx, []string{unit})
+		if err != nil {
+			return fmt.Errorf("systemd: %w", err)
+		}
+		if len(list) == 0 {
+			return errors.New("systemd does not know it")
+		}
+		u := list[0]
+		if u.ActiveState == "active" {
+			return nil
+		}
+		return fmt.Errorf("it is %s (%s, %s), want active", u.ActiveState, u.LoadState, u.SubState)
+	})
 }
 
 // noSoftReboot says why this host cannot reboot its userspace only, "" when it
 // can.
 func (l *Linux) noSoftReboot(ctx context.Context) string {
-	conn, err := systemd.NewWithContext(ctx)
-	if err != nil {
-		return "systemd is not on the bus: " + err.Error()
-	}
-	defer conn.Close()
-	text, err := conn.GetManagerProperty("Version") // a text in quotes
+	var text string
+	err := withSystemd(ctx, func(_ context.Context, conn *systemd.Conn) (err error) {
+		text, err = conn.GetManagerProperty("Version") // a text in quotes
+		return err
+	})
 	if err != nil {
 		return "systemd does not say its version: " + err.Error()
 	}
@@ -141,19 +149,16 @@ func (l *Linux) noSoftReboot(ctx context.Context) string {
 // startReboot starts what a reboot is for systemd: an orderly shutdown, as logind
 // begins it, but past all inhibitors.
 func startReboot(ctx context.Context, soft bool) error {
-	conn, err := systemd.NewWithContext(ctx)
-	if err != nil {
-		return fmt.Errorf("systemd is not on the bus: %w", err)
-	}
-	defer conn.Close()
 	target := "reboot.target"
 	if soft {
 		target = "soft-reboot.target"
 	}
-	if _, err := conn.StartUnitContext(ctx, target, "replace-irreversibly", nil); err != nil {
-		return fmt.Errorf("systemd: start of %s: %w", target, err)
-	}
-	return nil
+	return withSystemd(ctx, func(ctx context.Context, conn *systemd.Conn) error {
+		if _, err := conn.StartUnitContext(ctx, target, "replace-irreversibly", nil); err != nil {
+			return fmt.Errorf("systemd: start of %s: %w", target, err)
+		}
+		return nil
+	})
 }
 
 // version is the leading number of a version such as "252.39-1~deb12u2" or
@@ -179,16 +184,15 @@ func (l *Linux) Userspace(ctx context.Context) (string, error) {
 	if !l.booted() {
 		return boot, nil // there is nothing that could reboot softly
 	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	conn, err := systemd.NewWithContext(ctx)
+	var began string
+	err = withSystemd(ctx, func(_ context.Context, conn *systemd.Conn) (err error) {
+		if began, err = conn.GetManagerProperty("UserspaceTimestampMonotonic"); err != nil {
+			err = fmt.Errorf("systemd: %w", err)
+		}
+		return err
+	})
 	if err != nil {
-		return "", fmt.Errorf("systemd is not on the bus: %w", err)
-	}
-	defer conn.Close()
-	began, err := conn.GetManagerProperty("UserspaceTimestampMonotonic")
-	if err != nil {
-		return "", fmt.Errorf("systemd: %w", err)
+		return "", err
 	}
 	return boot + "/" + strings.TrimPrefix(began, "@t "), nil
 }

@@ -2,6 +2,7 @@ package etcdstore
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -21,6 +22,22 @@ type table struct {
 	reload func(kvs []kv, revision int64) // everything there is
 	apply  func(kvs []kv)                 // what changed, in order
 	opts   []clientv3.OpOption            // of the read
+}
+
+// take keeps the JSON value of a key that changed in a map of d. What does not
+// read is left as it was.
+func take[V any](d *DB, into map[string]V, name string, k kv) {
+	var v V
+	if !k.deleted && json.Unmarshal(k.value, &v) != nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if k.deleted {
+		delete(into, name)
+		return
+	}
+	into[name] = v
 }
 
 // retryPause lies between two tries to read a table.

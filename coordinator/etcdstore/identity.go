@@ -185,15 +185,5 @@ func (d *DB) setForeign(escaped string, k kv) {
 	if err != nil {
 		return
 	}
-	var f Foreign
-	if !k.deleted && json.Unmarshal(k.value, &f) != nil {
-		return
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if k.deleted {
-		delete(d.foreign, id)
-		return
-	}
-	d.foreign[id] = f
+	take(d, d.foreign, id, k)
 }

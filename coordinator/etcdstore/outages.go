@@ -66,18 +66,9 @@ func (d *DB) quorumTable() table {
 }
 
 func (d *DB) setOutage(k kv) {
-	name, ok := strings.CutPrefix(k.key, outageKeys)
-	var o Outage
-	if !ok || !k.deleted && json.Unmarshal(k.value, &o) != nil {
-		return
+	if name, ok := strings.CutPrefix(k.key, outageKeys); ok {
+		take(d, d.outages, name, k)
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if k.deleted {
-		delete(d.outages, name)
-		return
-	}
-	d.outages[name] = o
 }
 
 // isAlive takes in when a coordinator wrote. All find the same outage, and the
