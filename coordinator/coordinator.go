@@ -77,14 +77,19 @@ func New(cfg Config, opts ...Options) (*Coordinator, error) {
 	return c, nil
 }
 
+// ErrStoreEnded: the store came up and ended for good before the coordinator was
+// ready. What waits for it cannot be ended: the process should end.
+var ErrStoreEnded = errors.New("the store ended")
+
 // Start opens the doors, starts the store and serves. It returns when the
-// coordinator is ready, or with an error, and then nothing is left running.
-// ctx bounds the start only.
+// coordinator is ready, or with an error, and then nothing is left running,
+// unless it is ErrStoreEnded. ctx bounds the start only.
 func (c *Coordinator) Start(ctx context.Context) error {
-	if err := c.start(ctx); err != nil {
-		return errors.Join(err, c.Stop())
+	err := c.start(ctx)
+	if err == nil || errors.Is(err, ErrStoreEnded) {
+		return err
 	}
-	return nil
+	return errors.Join(err, c.Stop())
 }
 
 func (c *Coordinator) start(ctx context.Context) error {
@@ -98,10 +103,25 @@ func (c *Coordinator) start(ctx context.Context) error {
 	if err := c.startStore(ctx); err != nil {
 		return err
 	}
-	if err := c.startServices(ctx); err != nil {
+	return unlessEnded(c.node.Fatal(), func() error {
+		if err := c.startServices(ctx); err != nil {
+			return err
+		}
+		return c.serve()
+	})
+}
+
+// unlessEnded takes a step that waits for the store. Whoever asks a store that
+// ended for good may never be answered, whatever bounds the question.
+func unlessEnded(ended <-chan error, step func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- step() }()
+	select {
+	case err := <-done:
 		return err
+	case err := <-ended:
+		return fmt.Errorf("%w: %w", ErrStoreEnded, err)
 	}
-	return c.serve()
 }
 
 // onStop registers what undoes a step that was just taken.

@@ -152,8 +152,11 @@ func serve(ctx context.Context, cfg coordinator.Config) error {
 		if errors.Is(err, context.Canceled) {
 			return nil
 		}
-		if coordinator.IsMistake(err) {
+		switch {
+		case coordinator.IsMistake(err):
 			return &exitError{exitUsage, err}
+		case errors.Is(err, coordinator.ErrStoreEnded):
+			return &exitError{exitStore, err}
 		}
 		return &exitError{exitFailed, err}
 	}
