@@ -15,7 +15,7 @@ demo: build ## a whole fleet on this machine, until Ctrl-C
 test: ## every test, race detector on; installs what is missing
 	.ci/test
 
-chaos: ## random kills, stops, cuts and hang-ups for half an hour; RUNS=n, SEED=n makes a run again
+chaos: ## random kills, stops, cuts, disk faults and hang-ups for 45 minutes; RUNS=n, SEED=n makes a run again
 	.ci/chaos $(RUNS) $(SEED)
 
 test-vm: ## the agent on kernels in QEMU that reboot and lose power, and under a real systemd

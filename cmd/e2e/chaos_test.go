@@ -27,42 +27,19 @@ var (
 )
 
 const (
-	chaosLasts = 5 * time.Second // trouble in one run; what is under way then ends without it
+	chaosLasts = 4 * time.Second // trouble in one run; what is under way then ends without it
 	chaosNodes = 6               // hosts of a group, two of which compete for the machine's attention at once
 	chaosSlots = 2
+	// chaosPatience bounds how long a host asks until it is answered. When the
+	// trouble is over that is a matter of seconds, on a machine with time to spare.
+	chaosPatience = time.Minute
 )
-
-// fault is one trouble of a schedule.
-type fault struct {
-	After  time.Duration // the one before
-	Kind   string        // kill, stop, cut, deaf, mute
-	Member int
-	Lasts  time.Duration
-}
-
-func (f fault) String() string {
-	return fmt.Sprintf("%s: %s c%d for %s", f.After.Round(time.Millisecond), f.Kind, f.Member+1, f.Lasts.Round(time.Millisecond))
-}
-
-// schedule is the faults of a seed. They may overlap, so that two of three
-// coordinators can be gone at once.
-func schedule(rng *rand.Rand) (list []fault) {
-	kinds := []string{"kill", "stop", "stop", "cut", "deaf", "mute"}
-	for at := time.Duration(0); at < chaosLasts; {
-		f := fault{
-			After: time.Duration(rng.Int64N(int64(2400 * time.Millisecond))), Kind: kinds[rng.IntN(len(kinds))], Member: rng.IntN(3),
-			Lasts: 50*time.Millisecond + time.Duration(rng.Int64N(int64(2500*time.Millisecond))),
-		}
-		at += f.After
-		list = append(list, f)
-	}
-	return list
-}
 
 // chaos is a cluster that is troubled, and what its hosts see.
 type chaos struct {
 	*cluster
-	net   *netlab // nil: there is no network to cut
+	net   *netlab // nil: nothing is troubled
+	guard *guard
 	group string
 	began time.Time
 	busy  [3]sync.Mutex // one trouble for a coordinator at a time
@@ -81,34 +58,6 @@ func (c *chaos) finds(format string, args ...any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.wrong = append(c.wrong, fmt.Sprintf(format, args...))
-}
-
-// do carries a fault out and undoes it.
-func (c *chaos) do(f fault) {
-	c.busy[f.Member].Lock()
-	defer c.busy[f.Member].Unlock()
-	m := c.members[f.Member]
-	var others []string
-	for _, o := range slicesWithout(c.members, m) {
-		others = append(others, o.name)
-	}
-	switch {
-	case f.Kind == "kill":
-		m.kill()
-		time.Sleep(f.Lasts)
-		m.start()
-	case f.Kind == "stop" || c.net == nil:
-		m.stop()
-		time.Sleep(f.Lasts)
-		m.cont()
-	default:
-		rules := map[string][]string{
-			"cut": append(c.net.deaf(others...), c.net.mute(others...)...), "deaf": c.net.deaf(others...), "mute": c.net.mute(others...),
-		}[f.Kind]
-		c.net.filter(m.name, rules...)
-		time.Sleep(f.Lasts)
-		c.net.filter(m.name)
-	}
 }
 
 // chaosInput is what a host asked, and chaosOutput the fence that it was told.
@@ -260,7 +209,7 @@ func (c *chaos) note(rng *rand.Rand, id int, in chaosInput, ask func(context.Con
 // insist asks again after refusals that pass and answers that never came. Now
 // and then the client hangs up by itself.
 func (c *chaos) insist(rng *rand.Rand, ask func(context.Context) error) error {
-	for deadline := time.Now().Add(25 * time.Second); ; {
+	for deadline := time.Now().Add(chaosPatience); ; {
 		patience := 3 * time.Second
 		if rng.IntN(12) == 0 {
 			patience = time.Duration(rng.Int64N(int64(30 * time.Millisecond)))
@@ -268,7 +217,7 @@ func (c *chaos) insist(rng *rand.Rand, ask func(context.Context) error) error {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		err := ask(ctx)
 		cancel()
-		gone := errors.Is(err, client.ErrUnreachable) || errors.Is(err, context.DeadlineExceeded) || isKind(err, api.NoQuorum)
+		gone := errors.Is(err, client.ErrUnreachable) || errors.Is(err, context.DeadlineExceeded) || isKind(err, api.NoQuorum) || isKind(err, api.DiskLow)
 		c.mu.Lock()
 		c.asked++
 		if gone {
@@ -281,18 +230,18 @@ func (c *chaos) insist(rng *rand.Rand, ask func(context.Context) error) error {
 		case !gone && !isKind(err, api.Full) && !isKind(err, api.Queue):
 			return err
 		case time.Now().After(deadline):
-			return fmt.Errorf("asked for 25 s: %w", err)
+			return fmt.Errorf("asked for %s: %w", chaosPatience, err)
 		}
 		time.Sleep(time.Duration(rng.Int64N(int64(40 * time.Millisecond)))) // a client's pause
 	}
 }
 
 // chaos troubles the cluster by a seed, and finds what was not as promised.
-func (c *cluster) chaos(seed uint64, net *netlab, faults bool) *chaos {
+func (c *cluster) chaos(seed uint64, net *netlab, g *guard) *chaos {
 	t := c.t
 	t.Helper()
 	rng := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a seed has to make the same again
-	r := &chaos{cluster: c, net: net, group: fmt.Sprintf("chaos-%d", seed), began: time.Now(), out: map[string]int64{}}
+	r := &chaos{cluster: c, net: net, guard: g, group: fmt.Sprintf("chaos-%d", seed), began: time.Now(), out: map[string]int64{}}
 	must(t, c.any().url, "group", "set", r.group, "--slots", fmt.Sprint(chaosSlots))
 	list := schedule(rng)
 	ctx, stop := context.WithTimeout(context.Background(), chaosLasts)
@@ -306,7 +255,7 @@ func (c *cluster) chaos(seed uint64, net *netlab, faults bool) *chaos {
 			}
 		})
 	}
-	if faults {
+	if net != nil {
 		trouble.Go(func() {
 			var each sync.WaitGroup
 			for _, f := range list {
@@ -319,11 +268,12 @@ func (c *cluster) chaos(seed uint64, net *netlab, faults bool) *chaos {
 	trouble.Wait()
 	hosts.Wait()
 	got := porcupine.CheckOperationsTimeout(chaosModel, r.history, 30*time.Second)
-	t.Logf("seed %d: %d operations in %d requests, %d answers lost, at most %d out: %s", seed, len(r.history), r.asked, r.lost, r.most, got)
+	t.Logf("seed %d: %d operations in %d requests, %d answers lost, at most %d out, %s: %s",
+		seed, len(r.history), r.asked, r.lost, r.most, time.Since(r.began).Round(100*time.Millisecond), got)
 	if got != porcupine.Ok {
 		r.finds("the history is %s", got)
 	}
-	if faults {
+	if net != nil {
 		t.Logf("the schedule of seed %d: %v", seed, list)
 	}
 	if len(r.wrong) > 0 {
@@ -347,31 +297,36 @@ func (c *chaos) show(seed uint64) {
 	c.t.Logf("the history is in %s", path)
 }
 
-// Whatever is killed, stopped or cut off, and whenever a client hangs up: what
-// hosts are told is the history of one group, and no more of them are out than
-// there are slots.
+// Whatever is killed, stopped or cut off, whichever disk is full, slow or fails,
+// and whenever a client hangs up: what hosts are told is the history of one group,
+// and no more of them are out than there are slots.
 func TestChaos_HistoriesOfACoordinatedFleetAreLinearizable(t *testing.T) {
 	t.Parallel()
+	needTool(t, "strace")
 	n := newNetlab(t)
-	c := n.cluster()
+	c := n.cluster(onSmallDisk(t))
+	g := newGuard(c)
 	seed := *chaosSeed
 	if seed == 0 {
 		seed = uint64(time.Now().UnixMilli())
 	}
 	t.Logf("seeds from %d: go test -race -run TestChaos_Histories ./cmd/e2e -args -chaos %d -seed %[1]d makes the same again", seed, *chaosRuns)
-	operations := 0
+	operations, requests, lost := 0, 0, 0
 	for i := range *chaosRuns {
-		r := c.chaos(seed+uint64(i), n, true)
+		r := c.chaos(seed+uint64(i), n, g)
 		for _, w := range r.wrong {
 			t.Errorf("seed %d: %s", seed+uint64(i), w)
 		}
-		if operations += len(r.history); t.Failed() {
+		operations, requests, lost = operations+len(r.history), requests+r.asked, lost+r.lost
+		g.check(seed + uint64(i))
+		if t.Failed() {
 			t.FailNow()
 		}
 		for _, m := range c.members {
 			m.waitReady()
 		}
 	}
+	t.Logf("%d runs: %d operations in %d requests, %d answers lost", *chaosRuns, operations, requests, lost)
 	if operations < chaosNodes*(*chaosRuns) {
 		t.Errorf("%d operations in %d runs show nothing", operations, *chaosRuns)
 	}
@@ -387,7 +342,7 @@ func TestChaos_FindsACoordinatorThatComparesNoHead(t *testing.T) {
 	c := &cluster{t: t, binary: path}
 	c.begin(3)
 	for seed := range uint64(10) {
-		if r := c.chaos(seed+1, nil, false); len(r.wrong) > 0 {
+		if r := c.chaos(seed+1, nil, nil); len(r.wrong) > 0 {
 			t.Logf("found in run %d: %s", seed+1, r.wrong[0])
 			return
 		}

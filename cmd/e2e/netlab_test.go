@@ -128,8 +128,8 @@ func (n *netlab) mute(others ...string) (rules []string) {
 
 // cluster starts three coordinators, each in its namespace. Each serves loopback
 // there, where no credentials are needed, and a forwarder brings it what comes
-// from outside.
-func (n *netlab) cluster() *cluster {
+// from outside. Before one starts, prepare has it.
+func (n *netlab) cluster(prepare ...func(*memberProcess)) *cluster {
 	t := n.t
 	t.Helper()
 	c := &cluster{t: t}
@@ -142,6 +142,9 @@ func (n *netlab) cluster() *cluster {
 		name := fmt.Sprintf("c%d", i+1)
 		ip := n.address(name)
 		m := &memberProcess{name: name, data: filepath.Join(t.TempDir(), name), addr: ip + ":8080", peer: ip + ":2380"}
+		for _, p := range prepare {
+			p(m)
+		}
 		args := append(n.in(name)[1:], program("lockkeeperd"), "serve", "--name", name, "--data-dir", m.data,
 			"--listen", "127.0.0.1:8080", "--host", ip, "--peer-listen", m.peer)
 		if i > 0 {
