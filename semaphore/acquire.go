@@ -144,8 +144,9 @@ func (b *draft) admit(released string, op Admit) {
 // admitThose is admit for the hosts of coordinators, or for all others; it
 // reports whether hosts are left.
 func (b *draft) admitThose(t *tally, released string, op Admit, most int, hosts bool) (left bool) {
+	room := t.mayFit()
 	for w := range b.s.EachWaiter {
-		if t.held >= t.slots || len(b.d.Granted) == most {
+		if t.held >= t.slots || len(b.d.Granted) == most || !room {
 			return false
 		}
 		if released != "" && w.Node == released {
@@ -161,6 +162,7 @@ func (b *draft) admitThose(t *tally, released string, op Admit, most int, hosts 
 		}
 		blocked := w.Reserved && !t.fits(&m)
 		t.take(m)
+		room = t.mayFit()
 		if !w.Present || op.Via != "" && op.Via != w.Via || blocked {
 			continue // its slot is for it to take
 		}

@@ -21,6 +21,7 @@ type kept struct {
 	places  trie[placed] // by node
 	queue   line
 	sums    atomic.Pointer[sums]
+	waits   atomic.Pointer[waits]
 	plain   *plain
 }
 
@@ -72,6 +73,7 @@ func (s *State) change() *kept {
 	old := s.kept
 	k := &kept{holds: old.holds, members: old.members, places: old.places, queue: old.queue}
 	k.sums.Store(old.sums.Load())
+	k.waits.Store(old.waits.Load())
 	p := *old.plain
 	k.plain = &p
 	return k
@@ -138,6 +140,9 @@ func (s *State) SetMember(m Member) {
 	k := s.change()
 	old, h := k.members.get(m.Node), k.holds.get(m.Node)
 	k.sums.Store(k.sums.Load().moved(h, old, h, &m))
+	if k.places.get(m.Node) != nil {
+		k.waits.Store(k.waits.Load().moved(old, &m))
+	}
 	k.members, k.plain.members = k.members.with(m.Node, &m), &once[map[string]Member]{}
 	s.kept = k
 }
@@ -151,6 +156,9 @@ func (s *State) DropMember(node string) {
 	k := s.change()
 	h := k.holds.get(node)
 	k.sums.Store(k.sums.Load().moved(h, old, h, nil))
+	if k.places.get(node) != nil {
+		k.waits.Store(k.waits.Load().moved(old, nil))
+	}
 	k.members, k.plain.members = k.members.without(node), &once[map[string]Member]{}
 	s.kept = k
 }
@@ -161,6 +169,8 @@ func (s *State) SetWaiter(w Waiter, now time.Time) {
 	k := s.change()
 	if old := k.places.get(w.Node); old != nil {
 		k.queue = k.queue.without(old.w, old.rank)
+	} else {
+		k.waits.Store(k.waits.Load().moved(nil, k.members.get(w.Node)))
 	}
 	rank := w.Rank(now)
 	k.queue = k.queue.with(&w, rank)
@@ -176,6 +186,7 @@ func (s *State) DropWaiter(node string) {
 	}
 	k := s.change()
 	k.queue = k.queue.without(old.w, old.rank)
+	k.waits.Store(k.waits.Load().moved(k.members.get(node), nil))
 	k.places, k.plain.queue = k.places.without(node), &once[[]Waiter]{}
 	s.kept = k
 }
@@ -284,6 +295,7 @@ func (s *State) Ahead(now time.Time) int {
 func (s *State) DropQueue() {
 	k := s.change()
 	k.places, k.queue, k.plain.queue = trie[placed]{}, line{}, &once[[]Waiter]{}
+	k.waits.Store(nil)
 	s.kept = k
 }
 
@@ -293,5 +305,6 @@ func (s *State) TakeHoldsAndMembers(from *State) {
 	k := s.change()
 	k.holds, k.members, k.plain.holds, k.plain.members = from.kept.holds, from.kept.members, from.kept.plain.holds, from.kept.plain.members
 	k.sums.Store(from.kept.sums.Load())
+	k.waits.Store(nil) // the waiters may have other labels now
 	s.kept = k
 }
