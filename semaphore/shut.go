@@ -18,7 +18,7 @@ func shut(s *State, now time.Time) []Blocker {
 	if b := blackedOut(s.Spec.Blackouts, now); b != nil {
 		found = append(found, *b)
 	}
-	if b := outsideWindows(s.Spec.Windows, now); b != nil {
+	if b := OutsideWindows(s.Spec.Windows, now); b != nil {
 		found = append(found, *b)
 	}
 	if next := s.Head.LastGrant.Add(time.Duration(s.Spec.GrantInterval)); s.Spec.GrantInterval > 0 && now.Before(next) {
@@ -73,9 +73,9 @@ func blackedOut(list []Blackout, now time.Time) *Blocker {
 	return &Blocker{Kind: BlackedOut, Detail: detail, Until: last.End}
 }
 
-// outsideWindows says that none of the windows is open, or that those which
+// OutsideWindows says that none of the windows is open, or that those which
 // are close too soon.
-func outsideWindows(list []Window, now time.Time) *Blocker {
+func OutsideWindows(list []Window, now time.Time) *Blocker {
 	if len(list) == 0 {
 		return nil
 	}

@@ -38,31 +38,34 @@ func Apply(st State, action, by, reason string, now time.Time) (Decisions, *api.
 		d.event(kind, by, "", d.Head.Why, now)
 		d.Changed = true
 	}
+	goesOn := state.Active() && state != api.RolloutPaused && state != api.RolloutHalted
 	switch action {
 	case ActPause:
-		switch state {
-		case api.RolloutRunning:
+		switch {
+		case goesOn:
 			move(api.RolloutPaused, EventPaused, "paused")
-		case api.RolloutPaused:
+		case state == api.RolloutPaused:
 		default:
-			return d, impossible(st, action, "only a running one can be paused")
+			return d, impossible(st, action, "only one that goes on can be paused")
 		}
 	case ActResume:
-		switch state {
-		case api.RolloutRunning:
-		case api.RolloutPaused:
-			move(api.RolloutRunning, EventResumed, "resumed")
-		case api.RolloutHalted:
+		switch {
+		case goesOn:
+		case state == api.RolloutPaused:
+			d.restart(&st)
+			move(d.Head.stage(), EventResumed, "resumed")
+		case state == api.RolloutHalted:
 			d.Head.Acknowledged = st.Head.Failures
-			move(api.RolloutRunning, EventResumed, "resumed, with the failures so far acknowledged,")
+			d.restart(&st)
+			move(d.Head.stage(), EventResumed, "resumed, with the failures so far acknowledged,")
 		default:
 			return d, impossible(st, action, "only a paused or halted one can go on")
 		}
 	case ActHalt:
-		switch state {
-		case api.RolloutRunning, api.RolloutPaused:
+		switch {
+		case state == api.RolloutHalted:
+		case state.Active():
 			move(api.RolloutHalted, EventHalted, "halted")
-		case api.RolloutHalted:
 		default:
 			return d, impossible(st, action, "it has ended")
 		}
@@ -83,15 +86,42 @@ func Apply(st State, action, by, reason string, now time.Time) (Decisions, *api.
 			break
 		}
 		d.Head.Retried, d.Head.Acknowledged = st.Head.Failures, st.Head.Failures
-		to := api.RolloutRunning
-		if state == api.RolloutPaused {
-			to = api.RolloutPaused
+		to := api.RolloutPaused
+		if state != api.RolloutPaused {
+			d.restart(&st)
+			to = api.RolloutRunning
 		}
 		move(to, EventRetried, "retry of "+plural(failed, "failed node"))
 	default:
 		return d, api.Errorf(api.Invalid, "action %q: want one of pause, resume, halt, abort, retry", action)
 	}
 	return d, nil
+}
+
+// restart gives a rollout that is to go on again the whole time of its gates'
+// deadlines. Approvals stay. What was to be brought back stays where it is.
+func (d *Decisions) restart(st *State) {
+	d.Head.Undo, d.Head.Gates = "", nil
+	for key, g := range st.Head.Gates {
+		if len(g.Approvals) > 0 {
+			if d.Head.Gates == nil {
+				d.Head.Gates = map[string]GateState{}
+			}
+			d.Head.Gates[key] = GateState{Approvals: g.Approvals}
+		}
+	}
+}
+
+// stage is where a rollout is when nobody keeps it from going on, as far as its
+// head tells; Decide sees the rest.
+func (h *Head) stage() api.RolloutState {
+	switch {
+	case !h.begun():
+		return api.RolloutScheduled
+	case h.Wave < len(h.Waves) && !h.Waves[h.Wave].FinishedAt.IsZero():
+		return api.RolloutSoaking
+	}
+	return api.RolloutRunning
 }
 
 // RetryNode decides to try one failed node again: its failure counts no longer,
@@ -117,6 +147,7 @@ func RetryNode(st State, node, by, reason string, now time.Time) (Decisions, *ap
 		return d, api.Errorf(api.Conflict, "retry of node %s: rollout %s stays %s, for %d more failed and %d may, the last was %s; retry or resume the rollout", node, st.Head.ID, state, counted, MayFail(st.Head.Spec.MaxFailures, len(st.Nodes)), last.Node)
 	}
 	if state != api.RolloutPaused && state != api.RolloutRunning {
+		d.restart(&st)
 		d.Head.State, d.Head.Why, d.Head.EndedAt = api.RolloutRunning, node+" is "+r.Detail, time.Time{}
 	}
 	d.event(EventRetried, by, node, r.Detail, now)
@@ -129,26 +160,39 @@ func impossible(st State, action, why string) *api.Error {
 }
 
 // Wanted is what the rollout wants of a node now: nil when it is not selected,
-// has its result, or may not start because the rollout does not run.
-func Wanted(st *State, v NodeView) *api.Wanted {
-	if !st.Head.State.Active() || st.Newer != "" {
+// has its result, or may not start because its wave does not run.
+func Wanted(st *State, v NodeView, now time.Time) *api.Wanted {
+	h := &st.Head
+	if !h.State.Active() || st.Newer != "" {
 		return nil
 	}
 	r, begun := st.Results[v.Node]
-	s := observe(&st.Head, r, begun, v)
-	switch s.state {
-	case api.NodeUpdated:
+	s := observe(h, r, begun, v)
+	switch {
+	case s.state == api.NodeUpdated, s.settling:
 		return nil
-	case api.NodeBroken:
+	case s.state == api.NodeBroken:
 		// A node that is merely overdue may still come through.
-		if !v.Held || !inFlight[v.Report.Phase] || v.Report.Failure != nil || v.Report.Rollout != st.Head.ID {
+		if !v.Held || !inFlight[v.Report.Phase] || v.Report.Failure != nil || v.Report.Rollout != h.ID {
 			return nil
 		}
-	case api.NodeUpdating:
+	case s.state == api.NodeUpdating:
 	default:
-		if st.Head.State != api.RolloutRunning || v.First > 0 {
+		if h.State != api.RolloutRunning || v.First > 0 || v.Wave > h.Wave || !h.begun() || h.leftOut(v.Wave, r, begun, s.state) || shut(&h.Spec, now) != nil {
 			return nil
 		}
 	}
-	return &api.Wanted{Rollout: st.Head.ID, Bundle: st.Head.Spec.Bundle, Name: st.Head.BundleName, Attempt: s.attempt}
+	return &api.Wanted{Rollout: h.ID, Bundle: h.Spec.Bundle, Name: h.BundleName, Attempt: s.attempt}
+}
+
+// begun reports whether the rollout's first wave has begun.
+func (h *Head) begun() bool {
+	if len(h.Waves) == 0 {
+		return h.Spec.Start.IsZero() && len(h.Spec.Gates) == 0 && len(h.After) == 0
+	}
+	return h.Wave > 0 || !h.Waves[0].StartedAt.IsZero()
+}
+
+func (h *Head) leftOut(wave int, r Result, begun bool, state string) bool {
+	return wave < len(h.Waves) && h.Waves[wave].leftOut(h, r, begun, state)
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/lockkeeper/lockkeeper/semaphore"
@@ -13,8 +14,25 @@ import (
 // version does not know.
 func (h Head) Encode() ([]byte, error) { return encode(h, h.Extra) }
 
-// Encode writes the selection.
-func (s Selection) Encode() ([]byte, error) { return encode(s, s.Extra) }
+// Encode writes the selection. The bundles that nodes had are written once
+// each: there are few, and many nodes.
+func (s Selection) Encode() ([]byte, error) {
+	at := map[string]int{}
+	s.Nodes, s.Bundles = slices.Clone(s.Nodes), nil
+	for i := range s.Nodes {
+		n := &s.Nodes[i]
+		n.Had = 0
+		if n.Before == "" {
+			continue
+		}
+		if at[n.Before] == 0 {
+			s.Bundles = append(s.Bundles, n.Before)
+			at[n.Before] = len(s.Bundles)
+		}
+		n.Had = at[n.Before]
+	}
+	return encode(s, s.Extra)
+}
 
 // Encode writes the result.
 func (r Result) Encode() ([]byte, error) { return encode(r, r.Extra) }
@@ -28,6 +46,11 @@ func DecodeHead(b []byte) (h Head, newer bool, err error) {
 // DecodeSelection reads a selection.
 func DecodeSelection(b []byte) (s Selection, newer bool, err error) {
 	s.Extra, err = decode(b, &s)
+	for i := range s.Nodes {
+		if n := &s.Nodes[i]; n.Had > 0 && n.Had <= len(s.Bundles) {
+			n.Before = s.Bundles[n.Had-1]
+		}
+	}
 	return s, s.V > SchemaVersion, err
 }
 

@@ -11,8 +11,12 @@ import (
 )
 
 // maxResults bounds the results of one transaction: each may come with an
-// event, and the head and the election's key need room beside them.
-const maxResults = MaxChanges/2 - 4
+// event, and the head, the election's key and the events of maxSteps need room
+// beside them. maxSteps bounds the waves that begin or end in one.
+const (
+	maxResults = MaxChanges/2 - 14
+	maxSteps   = 5
+)
 
 // Kinds of events.
 const (
@@ -26,6 +30,14 @@ const (
 	EventFailed      = "rollout.failed"
 	EventNodeUpdated = "rollout.node.updated"
 	EventNodeFailed  = "rollout.node.failed"
+	EventScheduled   = "rollout.scheduled"
+	EventWaveStarted = "rollout.wave.started"
+	EventWaveSoaks   = "rollout.wave.finished"
+	EventWaveDone    = "rollout.wave.done"
+	EventWaveSkipped = "rollout.wave.skipped"
+	EventApproved    = "rollout.approved"
+	EventRollback    = "rollout.rollback"
+	EventJoined      = "rollout.node.joined"
 )
 
 // Decisions is what follows from a rollout's state and its nodes' reports.
@@ -33,6 +45,9 @@ type Decisions struct {
 	// Nodes and Progress are how it stands, in the order of State.Nodes.
 	Nodes    []api.RolloutNode
 	Progress api.RolloutProgress
+	// Waves is how each wave stands, and Gates the gates at which it stands.
+	Waves []api.RolloutWave
+	Gates []api.RolloutGate
 	// Head, Results and Events are to be written in one transaction, if Changed.
 	Changed bool
 	Head    Head
@@ -51,6 +66,7 @@ func Decide(spec api.RolloutSpec, st State, fleet []NodeView, now time.Time) Dec
 	d := Decisions{Head: st.Head, Nodes: make([]api.RolloutNode, 0, len(st.Nodes))}
 	h := st.Head
 	h.Spec = spec
+	c := newCourse(spec, &st)
 	views := make(map[string]NodeView, len(fleet))
 	for _, v := range fleet {
 		views[v.Node] = v
@@ -65,28 +81,37 @@ func Decide(spec api.RolloutSpec, st State, fleet []NodeView, now time.Time) Dec
 		if !known {
 			v = NodeView{Node: n.Node, Group: n.Group}
 		}
+		w := c.of(n)
 		s := observe(&h, r, begun, v)
 		if !h.State.Active() {
 			s = ended(&h, r, begun)
 		}
+		out := c.waves[w].leftOut(&h, r, begun, s.state)
+		switch {
+		case out:
+			s.detail = c.waves[w].leftOutWhy(c.specs[w].Name)
+		case w > c.at(&h) && s.detail == "" && s.state == api.NodePending:
+			s.detail = "goes in " + c.name(w)
+		}
 		d.Nodes = append(d.Nodes, api.RolloutNode{
-			Node: n.Node, Group: n.Group, State: s.state, Phase: v.Report.Phase,
+			Node: n.Node, Group: n.Group, Wave: w + 1, State: s.state, Phase: v.Report.Phase,
 			Attempt: s.attempt, Detail: s.detail, Since: s.since,
 		})
 		count(&d.Progress, s.state)
-		if s.state == api.NodePending || s.state == api.NodeQueued {
+		if c.count(&h, n, s, r, out) {
 			todo = append(todo, v)
 		}
-		if next, ok := result(r, begun, s, n.Node, now); ok && active {
+		if next, ok := result(&h, n, r, begun, s, v, now); ok && active {
 			found = append(found, next)
 		}
 	}
-	if !active {
-		return d
+	if active {
+		d.Head.Waves = c.waves
+		d.record(found, now)
+		d.conclude(c, spec, st, todo, now)
+		d.stall(&spec, todo, now)
 	}
-	d.record(found, now)
-	d.conclude(spec, st, todo, now)
-	d.stall(todo, now)
+	d.show(c, &st, now)
 	return d
 }
 
@@ -103,10 +128,13 @@ func ended(h *Head, r Result, begun bool) standing {
 }
 
 // result is what to keep of a standing, if it is news.
-func result(r Result, begun bool, s standing, node string, now time.Time) (Result, bool) {
+func result(h *Head, n Selected, r Result, begun bool, s standing, v NodeView, now time.Time) (Result, bool) {
 	next := r
-	next.V, next.Node, next.Attempt, next.At = SchemaVersion, node, s.attempt, now
+	next.V, next.Node, next.Attempt, next.At = SchemaVersion, n.Node, s.attempt, now
 	next.State, next.Detail = s.state, s.detail
+	if next.Before == "" {
+		next.Before = before(h, n, v)
+	}
 	switch {
 	case s.failure != nil:
 		if r.State != api.NodeBroken {
@@ -119,15 +147,30 @@ func result(r Result, begun bool, s standing, node string, now time.Time) (Resul
 		return next, true
 	case s.there:
 		next.Detail = ""
-		if !begun {
-			next.Detail = "had the bundle already"
+		if !begun && (v.Report.Rollout != h.ID || n.Before == h.Spec.Bundle) {
+			next.Detail = hadAlready
 		}
 		return next, true
-	case s.state == api.NodeUpdating && (!begun || r.State != api.NodeUpdating || r.Attempt != s.attempt):
+	case s.state == api.NodeUpdating && !s.settling && (!begun || r.State != api.NodeUpdating || r.Attempt != s.attempt):
 		next.Began, next.Detail = now, ""
 		return next, true
 	}
 	return r, false
+}
+
+// hadAlready is the detail of a node that nothing was done to.
+const hadAlready = "had the bundle already"
+
+// before is the bundle that a node had before this rollout: what it reports
+// while it begins or, if that is the new one by then, what it had when it was
+// selected. Empty when it is not known.
+func before(h *Head, n Selected, v NodeView) string {
+	for _, b := range []string{v.Report.Bundle, n.Before} {
+		if b != "" && b != h.Spec.Bundle {
+			return b
+		}
+	}
+	return ""
 }
 
 // record numbers the failures and writes the events, failures first, as many
@@ -167,33 +210,90 @@ func weight(state string) int {
 	return 2
 }
 
-// conclude halts the rollout past its budget, and ends it when no node is left.
-func (d *Decisions) conclude(spec api.RolloutSpec, st State, todo []NodeView, now time.Time) {
+// conclude halts the rollout where it must not go on, and else brings it on.
+func (d *Decisions) conclude(c *course, spec api.RolloutSpec, st State, todo []NodeView, now time.Time) {
 	counted, total, last := failures(&d.Head, st, d.Results)
-	over := d.budget(spec, st, counted, last, now)
+	over := d.budget(c, spec, st, now)
+	quiet := Duration(spec.ProgressDeadline)
 	switch {
 	case d.Head.State == api.RolloutRunning && counted > 0 && allKept(todo):
-		d.enter(api.RolloutHalted, EventHalted, now,
-			"every slot is kept by failed nodes, so nothing can start; the last was %s: %s", last.Node, last.Detail)
-	case d.More || d.Progress.Pending+d.Progress.Waiting+d.Progress.Updating > 0 || over:
-	case total == 0:
-		d.enter(api.RolloutSucceeded, EventSucceeded, now, "%s updated", plural(d.Progress.Total, "node"))
+		d.halt(spec, now, "every slot is kept by failed nodes, so nothing can start; the last was %s: %s", last.Node, last.Detail)
+	case d.More || over:
+	case d.Head.State == api.RolloutRunning && quiet > 0 && len(d.Results) == 0 &&
+		st.Observed.IdleSeq == st.Head.EventSeq && st.Observed.Idle >= quiet:
+		d.halt(spec, now, "nothing has moved for %s although nodes may start (progress_deadline)", quiet)
 	default:
-		d.enter(api.RolloutFailed, EventFailed, now, "%d of %s failed, the last was %s: %s",
-			total, plural(d.Progress.Total, "node"), last.Node, last.Detail)
+		d.advance(c, spec, st, total, last, now)
 	}
 }
 
-// budget halts the rollout when more failed than may, and reports whether that
-// is so.
-func (d *Decisions) budget(spec api.RolloutSpec, st State, counted int, last Result, now time.Time) bool {
+// end concludes a rollout of which nothing is left to do.
+func (d *Decisions) end(c *course, total int, last Result, now time.Time) {
+	left := 0
+	for _, t := range c.tally {
+		left += t.out
+	}
+	nodes, out := plural(d.Progress.Total-left, "node"), ""
+	if left > 0 {
+		out = fmt.Sprintf(", %d left out", left)
+	}
+	if total == 0 {
+		d.enter(api.RolloutSucceeded, EventSucceeded, now, "%s updated%s", nodes, out)
+		return
+	}
+	d.enter(api.RolloutFailed, EventFailed, now, "%d of %s failed%s, the last was %s: %s", total, nodes, out, last.Node, last.Detail)
+}
+
+// budget halts the rollout when more nodes failed than may, in it or in one
+// wave, and reports whether that is so.
+func (d *Decisions) budget(c *course, spec api.RolloutSpec, st State, now time.Time) bool {
+	counted, _, last := failures(&d.Head, st, d.Results)
 	may := MayFail(spec.MaxFailures, len(st.Nodes))
+	where := ""
 	over := counted > may
+	if !over {
+		over, where, counted, may, last = d.waveBudget(c, st)
+	}
 	if over && d.Head.State != api.RolloutHalted {
-		d.enter(api.RolloutHalted, EventHalted, now, "node %s failed: %s (%d failed, at most %d may)",
-			last.Node, last.Detail, counted, may)
+		d.halt(spec, now, "node %s failed: %s (%d failed%s, at most %d may)", last.Node, last.Detail, counted, where, may)
 	}
 	return over
+}
+
+// waveBudget finds a wave in which more nodes failed than may in it.
+func (d *Decisions) waveBudget(c *course, st State) (over bool, where string, counted, may int, last Result) {
+	if !slices.ContainsFunc(c.specs, func(s api.WaveSpec) bool { return s.MaxFailures != "" }) {
+		return false, "", 0, 0, Result{}
+	}
+	nodes, found := make([][]Selected, len(c.specs)), make([][]Result, len(c.specs))
+	wave := make(map[string]int, len(st.Nodes))
+	for _, n := range st.Nodes {
+		w := c.of(n)
+		nodes[w], wave[n.Node] = append(nodes[w], n), w
+	}
+	for _, r := range d.Results {
+		w := wave[r.Node]
+		found[w] = append(found[w], r)
+	}
+	for w, s := range c.specs {
+		if s.MaxFailures == "" {
+			continue
+		}
+		counted, _, last = failures(&d.Head, State{Nodes: nodes[w], Results: st.Results}, found[w])
+		if may = MayFail(s.MaxFailures, len(nodes[w])); counted > may {
+			return true, " in " + c.name(w), counted, may, last
+		}
+	}
+	return false, "", 0, 0, Result{}
+}
+
+// halt stops the rollout by itself. What auto_rollback asks for is to be done
+// from here on, by whoever is elected.
+func (d *Decisions) halt(spec api.RolloutSpec, now time.Time, format string, args ...any) {
+	if scope := spec.AutoRollback; scope != "" && scope != api.RollbackNone && len(d.Head.Rollbacks) == 0 {
+		d.Head.Undo = scope
+	}
+	d.enter(api.RolloutHalted, EventHalted, now, format, args...)
 }
 
 // failures counts the failed nodes that count against the budget, and all
@@ -235,8 +335,12 @@ func allKept(todo []NodeView) bool {
 
 // stall keeps the condition that nothing may start: raised when every node
 // still to do is blocked by something that no healthy holder's return ends.
-func (d *Decisions) stall(todo []NodeView, now time.Time) {
+func (d *Decisions) stall(spec *api.RolloutSpec, todo []NodeView, now time.Time) {
 	var blockers []api.Blocker
+	closed := shut(spec, now)
+	if closed != nil && len(todo) > 0 {
+		blockers, todo = []api.Blocker{*closed}, nil
+	}
 	for _, v := range todo {
 		kept := v.Kept
 		if !v.Known {

@@ -24,7 +24,7 @@ const id = "ro-1"
 func rolloutOf(nodes, maxFailures int) State {
 	st := State{
 		Head: Head{
-			V: 1, ID: id, State: api.RolloutRunning, EventSeq: 1,
+			V: 1, ID: id, State: api.RolloutRunning, EventSeq: 1, CreatedAt: noon,
 			Spec: api.RolloutSpec{Bundle: bundle, Group: "web", MaxFailures: api.Slots(strconv.Itoa(maxFailures))},
 		},
 		Results: map[string]Result{}, Revision: 1,
@@ -209,7 +209,7 @@ func TestDecide_ResumeAcknowledgesTheFailuresSoFar(t *testing.T) {
 
 func TestDecide_RetryAsksTheFailedNodesAgainWithTheNextAttempt(t *testing.T) {
 	st, _ := settled(t, rolloutOf(2, 0), failedAt(noon, "n1"), done("n2"))
-	if w := Wanted(&st, failedAt(noon, "n1")); w != nil {
+	if w := Wanted(&st, failedAt(noon, "n1"), noon); w != nil {
 		t.Errorf("a failed node is asked again without a retry: %+v", w)
 	}
 	st = act(t, st, ActRetry)
@@ -217,7 +217,7 @@ func TestDecide_RetryAsksTheFailedNodesAgainWithTheNextAttempt(t *testing.T) {
 	if st.Head.State != api.RolloutRunning || states(d) != "pending updated" {
 		t.Fatalf("retried, it is %s with nodes %s", st.Head.State, states(d))
 	}
-	if w := Wanted(&st, failedAt(noon, "n1")); w == nil || w.Attempt != 2 {
+	if w := Wanted(&st, failedAt(noon, "n1"), noon); w == nil || w.Attempt != 2 {
 		t.Errorf("wanted of the failed node: %+v", w)
 	}
 	again, _ := settled(t, st, failedAt(noon.Add(time.Minute), "n1"), done("n2"))
@@ -251,7 +251,7 @@ func TestDecide_AnOverdueNodeThatComesBackIsUpdated(t *testing.T) {
 	if st.Head.Failures != 1 {
 		t.Fatal("an overdue node does not count as failed")
 	}
-	if w := Wanted(&st, v); w == nil {
+	if w := Wanted(&st, v, noon); w == nil {
 		t.Error("an overdue node in flight is told that nothing is wanted of it")
 	}
 	_, d := settled(t, st, done("n1"), idle("n2"))
@@ -264,13 +264,13 @@ func TestDecide_PausedAsksNobodyAndLetsThoseInFlightFinish(t *testing.T) {
 	for _, action := range []string{ActPause, ActHalt} {
 		t.Run(action, func(t *testing.T) {
 			st := act(t, rolloutOf(3, 0), action)
-			if w := Wanted(&st, idle("n1")); w != nil {
+			if w := Wanted(&st, idle("n1"), noon); w != nil {
 				t.Errorf("an idle node is asked: %+v", w)
 			}
-			if w := Wanted(&st, in(api.PhaseWaiting, "n2")); w != nil {
+			if w := Wanted(&st, in(api.PhaseWaiting, "n2"), noon); w != nil {
 				t.Errorf("a waiting node is asked: %+v", w)
 			}
-			if w := Wanted(&st, in(api.PhaseDraining, "n3")); w == nil {
+			if w := Wanted(&st, in(api.PhaseDraining, "n3"), noon); w == nil {
 				t.Error("a node in flight is not let finish")
 			}
 		})
@@ -345,7 +345,7 @@ func TestDecide_ANewerSchemaIsShownAndNotTouched(t *testing.T) {
 	if d.Changed {
 		t.Error("it was changed")
 	}
-	if w := Wanted(&st, idle("n1")); w != nil {
+	if w := Wanted(&st, idle("n1"), noon); w != nil {
 		t.Errorf("a node is asked: %+v", w)
 	}
 }

@@ -57,6 +57,7 @@ type Engine struct {
 
 	refreshing sync.Mutex // one refresh at a time
 	ended      map[string]endedRollout
+	clocks     *Clocks // while elected; of refreshing
 	mu         sync.Mutex
 	shown      *picture
 	overdue    map[holdKey]bool // as the elected engine judges
@@ -138,7 +139,7 @@ func (e *Engine) WantedFor(node string) *api.Wanted {
 		return nil
 	}
 	st := p.states[id]
-	return Wanted(&st, p.views[node])
+	return Wanted(&st, p.views[node], e.cfg.Now())
 }
 
 // Changed returns a channel that is closed at the next change of what Get,
@@ -274,10 +275,10 @@ func (e *Engine) RetryNode(ctx context.Context, node, by, reason string) (api.Ro
 	}
 }
 
-// newestOf is the newest rollout that selects a node.
+// newestOf is the newest rollout that selects a node and has begun.
 func newestOf(all map[string]State, node string) (newest State, found bool) {
 	for _, st := range all {
-		selects := slices.ContainsFunc(st.Nodes, func(n Selected) bool { return n.Node == node })
+		selects := st.Head.begun() && slices.ContainsFunc(st.Nodes, func(n Selected) bool { return n.Node == node })
 		if selects && (!found || st.Head.CreatedAt.After(newest.Head.CreatedAt)) {
 			newest, found = st, true
 		}

@@ -46,7 +46,7 @@ func (f *fleetView) of(st State) []NodeView {
 	first := map[int]int{} // by wave: nodes to do on which no coordinator runs
 	mayStart := false      // one that could start is enough: then nothing is stalled
 	for _, n := range st.Nodes {
-		v := NodeView{Node: n.Node, Group: n.Group}
+		v := NodeView{Node: n.Node, Group: n.Group, Wave: n.Wave}
 		if known, ok := f.nodes[n.Node]; ok {
 			v.Known, v.Report = true, known.Report
 			v.ChangedAt, v.LastHeard = known.ChangedAt, known.LastHeard
@@ -95,6 +95,13 @@ func (f *fleetView) slots(group string) int {
 		return 0
 	}
 	return g.state.SlotCount()
+}
+
+// frozen reports whether nothing may start in a group because it, or the fleet,
+// is frozen.
+func (f *fleetView) frozen(group string) bool {
+	g := f.group(group)
+	return g.exists && g.state.Frozen() != nil
 }
 
 func (f *fleetView) group(name string) *groupView {

@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -16,6 +17,8 @@ type standing struct {
 	failure *failure // newly found, not in the result yet
 	again   *failure // of a node that has failed already: does not count twice
 	there   bool     // newly found to have the bundle in place
+	// settling: the bundle is in place, and not yet for min_healthy_time.
+	settling bool
 }
 
 // failure is one that no result tells of yet.
@@ -57,6 +60,10 @@ func observe(h *Head, r Result, begun bool, v NodeView) standing {
 		s.state, s.detail, s.since, s.failure = api.NodeBroken, f.reason, v.ChangedAt, f
 		return s
 	case f == nil && !(told && broken) && inPlace(h, v):
+		if least := Duration(h.Spec.MinHealthyTime); v.Healthy < least {
+			s.settle(broken, r, v, least)
+			return s
+		}
 		s.state, s.since, s.there = api.NodeUpdated, v.ChangedAt, true
 		return s
 	case broken:
@@ -80,6 +87,17 @@ func observe(h *Head, r Result, begun bool, v NodeView) standing {
 		s.detail = fmt.Sprintf("coordinator %s runs on it, so that it goes last: %s first", v.Coordinator, goes(v.First))
 	}
 	return s
+}
+
+// settle is where a node stands that has the bundle in place, and not yet for
+// so long as it must be in service to count as updated.
+func (s *standing) settle(broken bool, r Result, v NodeView, least time.Duration) {
+	if broken {
+		s.state, s.detail = api.NodeBroken, r.Detail
+		return
+	}
+	s.state, s.since, s.settling = api.NodeUpdating, v.ChangedAt, true
+	s.detail = fmt.Sprintf("in service with the bundle; counts as updated once that was so for %s", least)
 }
 
 func goes(n int) string {
@@ -127,6 +145,12 @@ func findFailure(h *Head, r Result, attempt int, v NodeView) (f *failure, told b
 		return &failure{
 			reason: fmt.Sprintf("overdue: it still holds its slot (fence %d) past the deadline", v.Fence),
 			at:     r.FailedAt, fence: v.Fence,
+		}, false
+	}
+	if limit := Duration(h.Spec.HealthyDeadline); limit > 0 && v.BusyAttempt == attempt && v.Busy >= limit && !inPlace(h, v) {
+		return &failure{
+			reason: fmt.Sprintf("not updated within %s (healthy_deadline)", limit),
+			at:     r.FailedAt, fence: cmp.Or(v.Fence, r.Fence),
 		}, false
 	}
 	return nil, false

@@ -75,6 +75,7 @@ func (e *Engine) run(ctx context.Context, terms <-chan Term) {
 			o = nil
 		case t := <-terms:
 			o = newOffice(e, t)
+			e.measure(NewClocks())
 			e.metrics.elected(true)
 			e.log.Info("this coordinator's rollout engine is elected")
 		case <-ctx.Done():
@@ -90,8 +91,15 @@ func (e *Engine) run(ctx context.Context, terms <-chan Term) {
 
 func (e *Engine) leave(o *office) {
 	e.judge(nil)
+	e.measure(nil)
 	e.metrics.elected(false)
 	e.log.Info("this coordinator's rollout engine is not elected any more", "after", e.cfg.Now().Sub(o.since).Round(time.Second))
+}
+
+func (e *Engine) measure(c *Clocks) {
+	e.refreshing.Lock()
+	defer e.refreshing.Unlock()
+	e.clocks = c
 }
 
 func (e *Engine) judge(overdue map[holdKey]bool) {

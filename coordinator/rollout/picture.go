@@ -17,7 +17,7 @@ type picture struct {
 	states    map[string]State
 	decisions map[string]Decisions // of the active ones
 	views     map[string]NodeView  // of the nodes of active ones
-	active    map[string]string    // node to the newest active rollout that has it
+	active    map[string]string    // node to the newest active rollout that has it and has begun
 }
 
 // endedRollout saves looking at an ended rollout again.
@@ -57,6 +57,11 @@ func (e *Engine) refresh() *picture {
 		return cmp.Or(snap.Rollouts[b].Head.CreatedAt.Compare(snap.Rollouts[a].Head.CreatedAt), cmp.Compare(b, a))
 	})
 	var fleet *fleetView
+	var step time.Duration
+	if e.clocks != nil {
+		step = e.clocks.Step(now, !e.cfg.Quorum())
+		defer e.clocks.Forget()
+	}
 	ended := make(map[string]endedRollout, len(e.ended))
 	for _, id := range p.order {
 		st := snap.Rollouts[id]
@@ -72,12 +77,21 @@ func (e *Engine) refresh() *picture {
 			fleet = newFleetView(e.cfg.Fleet.Nodes(), e.cfg.Semaphores, overdue, now)
 		}
 		views := fleet.of(st)
-		for _, v := range views {
-			p.views[v.Node] = v
+		if st.Head.begun() { // one that waits leaves its nodes to those that it waits for
+			for _, n := range st.Nodes {
+				if _, newer := p.active[n.Node]; !newer {
+					p.active[n.Node] = id
+				}
+			}
 		}
-		for _, n := range st.Nodes {
-			if _, newer := p.active[n.Node]; !newer {
-				p.active[n.Node] = id
+		st.Observed = Observed{Waits: waits(snap, st.Head.After), Outages: e.cfg.Outages()}
+		if e.clocks != nil {
+			o := &st.Observed
+			o.Idle, o.IdleSeq = e.clocks.Look(&st, views, step, fleet.frozen)
+		}
+		for _, v := range views {
+			if p.active[v.Node] == id { // the wave is of this rollout
+				p.views[v.Node] = v
 			}
 		}
 		d := Decide(st.Head.Spec, st, views, now)
@@ -97,6 +111,16 @@ func (e *Engine) refresh() *picture {
 	return p
 }
 
+// waits are those of some rollouts that have not ended. One that is forgotten has.
+func waits(snap Snapshot, after []string) (out []string) {
+	for _, id := range after {
+		if st, ok := snap.Rollouts[id]; ok && st.Head.State.Active() {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
 // same reports whether two pictures tell the same. What is wanted of a node
 // follows from its rollout's head and from where the node stands.
 func (p *picture) same(old *picture) bool {
@@ -114,7 +138,14 @@ func present(st State, d Decisions, slots func(group string) int) api.Rollout {
 		CreatedAt: h.CreatedAt, EndedAt: h.EndedAt, Progress: d.Progress, Stalled: h.Stalled,
 		After: h.After, SupersededBy: h.SupersededBy,
 		Budget: api.RolloutBudget{Max: MayFail(h.Spec.MaxFailures, len(st.Nodes))},
-		Nodes:  d.Nodes, Revision: st.Revision,
+		Nodes:  d.Nodes, Revision: st.Revision, Waves: d.Waves, Gates: d.Gates,
+		RollbackOf: h.RollbackOf,
+	}
+	if len(h.Rollbacks) > 0 {
+		r.Rollback = h.Rollbacks[0]
+	}
+	if h.begun() {
+		r.Wave = min(h.Wave, len(d.Waves)-1) + 1
 	}
 	r.Budget.Failed, _, _ = failures(h, st, d.Results)
 	if st.Newer != "" {

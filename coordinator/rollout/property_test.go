@@ -113,7 +113,7 @@ func check(t *rapid.T, before, st State, d Decisions, seen map[string]bool) {
 		return
 	}
 	for _, n := range st.Nodes {
-		if w := Wanted(&st, idle(n.Node)); w != nil {
+		if w := Wanted(&st, idle(n.Node), noon); w != nil {
 			t.Fatalf("it is %s, and wants something of %s", state, n.Node)
 		}
 	}

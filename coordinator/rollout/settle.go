@@ -64,6 +64,11 @@ func (e *Engine) MayBegin(ctx context.Context, id string) error {
 		return err
 	case h.State != api.RolloutRunning:
 		return api.Errorf(api.Conflict, "rollout %s is %s: nothing begins for it", id, h.State)
+	case !h.begun():
+		return api.Errorf(api.Conflict, "rollout %s has not begun: nothing begins for it", id)
+	}
+	if b := shut(&h.Spec, e.cfg.Now()); b != nil {
+		return api.Errorf(api.Conflict, "rollout %s: nothing begins for it: %s", id, b.Detail)
 	}
 	return nil
 }
@@ -98,13 +103,14 @@ func decideFailure(st State, node string, report api.Report, now time.Time) Deci
 		return d
 	}
 	r, begun := st.Results[node]
-	s := observe(&st.Head, r, begun, NodeView{Node: node, Known: true, Report: report, ChangedAt: now})
+	v := NodeView{Node: node, Known: true, Report: report, ChangedAt: now}
+	s := observe(&st.Head, r, begun, v)
 	if s.failure == nil {
 		return d
 	}
-	next, _ := result(r, begun, s, node, now)
+	i := slices.IndexFunc(st.Nodes, func(n Selected) bool { return n.Node == node })
+	next, _ := result(&st.Head, st.Nodes[i], r, begun, s, v, now)
 	d.record([]Result{next}, now)
-	counted, _, last := failures(&d.Head, st, d.Results)
-	d.budget(st.Head.Spec, st, counted, last, now)
+	d.budget(newCourse(st.Head.Spec, &st), st.Head.Spec, st, now)
 	return d
 }

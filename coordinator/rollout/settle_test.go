@@ -21,10 +21,10 @@ func TestWanted_AGrantThatWasNotConfirmedIsNoBeginning(t *testing.T) {
 	} {
 		st := rolloutOf(2, 0)
 		st.Head.State = state
-		if got := Wanted(&st, granted) != nil; got != want[0] {
+		if got := Wanted(&st, granted, noon) != nil; got != want[0] {
 			t.Errorf("%s, and the node has a grant: wanted %v", state, got)
 		}
-		if got := Wanted(&st, begun) != nil; got != want[1] {
+		if got := Wanted(&st, begun, noon) != nil; got != want[1] {
 			t.Errorf("%s, and the node has begun: wanted %v", state, got)
 		}
 	}

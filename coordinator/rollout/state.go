@@ -34,10 +34,19 @@ type Head struct {
 	// many as WaveSpecs makes of the spec.
 	Wave  int         `json:"wave,omitempty"`
 	Waves []WaveState `json:"waves,omitempty"`
+	// Gates are those at which it stands, by gateKey: what they said last, and
+	// who has approved. They go when it has passed.
+	Gates map[string]GateState `json:"gates,omitempty"`
 	// After are the rollouts whose end it waits for before it begins, and
 	// SupersededBy the one that ended it.
 	After        []string `json:"after,omitempty"`
 	SupersededBy string   `json:"superseded_by,omitempty"`
+	// Undo says that nodes are to be brought back, because it halted by itself:
+	// the scope, as of auto_rollback. It goes when the rollouts that do so are
+	// made; those are Rollbacks. RollbackOf is the other direction.
+	Undo       string   `json:"undo,omitempty"`
+	Rollbacks  []string `json:"rollbacks,omitempty"`
+	RollbackOf string   `json:"rollback_of,omitempty"`
 
 	Extra semaphore.Extra `json:"-"`
 }
@@ -47,7 +56,24 @@ type WaveState struct {
 	StartedAt  time.Time `json:"started_at,omitzero"`
 	FinishedAt time.Time `json:"finished_at,omitzero"` // its last node has its result; the soak begins
 	DoneAt     time.Time `json:"done_at,omitzero"`     // soaked, and its gates have passed
-	SkippedBy  string    `json:"skipped_by,omitempty"`
+	// SkippedBy left out at SkippedAt what remained of it: nodes that had not
+	// begun, its soak, and its gates but approvals. SkippedRetried is
+	// Head.Retried of that moment: what is retried later is not left out.
+	SkippedBy      string    `json:"skipped_by,omitempty"`
+	SkippedAt      time.Time `json:"skipped_at,omitzero"`
+	SkipReason     string    `json:"skip_reason,omitempty"`
+	SkippedRetried int64     `json:"skipped_retried,omitempty"`
+}
+
+// GateState is what became of one gate.
+type GateState struct {
+	AskedAt   time.Time      `json:"asked_at,omitzero"` // first: its deadline counts from here
+	CheckedAt time.Time      `json:"checked_at,omitzero"`
+	Passes    bool           `json:"passes,omitempty"`
+	Since     time.Time      `json:"since,omitzero"` // of Passes
+	Value     string         `json:"value,omitempty"`
+	Detail    string         `json:"detail,omitempty"`
+	Approvals []api.Approval `json:"approvals,omitempty"` // of different people
 }
 
 // Selected is a node of the rollout, fixed when it was created.
@@ -55,13 +81,21 @@ type Selected struct {
 	Node  string `json:"node"`
 	Group string `json:"group"`
 	Wave  int    `json:"wave,omitempty"` // index of its wave
+	// Joined: it came to match while the rollout ran.
+	Joined bool `json:"joined,omitempty"`
+	// Before is the bundle that it had when it was selected.
+	Before string `json:"-"` // in Selection.Bundles
+	// Had is the place of Before in Selection.Bundles, from 1.
+	Had int `json:"had,omitempty"`
 }
 
-// Selection is the rollout's nodes. It is written once.
+// Selection is the rollout's nodes. It is written once, and again when nodes
+// join that have come to match.
 type Selection struct {
-	V     int             `json:"v"`
-	Nodes []Selected      `json:"nodes"`
-	Extra semaphore.Extra `json:"-"`
+	V       int             `json:"v"`
+	Nodes   []Selected      `json:"nodes"`
+	Bundles []string        `json:"bundles,omitempty"` // that the nodes had, each once
+	Extra   semaphore.Extra `json:"-"`
 }
 
 // Result is what became of one node, as far as it is worth keeping: that it
@@ -74,6 +108,8 @@ type Result struct {
 	Detail  string    `json:"detail,omitempty"`
 	Began   time.Time `json:"began,omitzero"` // of this attempt; zero when it was there already
 	At      time.Time `json:"at"`             // of this state
+	// Before is the bundle that the node had when it began; empty if unknown.
+	Before string `json:"before,omitempty"`
 	// Failure is the number of the node's last failure in this rollout.
 	Failure int64 `json:"failure,omitempty"`
 	// FailedAt and Fence say which failure that was: the time that the node gave
@@ -92,11 +128,41 @@ type State struct {
 	// Newer is the key of a value whose `v` is above SchemaVersion, empty when
 	// there is none. With it the rollout is shown and not touched.
 	Newer string
+	// Observed is not stored.
+	Observed Observed
+}
+
+// Observed is what is known beside the stored state at the moment of a
+// decision.
+type Observed struct {
+	// Waits are those of Head.After that have not ended.
+	Waits []string
+	// Outages are times without quorum, which count towards no deadline.
+	Outages []Span
+
+	// What follows is measured by the elected engine since its election, and
+	// zero elsewhere.
+
+	// Idle is for how long nothing moved although something could, as of the
+	// head's event IdleSeq.
+	Idle    time.Duration
+	IdleSeq int64
+	// Gates are the answers of gates that are not a person's, by gateKey.
+	Gates map[string]GateAnswer
+}
+
+// GateAnswer is what a gate said.
+type GateAnswer struct {
+	Passes bool
+	Value  string // what was measured, empty for none
+	Detail string // a line for people
+	At     time.Time
 }
 
 // NodeView is what is known of a node at the moment of a decision.
 type NodeView struct {
 	Node, Group string
+	Wave        int  // index of its wave
 	Known       bool // it has reported at some time
 	Report      api.Report
 	ChangedAt   time.Time // of the report
@@ -116,4 +182,10 @@ type NodeView struct {
 	First       int
 	// AllKept: every slot of its group is kept by failed nodes.
 	AllKept bool
+	// Healthy is for how long the elected engine has seen it in place without a
+	// break, and Busy for how long it has seen it at work on attempt BusyAttempt,
+	// freezes and times without quorum not counted.
+	Healthy     time.Duration
+	Busy        time.Duration
+	BusyAttempt int
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/lockkeeper/lockkeeper/coordinator/rollout"
 )
 
-// PauseAll pauses every running rollout, audited, and returns their ids. One
+// PauseAll pauses every rollout that goes on or waits, audited, and returns their ids. One
 // that is halted stays so: it does not move by itself either, and says why. One
 // of a newer schema is left to the program that knows it.
 func PauseAll(ctx context.Context, client *clientv3.Client, prefix, by, reason string) ([]string, error) {
@@ -26,7 +26,7 @@ func PauseAll(ctx context.Context, client *clientv3.Client, prefix, by, reason s
 	}
 	var paused []string
 	for id, st := range all.Rollouts {
-		if st.Head.State != api.RolloutRunning || st.Newer != "" {
+		if !st.Head.State.Active() || st.Head.State == api.RolloutPaused || st.Head.State == api.RolloutHalted || st.Newer != "" {
 			continue
 		}
 		d, refused := rollout.Apply(st, rollout.ActPause, by, reason, s.cfg.Now().UTC())
