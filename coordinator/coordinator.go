@@ -51,6 +51,7 @@ type Coordinator struct {
 	node    etcdnode.Etcd
 	member  *etcdnode.Node // node, when it is embedded
 	store   *semaphorestore.Store
+	db      *etcdstore.DB
 	service *service.Service
 	doors   *doors
 
@@ -216,6 +217,7 @@ func (c *Coordinator) startServices(ctx context.Context) error {
 		return err
 	}
 	c.stopFunc(db.Stop)
+	c.db = db
 
 	agents, guests := c.presence(db, fleet.Agents), c.presence(db, fleet.FleetLock)
 	nodes := fleet.New(fleet.Config{Store: db, Semaphores: store, Presence: agents, Logger: c.log})

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
 // statusSource is what the fleet's gauges are read from at each scrape.
@@ -15,26 +16,31 @@ type statusSource func(context.Context) (api.Status, error)
 // fleetCollector turns the fleet's status into gauges. Its labels are bounded
 // by the number of groups; nodes are counted, never named.
 type fleetCollector struct {
-	status statusSource
-	now    func() time.Time
+	status  statusSource
+	now     func() time.Time
+	started time.Time // who was heard before is not known
 }
 
 var (
 	descSlots       = desc("slots", "Slots of the group, of its members now.", "group")
-	descHolds       = desc("holds", "Slots taken, by the state of the hold.", "group", "state")
+	descHolds       = desc("holds", "Slots taken, by the state of the hold: granted, confirmed, revoked.", "group", "state")
 	descWaiters     = desc("waiters", "Nodes that wait for a slot.", "group")
 	descOldestWait  = desc("oldest_waiter_seconds", "How long the longest waiting node has waited; 0 when nobody waits.", "group")
 	descHoldAge     = desc("hold_age_seconds", "Age of the oldest hold; 0 when there is none.", "group")
+	descNewestHold  = desc("newest_hold_age_seconds", "Age of the newest hold; 0 when there is none.", "group")
+	descSilence     = desc("hold_silence_seconds", "How long the host was not heard that has been silent for the longest of those that hold a slot; 0 when there is none. FleetLock hosts, which say nothing while they hold, do not count.", "group")
 	descOverdue     = desc("overdue_holds", "Holds past their deadline.", "group")
 	descStuck       = desc("stuck_holds", "Holds that are overdue, or whose node failed and is not healthy.", "group")
 	descMembers     = desc("members", "Nodes that belong to the group.", "group")
-	descNodes       = desc("nodes", "Nodes by state.", "state")
+	descNodes       = desc("nodes", "Nodes by state: failed, overdue, duplicate, unreachable, out, waiting, idle; each node is in one, the worst that is true of it.", "state")
+	descAgents      = desc("agents", "Nodes whose agent has reported, by its version: the 20 most frequent, and other.", "version")
+	descAttention   = desc("attention", "Things that need a person, by kind, as `lockkeeper status` lists them; a kind is there while there is something of it.", "kind")
 	descQuorum      = desc("quorum", "1 while the store has a leader, else 0.")
-	descFrozen      = desc("frozen", "1 while the group, or the whole fleet (group \"\"), is frozen.", "group")
-	descShut        = desc("shut", "1 while a window, a blackout or the grant interval lets nobody of the group start.", "group", "reason")
-	descPeers       = desc("store_members", "Members of the store, by their role.", "role")
+	descFrozen      = desc("frozen", "1 while the group is frozen; the group with the empty name is the whole fleet.", "group")
+	descShut        = desc("shut", "1 while a clock lets nobody of the group start: window (none is open), blackout, interval.", "group", "reason")
+	descPeers       = desc("store_members", "Members of the store, by role: leader, follower, learner (no vote yet), unknown (nobody leads).", "role")
 	descPeersDown   = desc("store_members_unreachable", "Members of the embedded store that this one cannot reach.")
-	descIncarnation = desc("cluster_incarnation", "Incarnation of the cluster: grows with every restore.")
+	descIncarnation = desc("cluster_incarnation", "Incarnation of the cluster; it grows with every restore.")
 )
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
@@ -43,8 +49,8 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 func (c *fleetCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descSlots, descHolds, descWaiters, descOldestWait, descHoldAge, descOverdue,
-		descStuck, descMembers, descNodes, descQuorum, descFrozen, descShut, descIncarnation, descPeers, descPeersDown,
+		descSlots, descHolds, descWaiters, descOldestWait, descHoldAge, descNewestHold, descSilence, descOverdue,
+		descStuck, descAgents, descAttention, descMembers, descNodes, descQuorum, descFrozen, descShut, descIncarnation, descPeers, descPeersDown,
 	} {
 		ch <- d
 	}
@@ -67,6 +73,16 @@ func (c *fleetCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(descFrozen, number(st.Frozen != nil), "")
 	for _, state := range api.NodeStates {
 		gauge(descNodes, float64(st.Figures.ByState[state]), string(state))
+	}
+	for version, n := range st.Figures.ByVersion {
+		gauge(descAgents, float64(n), version)
+	}
+	kinds := map[string]int{}
+	for i := range st.Attention {
+		kinds[st.Attention[i].Kind]++
+	}
+	for kind, n := range kinds {
+		gauge(descAttention, float64(n), kind)
 	}
 	now := c.now()
 	for _, g := range st.Groups {
@@ -91,11 +107,16 @@ func (c *fleetCollector) members(list []api.Member, gauge func(*prometheus.Desc,
 
 func (c *fleetCollector) group(g api.Group, now time.Time, gauge func(*prometheus.Desc, float64, ...string)) {
 	states := map[string]int{"granted": 0, "confirmed": 0, "revoked": 0}
-	var oldest, longest time.Duration
+	var oldest, newest, silence, longest time.Duration
 	overdue := 0
-	for _, h := range g.Holds {
+	for i, h := range g.Holds {
 		states[h.State]++
-		oldest = max(oldest, now.Sub(h.Since))
+		age := now.Sub(h.Since)
+		oldest = max(oldest, age)
+		if i == 0 || age < newest {
+			newest = max(0, age)
+		}
+		silence = max(silence, c.silence(&h, now))
 		if h.Overdue {
 			overdue++
 		}
@@ -113,10 +134,26 @@ func (c *fleetCollector) group(g api.Group, now time.Time, gauge func(*prometheu
 	gauge(descShut, number(!g.Status.NextGrant.IsZero()), g.Name, string(api.Interval))
 	gauge(descOverdue, float64(overdue), g.Name)
 	gauge(descHoldAge, oldest.Seconds(), g.Name)
+	gauge(descNewestHold, newest.Seconds(), g.Name)
+	gauge(descSilence, silence.Seconds(), g.Name)
 	gauge(descOldestWait, longest.Seconds(), g.Name)
 	for state, n := range states {
 		gauge(descHolds, float64(n), g.Name, state)
 	}
+}
+
+// silence is for how long a holder was not heard.
+func (c *fleetCollector) silence(h *api.Hold, now time.Time) time.Duration {
+	if h.Heard == nil || h.Via != string(semaphore.ViaAgent) {
+		return 0
+	}
+	last := *h.Heard
+	for _, t := range []time.Time{h.Since, c.started} {
+		if t.After(last) {
+			last = t
+		}
+	}
+	return max(0, now.Sub(last))
 }
 
 func number(b bool) float64 {

@@ -27,7 +27,10 @@ func (c *Coordinator) serve() error {
 	if err != nil {
 		return err
 	}
-	c.registry.MustRegister(&fleetCollector{status: c.selfStatus, now: time.Now})
+	c.registry.MustRegister(
+		&fleetCollector{status: c.selfStatus, now: time.Now, started: time.Now()},
+		&selfCollector{version: c.version, store: c.node, peers: c.db, certificates: c.certificates},
+	)
 
 	limiter := door.NewLimiter(c.cfg.Limits.Requests, c.cfg.Limits.Waiting)
 	if err := limiter.Register(c.registry); err != nil {

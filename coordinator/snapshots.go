@@ -60,10 +60,10 @@ func newSnapshots(cfg SnapshotsConfig, source snapshotSource, host string, clust
 		}),
 		success: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "lockkeeper_snapshot_last_success_timestamp_seconds",
-			Help: "When the last scheduled snapshot was taken and found whole, in Unix seconds; 0 before the first.",
+			Help: "When the last scheduled snapshot was taken and found whole; 0 before the first. This and what else is about snapshots appears where snapshots.dir is set.",
 		}),
 		failures: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "lockkeeper_snapshot_failures_total", Help: "Scheduled snapshots that failed.",
+			Name: "lockkeeper_snapshot_failures_total", Help: "Scheduled snapshots that failed; each is tried again.",
 		}),
 	}
 	if cfg.Dir != "" {

@@ -4,6 +4,7 @@ package docs_test
 import (
 	"bytes"
 	"context"
+	"flag"
 	"io"
 	"io/fs"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,52 +21,52 @@ import (
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/bundle/create"
 	"github.com/lockkeeper/lockkeeper/coordinator/client"
+	"github.com/lockkeeper/lockkeeper/internal/docpage"
 )
+
+var update = flag.Bool("update", false, "write anew what the pages have from the program")
 
 var (
 	metric  = regexp.MustCompile(`\blockkeeper_[a-z0-9_]+\b`)
 	derived = regexp.MustCompile(`_(bucket|sum|count)$`)
-	family  = regexp.MustCompile(`(?m)^# TYPE (lockkeeper_\S+) (\S+)$`)
+	row     = regexp.MustCompile("(?m)^\\| `(lockkeeper_[a-z0-9_]+)` \\|")
 	link    = regexp.MustCompile(`\]\(([^)\s]+)[^)]*\)|(?:src|srcset|href)="([^"]+)"`)
 	fence   = regexp.MustCompile("(?ms)^```.*?^```")
 	inline  = regexp.MustCompile("`[^`\n]*`")
 )
 
-// Every metric that the page names exists, and every one that exists is named.
-func TestMetrics_ThePageNamesWhatACoordinatorExposes(t *testing.T) {
+// The table of metrics.md is what a coordinator exposes, with its own words.
+func TestMetrics_ThePageIsWhatACoordinatorExposes(t *testing.T) {
+	list := slices.DeleteFunc(docpage.Families(scrape(t)), func(f docpage.Family) bool { return !strings.HasPrefix(f.Name, "lockkeeper_") })
+	for _, f := range list {
+		if f.Help == "" || !strings.HasSuffix(f.Help, ".") || f.Type == "" {
+			t.Errorf("%s says of itself %q, type %q: want a sentence and a type", f.Name, f.Help, f.Type)
+		}
+	}
+	if err := docpage.Check("metrics.md", "coordinator metrics", docpage.Table(list), *update); err != nil {
+		t.Error(err)
+	}
+}
+
+// What else the page says of metrics, it says of some that exist.
+func TestMetrics_ThePageNamesNoOther(t *testing.T) {
 	page, err := os.ReadFile("metrics.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	types := map[string]string{}
-	for _, m := range family.FindAllStringSubmatch(scrape(t), -1) {
-		types[m[1]] = m[2]
+	exist := map[string]bool{}
+	for _, m := range row.FindAllStringSubmatch(string(page), -1) {
+		exist[m[1]] = true
 	}
-	named := map[string]bool{}
 	for _, name := range metric.FindAllString(string(page), -1) {
-		if strings.HasPrefix(name, "lockkeeper_agent_") {
-			continue // the agent's own, which are tested beside it
-		}
-		if base := derived.ReplaceAllString(name, ""); types[base] == "histogram" {
-			name = base
-		}
-		named[name] = true
-		if types[name] == "" {
-			t.Errorf("metrics.md names %s, which /metrics does not have", name)
-		}
-	}
-	for name, kind := range types {
-		if !named[name] {
-			t.Errorf("/metrics has %s, which metrics.md does not name", name)
-		}
-		if row := regexp.MustCompile("(?m)^\\|[^|]*`" + name + "`[^|]*\\| " + kind + " \\|"); named[name] && !row.Match(page) {
-			t.Errorf("metrics.md has no row that calls %s a %s", name, kind)
+		if !exist[name] && !exist[derived.ReplaceAllString(name, "")] {
+			t.Errorf("metrics.md names %s, which is in neither of its tables", name)
 		}
 	}
 }
 
-// scrape runs a coordinator in which every counter has counted, and reads its
-// metrics.
+// scrape runs a coordinator that has something to tell by every metric, and reads
+// them.
 func scrape(t *testing.T) string {
 	t.Helper()
 	c, err := coordinator.New(coordinator.Config{
@@ -110,27 +112,28 @@ func scrape(t *testing.T) string {
 	ask("POST", "/v1/pre-reboot", b, http.StatusLocked)
 	ask("POST", "/v1/steady-state", a, http.StatusOK)
 	startRollout(ctx, t, c.URL())
+	ask("PUT", "/api/v1/groups/web/freeze", `{"reason":"so that the rollout is stalled"}`, http.StatusOK)
 	for {
 		text := ask("GET", "/metrics", "", http.StatusOK)
-		if strings.Contains(text, "lockkeeper_rollout_nodes{") {
+		if strings.Contains(text, "lockkeeper_rollout_stalled_by{") && strings.Contains(text, "lockkeeper_attention{") {
 			return text
 		}
 		select {
 		case <-ctx.Done():
-			t.Fatal("the rollout does not appear in the metrics")
+			t.Fatal("what needs a person, or the stalled rollout, does not appear in the metrics")
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
 }
 
-// startRollout makes a node and a bundle, and a rollout of it.
+// startRollout makes a node in trouble and a bundle, and a rollout of it.
 func startRollout(ctx context.Context, t *testing.T, server string) {
 	t.Helper()
 	cl, err := client.New(client.Config{Servers: []string{server}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = cl.Poll(ctx, "node", api.PollRequest{Instance: "i", BootID: "b", Report: api.Report{Seq: 1, Group: "web", Healthy: true}})
+	_, err = cl.Poll(ctx, "node", api.PollRequest{Instance: "i", BootID: "b", Report: api.Report{Seq: 1, Group: "web", Healthy: true, Trouble: "the disk is full"}})
 	if err != nil {
 		t.Fatal(err)
 	}

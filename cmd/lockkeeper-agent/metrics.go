@@ -74,9 +74,9 @@ func seconds(t time.Time) float64 {
 // metrics is what docs/metrics.md describes.
 func metrics(s agent.Stats) []byte {
 	var e exposition
-	e.family("lockkeeper_agent_info", "gauge", "Version and group of the agent.")
+	e.family("lockkeeper_agent_info", "gauge", "Version and group of the agent; always 1.")
 	e.sample("lockkeeper_agent_info", 1, "version", cli.Version(), "group", s.Group)
-	e.family("lockkeeper_agent_phase", "gauge", "1 for the phase that the agent is in.")
+	e.family("lockkeeper_agent_phase", "gauge", "1 for the phase that the agent is in: idle, waiting, holding, draining, applying, rebooting, verifying, releasing, failed.")
 	for _, p := range allPhases {
 		e.sample("lockkeeper_agent_phase", flag(p == s.Phase), "phase", string(p))
 	}
@@ -87,11 +87,11 @@ func metrics(s agent.Stats) []byte {
 	e.gauge("lockkeeper_agent_reboot_needed", "1 while the host asks for a reboot.", flag(s.NeedsReboot))
 	e.gauge("lockkeeper_agent_reboot_need_unknown", "1 while the command that says so gives no answer.", flag(s.NeedUnclear))
 	e.gauge("lockkeeper_agent_last_answer_timestamp_seconds", "When a coordinator last answered; 0 before the first answer.", seconds(s.LastAnswer))
-	e.family("lockkeeper_agent_polls_total", "counter", "Polls of a coordinator, by how they ended.")
+	e.family("lockkeeper_agent_polls_total", "counter", "Polls of a coordinator, by how they ended: answered, failed.")
 	for _, result := range []string{"answered", "failed"} {
 		e.sample("lockkeeper_agent_polls_total", float64(s.Polls[result]), "result", result)
 	}
-	e.family("lockkeeper_agent_acts_total", "counter", "Acts of the agent, by how they ended; unknown is tried again.")
+	e.family("lockkeeper_agent_acts_total", "counter", "Acts of the agent, such as drain, apply and reboot, by how they ended: done, failed, unknown, which is tried again.")
 	order := func(x, y agent.ActResult) int {
 		return strings.Compare(string(x.Do)+" "+string(x.Status), string(y.Do)+" "+string(y.Status))
 	}

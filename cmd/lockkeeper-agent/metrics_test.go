@@ -2,12 +2,11 @@ package main
 
 import (
 	"context"
+	goflag "flag" // flag is a function here
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"regexp"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/lockkeeper/lockkeeper/agent"
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/internal/docpage"
 )
 
 func example() agent.Stats {
@@ -25,21 +25,13 @@ func example() agent.Stats {
 	}
 }
 
-// The page's table is the program's, type by type.
+var update = goflag.Bool("update", false, "write the page's table anew")
+
+// The page's table is the program's, with its own words.
 func TestMetrics_AreThoseOfThePage(t *testing.T) {
-	page, err := os.ReadFile("../../docs/metrics.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var has, named []string
-	for _, m := range regexp.MustCompile(`(?m)^# TYPE (\S+) (\S+)$`).FindAllStringSubmatch(string(metrics(example())), -1) {
-		has = append(has, m[1]+" "+m[2])
-	}
-	for _, m := range regexp.MustCompile("(?m)^\\| `(lockkeeper_agent_[a-z_]+)` \\| (\\w+) \\|").FindAllStringSubmatch(string(page), -1) {
-		named = append(named, m[1]+" "+m[2])
-	}
-	if !slices.Equal(has, named) {
-		t.Errorf("the agent has\n%s\nand docs/metrics.md\n%s", strings.Join(has, "\n"), strings.Join(named, "\n"))
+	table := docpage.Table(docpage.Families(string(metrics(example()))))
+	if err := docpage.Check("../../docs/metrics.md", "agent metrics", table, *update); err != nil {
+		t.Error(err)
 	}
 }
 

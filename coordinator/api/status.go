@@ -20,16 +20,19 @@ type Status struct {
 
 // Figures counts the fleet.
 type Figures struct {
-	Nodes      int               `json:"nodes"`
-	Slots      int               `json:"slots"`
-	Held       int               `json:"held"`
-	Waiting    int               `json:"waiting"`
-	Stuck      int               `json:"stuck"`
-	ByState    map[NodeState]int `json:"by_state"`
-	AtWanted   int               `json:"at_wanted"` // nodes at the bundle of their newest rollout
-	Wanted     int               `json:"wanted"`    // nodes that some rollout selected
-	OldestWait time.Time         `json:"oldest_wait,omitzero"`
-	OldestNode string            `json:"oldest_wait_node,omitempty"`
+	Nodes   int               `json:"nodes"`
+	Slots   int               `json:"slots"`
+	Held    int               `json:"held"`
+	Waiting int               `json:"waiting"`
+	Stuck   int               `json:"stuck"`
+	ByState map[NodeState]int `json:"by_state"`
+	// ByVersion counts the agents by their version. Of more than 20 versions the
+	// rarest are counted as "other", and an agent that tells none as "unknown".
+	ByVersion  map[string]int `json:"by_version,omitempty"`
+	AtWanted   int            `json:"at_wanted"` // nodes at the bundle of their newest rollout
+	Wanted     int            `json:"wanted"`    // nodes that some rollout selected
+	OldestWait time.Time      `json:"oldest_wait,omitzero"`
+	OldestNode string         `json:"oldest_wait_node,omitempty"`
 }
 
 // Attention is one thing that needs a person.

@@ -62,7 +62,7 @@ func (l *Limiter) Register(reg prometheus.Registerer) error {
 	} {
 		err := reg.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "lockkeeper_http_in_progress", ConstLabels: prometheus.Labels{"kind": name},
-			Help: "Requests in progress: those being carried out, and those that may wait on purpose.",
+			Help: "Requests in progress: those being carried out (requests), and those that may wait on purpose (waiting).",
 		}, func() float64 {
 			l.mu.Lock()
 			defer l.mu.Unlock()

@@ -2,6 +2,7 @@ package door
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -41,6 +42,24 @@ type Listener struct {
 	URL      string // for people and clients: http://127.0.0.1:8080, unix:/run/…
 	Loopback bool   // only this host can connect
 	Pin      string // of a self-signed certificate: what clients give as their pin
+
+	tls *tls.Config // nil without TLS
+}
+
+// Certificate is the one that clients see now, nil without TLS.
+func (l *Listener) Certificate() *x509.Certificate {
+	if l.tls == nil {
+		return nil
+	}
+	pair, err := l.tls.GetCertificate(&tls.ClientHelloInfo{})
+	if err != nil || len(pair.Certificate) == 0 {
+		return nil
+	}
+	cert, err := x509.ParseCertificate(pair.Certificate[0])
+	if err != nil {
+		return nil
+	}
+	return cert
 }
 
 // Mistake is an address that no coordinator could listen on: what was configured
@@ -90,7 +109,7 @@ func Listen(cfg Config) (*Listener, error) {
 	if secure {
 		ln, scheme = tls.NewListener(ln, config), "https"
 	}
-	return &Listener{Listener: ln, URL: scheme + "://" + ln.Addr().String(), Loopback: loopback, Pin: pin}, nil
+	return &Listener{Listener: ln, URL: scheme + "://" + ln.Addr().String(), Loopback: loopback, Pin: pin, tls: config}, nil
 }
 
 // explain says what to do about an address that cannot be had.

@@ -20,10 +20,10 @@ type Metrics struct {
 func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 	m := &Metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "lockkeeper_http_requests_total", Help: "Requests answered, by route, method and status.",
+			Name: "lockkeeper_http_requests_total", Help: "Requests answered, by route, method and status; 499 is a client that left before its answer, and one above its limit is counted under 429.",
 		}, []string{"route", "method", "code"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "lockkeeper_http_request_duration_seconds", Help: "Time until a request was answered. Long polls and streams wait on purpose.",
+			Name: "lockkeeper_http_request_duration_seconds", Help: "Time until a request was answered. Long polls, parked requests and streams wait on purpose.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
 		}, []string{"route"}),
 	}

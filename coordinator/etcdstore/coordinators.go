@@ -111,10 +111,9 @@ func (d *DB) Coordinators() []Peer {
 	return list
 }
 
-// ClockSkewed returns an error while this coordinator's clock is more than
-// MaxClockOff off the median of its peers': what depends on the time of day is
-// not for it to judge. One without peers has nothing to compare with.
-func (d *DB) ClockSkewed() error {
+// ClockOff is how far this coordinator's clock is ahead of the median of its
+// peers', and how many those are. One without peers has nothing to compare with.
+func (d *DB) ClockOff() (ahead time.Duration, peers int) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	var off []time.Duration
@@ -124,22 +123,29 @@ func (d *DB) ClockSkewed() error {
 		}
 	}
 	if len(off) == 0 {
-		return nil
+		return 0, 0
 	}
 	slices.Sort(off)
-	median := (off[(len(off)-1)/2] + off[len(off)/2]) / 2
-	if median.Abs() <= MaxClockOff {
+	return -(off[(len(off)-1)/2] + off[len(off)/2]) / 2, len(off)
+}
+
+// ClockSkewed returns an error while this coordinator's clock is more than
+// MaxClockOff off the median of its peers': what depends on the time of day is
+// not for it to judge.
+func (d *DB) ClockSkewed() error {
+	ahead, peers := d.ClockOff()
+	if ahead.Abs() <= MaxClockOff {
 		return nil
 	}
 	how := "behind"
-	if median < 0 {
+	if ahead > 0 {
 		how = "ahead of"
 	}
 	others := "the other coordinator's"
-	if len(off) > 1 {
-		others = fmt.Sprintf("the median of the %d other coordinators'", len(off))
+	if peers > 1 {
+		others = fmt.Sprintf("the median of the %d other coordinators'", peers)
 	}
-	return fmt.Errorf("the clock of coordinator %s is %s %s %s", d.cfg.Self.Name, median.Abs().Round(time.Second), how, others)
+	return fmt.Errorf("the clock of coordinator %s is %s %s %s", d.cfg.Self.Name, ahead.Abs().Round(time.Second), how, others)
 }
 
 func (d *DB) coordinatorTable() table {

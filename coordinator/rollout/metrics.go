@@ -21,15 +21,16 @@ type metrics struct {
 }
 
 var (
-	descRollouts = prometheus.NewDesc("lockkeeper_rollouts", "Rollouts that are kept, by state.", []string{"state"}, nil)
+	descRollouts = prometheus.NewDesc("lockkeeper_rollouts", "Rollouts that are kept, by state: running, paused, halted, succeeded, failed, aborted.", []string{"state"}, nil)
 
 	ofOne       = []string{"rollout", "name"}
-	descNodes   = prometheus.NewDesc("lockkeeper_rollout_nodes", "Nodes of a rollout that is active, or ended within the last hour, by state.", append(ofOne, "state"), nil)
+	descNodes   = prometheus.NewDesc("lockkeeper_rollout_nodes", "Nodes of a rollout, by state: pending, waiting, updating, updated, failed. Like all that has a rollout as label it is there while the rollout is active, and for an hour after.", append(ofOne, "state"), nil)
 	descAllowed = prometheus.NewDesc("lockkeeper_rollout_max_failures", "So many nodes of a rollout may fail before it halts.", ofOne, nil)
 	descLeft    = prometheus.NewDesc("lockkeeper_rollout_remaining_seconds", "Estimated time until a rollout is done; 0 when unknown, or ended.", ofOne, nil)
 	descStalled = prometheus.NewDesc("lockkeeper_rollout_stalled", "1 while nothing of a rollout may start, else 0.", ofOne, nil)
-	descStarted = prometheus.NewDesc("lockkeeper_rollout_started_timestamp_seconds", "When a rollout was started, in Unix seconds.", ofOne, nil)
-	descEnded   = prometheus.NewDesc("lockkeeper_rollout_ended_timestamp_seconds", "When a rollout ended, in Unix seconds; 0 while it is active.", ofOne, nil)
+	descStuckBy = prometheus.NewDesc("lockkeeper_rollout_stalled_by", "1 for each kind of blocker by which nothing of a rollout may start; not there while something may.", append(ofOne, "reason"), nil)
+	descStarted = prometheus.NewDesc("lockkeeper_rollout_started_timestamp_seconds", "When a rollout was started.", ofOne, nil)
+	descEnded   = prometheus.NewDesc("lockkeeper_rollout_ended_timestamp_seconds", "When a rollout ended; 0 while it is active.", ofOne, nil)
 )
 
 func newMetrics(reg prometheus.Registerer, now func() time.Time) *metrics {
@@ -57,7 +58,7 @@ func (m *metrics) count(p *picture) {
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descRollouts, descNodes, descAllowed, descLeft, descStalled, descStarted, descEnded} {
+	for _, d := range []*prometheus.Desc{descRollouts, descNodes, descAllowed, descLeft, descStalled, descStuckBy, descStarted, descEnded} {
 		out <- d
 	}
 }
@@ -90,6 +91,13 @@ func collect(out chan<- prometheus.Metric, r *api.Rollout) {
 	stalled, ended := 0.0, 0.0
 	if r.Stalled != nil {
 		stalled = 1
+		kinds := map[string]bool{}
+		for _, b := range r.Stalled.Blockers {
+			kinds[string(b.Kind)] = true
+		}
+		for kind := range kinds {
+			out <- gauge(descStuckBy, 1, r.ID, r.Spec.Name, kind)
+		}
 	}
 	if !r.EndedAt.IsZero() {
 		ended = float64(r.EndedAt.Unix())

@@ -1,6 +1,8 @@
 package service
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -20,6 +22,8 @@ const (
 	overviewLasts = 2 * time.Second
 	// queueShown is how much of a queue the lists of groups show.
 	queueShown = 100
+	// versionsShown is how many versions of agents are told apart.
+	versionsShown = 20
 )
 
 // overview is the whole fleet from one pass. Nothing in it may be changed.
@@ -121,6 +125,7 @@ func (s *Service) lookOver(stale bool, current time.Time) *overview {
 	for i := range o.nodes {
 		o.figures.ByState[o.nodes[i].State]++
 	}
+	o.figures.ByVersion = byVersion(o.nodes)
 	for i := range o.groups {
 		o.figures.Stuck += o.groups[i].Status.Stuck
 	}
@@ -141,6 +146,34 @@ func (o *overview) count(st *semaphore.State) {
 			f.OldestWait, f.OldestNode = w.Since, w.Node
 		}
 	}
+}
+
+// byVersion counts the agents by version. An agent may call itself anything, so
+// the number of versions is bounded: the rarest are counted together.
+func byVersion(nodes []api.Node) map[string]int {
+	counts := map[string]int{}
+	for i := range nodes {
+		n := &nodes[i]
+		if n.Via != string(semaphore.ViaAgent) || n.FirstSeen.IsZero() {
+			continue // no agent has reported for it
+		}
+		counts[cmp.Or(n.Report.Version, "unknown")]++
+	}
+	if len(counts) <= versionsShown {
+		return counts
+	}
+	versions := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
+		return cmp.Or(cmp.Compare(counts[b], counts[a]), strings.Compare(a, b))
+	})
+	out := map[string]int{}
+	for i, v := range versions {
+		if i < versionsShown {
+			out[v] = counts[v]
+		} else {
+			out["other"] += counts[v]
+		}
+	}
+	return out
 }
 
 // wanted counts the nodes of the rollouts under way, else of the last one, and

@@ -19,7 +19,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{
 		txn: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "lockkeeper_store_txn_duration_seconds",
-			Help:    "Duration of a transaction of the store, from its start to its answer.",
+			Help:    "Duration of a transaction of the semaphore's store, from its start to its answer.",
 			Buckets: prometheus.ExponentialBuckets(0.0002, 2, 15),
 		}),
 		conflicts: prometheus.NewCounter(prometheus.CounterOpts{
@@ -28,7 +28,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}),
 		grants: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "lockkeeper_grants_total",
-			Help: "Slots granted by this coordinator, by door.",
+			Help: "Slots granted by this coordinator, by door: agent, fleetlock.",
 		}, []string{"via"}),
 		releases: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "lockkeeper_releases_total",
@@ -36,7 +36,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}, []string{"via"}),
 		denials: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "lockkeeper_denials_total",
-			Help: "Acquires and confirms that were refused, by reason.",
+			Help: "Acquires and confirms that were refused, by the kind of problem that was answered.",
 		}, []string{"reason"}),
 		confirms: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "lockkeeper_confirms_total",
