@@ -40,7 +40,7 @@ func (c *Client) Rollout(ctx context.Context, id string) (api.Rollout, error) {
 	return get[api.Rollout](ctx, c, nil, "rollouts", id)
 }
 
-// RolloutAction is pause, resume, halt, abort or retry.
+// RolloutAction is pause, resume, halt, abort, retry, approve or skip.
 func (c *Client) RolloutAction(ctx context.Context, id, action string, req api.RolloutActionRequest) (api.Rollout, error) {
 	var out api.Rollout
 	_, err := c.do(ctx, call{method: http.MethodPost, path: []string{"rollouts", id, action}, in: req, out: &out})

@@ -43,7 +43,7 @@ func (s *service) rollouts() {
 	})
 	type act struct {
 		RolloutPath
-		Action string `path:"action" enum:"pause,resume,halt,abort,retry"`
+		Action string `path:"action" enum:"pause,resume,halt,abort,retry,approve,skip"`
 		Body   *api.RolloutActionRequest
 	}
 	on(s, post("/rollouts/{id}/{action}", "Act on a rollout"), func(ctx context.Context, in *act) (*tagged[api.Rollout], error) {

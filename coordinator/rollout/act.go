@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"strings"
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
@@ -8,34 +9,42 @@ import (
 
 // Actions are what a person may do to a rollout.
 const (
-	ActPause  = "pause"
-	ActResume = "resume"
-	ActHalt   = "halt"
-	ActAbort  = "abort"
-	ActRetry  = "retry"
+	ActPause   = "pause"
+	ActResume  = "resume"
+	ActHalt    = "halt"
+	ActAbort   = "abort"
+	ActRetry   = "retry"
+	ActApprove = "approve"
+	ActSkip    = "skip"
 )
+
+// Actions lists them all.
+var Actions = []string{ActPause, ActResume, ActHalt, ActAbort, ActRetry, ActApprove, ActSkip}
+
+// Ask is what a person asks of a rollout.
+type Ask struct {
+	Action string
+	By     string
+	Role   api.Role // of By
+	Reason string
+	Wave   int    // that approve and skip mean, from 1; 0 for where it stands
+	Gate   string // that approve means; empty where there is one only
+}
 
 // Apply decides an action on a rollout; doc.go has the table. An action whose
 // outcome is there already changes nothing; an impossible one is a Conflict
 // that names the state.
-func Apply(st State, action, by, reason string, now time.Time) (Decisions, *api.Error) {
+func Apply(st State, ask Ask, now time.Time) (Decisions, *api.Error) {
 	d := Decisions{Head: st.Head}
-	state := st.Head.State
-	why := func(what string) string {
-		text := what + " by " + by
-		if reason != "" {
-			text += ": " + reason
-		}
-		return text
-	}
+	state, action := st.Head.State, ask.Action
 	move := func(to api.RolloutState, kind, what string) {
-		d.Head.State, d.Head.Why = to, why(what)
+		d.Head.State, d.Head.Why = to, what+" "+ask.by()
 		if to.Active() {
 			d.Head.EndedAt = time.Time{}
 		} else {
 			d.Head.EndedAt, d.Head.Stalled = now, nil
 		}
-		d.event(kind, by, "", d.Head.Why, now)
+		d.event(kind, ask.By, "", d.Head.Why, now)
 		d.Changed = true
 	}
 	goesOn := state.Active() && state != api.RolloutPaused && state != api.RolloutHalted
@@ -54,6 +63,8 @@ func Apply(st State, action, by, reason string, now time.Time) (Decisions, *api.
 		case state == api.RolloutPaused:
 			d.restart(&st)
 			move(d.Head.stage(), EventResumed, "resumed")
+		case len(st.Head.Rollbacks) > 0:
+			return d, impossible(st, action, "its nodes are brought back by rollout "+listed(st.Head.Rollbacks)+": start a new one when that has ended")
 		case state == api.RolloutHalted:
 			d.Head.Acknowledged = st.Head.Failures
 			d.restart(&st)
@@ -81,6 +92,9 @@ func Apply(st State, action, by, reason string, now time.Time) (Decisions, *api.
 		if state != api.RolloutFailed && !state.Active() {
 			return d, impossible(st, action, "it has no failed nodes to try again")
 		}
+		if len(st.Head.Rollbacks) > 0 {
+			return d, impossible(st, action, "its nodes are brought back by rollout "+listed(st.Head.Rollbacks)+": start a new one when that has ended")
+		}
 		_, failed, _ := failures(&st.Head, st, nil)
 		if failed == 0 {
 			break
@@ -92,10 +106,22 @@ func Apply(st State, action, by, reason string, now time.Time) (Decisions, *api.
 			to = api.RolloutRunning
 		}
 		move(to, EventRetried, "retry of "+plural(failed, "failed node"))
+	case ActApprove:
+		return d, d.approve(&st, ask, now)
+	case ActSkip:
+		return d, d.skip(&st, ask, now)
 	default:
-		return d, api.Errorf(api.Invalid, "action %q: want one of pause, resume, halt, abort, retry", action)
+		return d, api.Errorf(api.Invalid, "action %q: want one of %s", action, strings.Join(Actions, ", "))
 	}
 	return d, nil
+}
+
+// by is who asks, and why.
+func (a *Ask) by() string {
+	if a.Reason == "" {
+		return "by " + a.By
+	}
+	return "by " + a.By + ": " + a.Reason
 }
 
 // restart gives a rollout that is to go on again the whole time of its gates'
@@ -134,6 +160,9 @@ func RetryNode(st State, node, by, reason string, now time.Time) (Decisions, *ap
 	state := st.Head.State
 	if state != api.RolloutFailed && !state.Active() {
 		return d, impossible(st, "retry of node "+node, "a rollout that was aborted or has succeeded is not taken up again")
+	}
+	if len(st.Head.Rollbacks) > 0 {
+		return d, impossible(st, "retry of node "+node, "its nodes are brought back by rollout "+listed(st.Head.Rollbacks))
 	}
 	// The memory of which failure it was stays, so that it does not count again.
 	r.V, r.State, r.Attempt, r.At = SchemaVersion, api.NodePending, max(1, r.Attempt)+1, now

@@ -27,7 +27,7 @@ func TestApply_Table(t *testing.T) {
 				if state == api.RolloutSucceeded {
 					st.Results["n1"] = Result{V: 1, Node: "n1", State: api.NodeUpdated, Attempt: 1, At: noon}
 				}
-				d, err := Apply(st, actions[i], "ann", "", noon)
+				d, err := Apply(st, Ask{Action: actions[i], By: "ann"}, noon)
 				switch want {
 				case "409":
 					var e *api.Error
@@ -42,7 +42,7 @@ func TestApply_Table(t *testing.T) {
 					if err != nil || !d.Changed || string(d.Head.State) != want {
 						t.Fatalf("became %s, err %v", d.Head.State, err)
 					}
-					again, err := Apply(applied(st, d), actions[i], "ann", "", noon)
+					again, err := Apply(applied(st, d), Ask{Action: actions[i], By: "ann"}, noon)
 					if err != nil || again.Changed {
 						t.Errorf("asked again: changed %v, err %v", again.Changed, err)
 					}
@@ -53,7 +53,7 @@ func TestApply_Table(t *testing.T) {
 }
 
 func TestApply_SaysByWhomAndWhy(t *testing.T) {
-	d, err := Apply(rolloutOf(1, 0), ActPause, "ann", "lunch", noon)
+	d, err := Apply(rolloutOf(1, 0), Ask{Action: ActPause, By: "ann", Reason: "lunch"}, noon)
 	if err != nil || d.Head.Why != "paused by ann: lunch" {
 		t.Errorf("why %q, err %v", d.Head.Why, err)
 	}
@@ -63,7 +63,7 @@ func TestApply_SaysByWhomAndWhy(t *testing.T) {
 }
 
 func TestApply_AnUnknownActionListsTheKnownOnes(t *testing.T) {
-	_, err := Apply(rolloutOf(1, 0), "approve", "ann", "", noon)
+	_, err := Apply(rolloutOf(1, 0), Ask{Action: "promote", By: "ann"}, noon)
 	if err == nil || err.Kind != api.Invalid || !strings.Contains(err.Detail, "pause, resume") {
 		t.Errorf("got %v", err)
 	}

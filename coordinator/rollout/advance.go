@@ -78,7 +78,7 @@ func (d *Decisions) mayBegin(c *course, spec api.RolloutSpec, st *State, now tim
 		d.stage(api.RolloutScheduled, "starts at "+stamp(spec.Start))
 		return false
 	}
-	_, ok := d.pass(spec, st, 0, spec.Gates, !c.waves[0].SkippedAt.IsZero(), "before "+c.name(0), now)
+	_, ok := d.pass(spec, st, 0, spec.Gates, !d.Head.Opening.SkippedAt.IsZero(), "before "+c.name(0), now)
 	return ok
 }
 

@@ -93,7 +93,7 @@ func applied(st State, d Decisions) State {
 
 func act(t *testing.T, st State, action string) State {
 	t.Helper()
-	d, err := Apply(st, action, "ann", "because", noon)
+	d, err := Apply(st, Ask{Action: action, By: "ann", Reason: "because"}, noon)
 	if err != nil {
 		t.Fatalf("%s of a rollout that is %s: %v", action, st.Head.State, err)
 	}

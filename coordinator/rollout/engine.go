@@ -206,12 +206,11 @@ func (e *Engine) Create(ctx context.Context, spec api.RolloutSpec, by, key strin
 	}
 }
 
-// Act does to a rollout what a person asked: pause, resume, halt, abort or
-// retry. An outcome that is there already is no error. Errors are *api.Error,
-// semaphore.ErrNoQuorum or the context's.
-func (e *Engine) Act(ctx context.Context, id, action, by, reason string) (api.Rollout, error) {
-	if len(reason) > maxReason {
-		return api.Rollout{}, api.Errorf(api.Invalid, "reason of %d bytes: at most %d", len(reason), maxReason)
+// Act does to a rollout what a person asked. An outcome that is there already is
+// no error. Errors are *api.Error, semaphore.ErrNoQuorum or the context's.
+func (e *Engine) Act(ctx context.Context, id string, ask Ask) (api.Rollout, error) {
+	if len(ask.Reason) > maxReason {
+		return api.Rollout{}, api.Errorf(api.Invalid, "reason of %d bytes: at most %d", len(ask.Reason), maxReason)
 	}
 	for try := 1; ; try++ {
 		st, err := e.cfg.Store.Read(ctx, id)
@@ -221,7 +220,7 @@ func (e *Engine) Act(ctx context.Context, id, action, by, reason string) (api.Ro
 				return api.Rollout{}, api.Errorf(api.NewerSchema, "%s was written by a newer version; update this coordinator", st.Newer)
 			}
 			var refused *api.Error
-			if d, refused = Apply(st, action, by, reason, e.cfg.Now().UTC()); refused != nil {
+			if d, refused = Apply(st, ask, e.cfg.Now().UTC()); refused != nil {
 				return api.Rollout{}, refused
 			}
 			if !d.Changed {

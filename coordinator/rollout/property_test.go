@@ -41,7 +41,7 @@ func TestDecide_Properties(t *testing.T) {
 		seen := map[string]bool{} // nodes that reported the bundle in place
 		for range rapid.IntRange(1, 12).Draw(t, "steps") {
 			if action := rapid.SampledFrom([]string{"", "", "", "", ActPause, ActResume, ActHalt, ActRetry, ActAbort}).Draw(t, "action"); action != "" {
-				if d, err := Apply(st, action, "ann", "", noon); err == nil && d.Changed {
+				if d, err := Apply(st, Ask{Action: action, By: "ann"}, noon); err == nil && d.Changed {
 					st = applied(st, d)
 				}
 			}

@@ -34,6 +34,8 @@ type Head struct {
 	// many as WaveSpecs makes of the spec.
 	Wave  int         `json:"wave,omitempty"`
 	Waves []WaveState `json:"waves,omitempty"`
+	// Opening tells whether the gates before the first wave were skipped.
+	Opening WaveState `json:"opening,omitzero"`
 	// Gates are those at which it stands, by gateKey: what they said last, and
 	// who has approved. They go when it has passed.
 	Gates map[string]GateState `json:"gates,omitempty"`

@@ -17,6 +17,7 @@ import (
 	"github.com/lockkeeper/lockkeeper/coordinator/etcdnode"
 	"github.com/lockkeeper/lockkeeper/coordinator/etcdstore"
 	"github.com/lockkeeper/lockkeeper/coordinator/fleet"
+	"github.com/lockkeeper/lockkeeper/coordinator/rollout"
 	semaphorestore "github.com/lockkeeper/lockkeeper/semaphore/etcdstore"
 )
 
@@ -110,8 +111,8 @@ func (f *fakeRollouts) Create(_ context.Context, spec api.RolloutSpec, by, _ str
 	return api.Rollout{ID: "r1", Spec: spec, By: by, State: api.RolloutRunning}, true, f.err
 }
 
-func (f *fakeRollouts) Act(_ context.Context, id, action, by, _ string) (api.Rollout, error) {
-	return api.Rollout{ID: id, Why: action, By: by}, f.err
+func (f *fakeRollouts) Act(_ context.Context, id string, ask rollout.Ask) (api.Rollout, error) {
+	return api.Rollout{ID: id, Why: ask.Action, By: ask.By}, f.err
 }
 
 func (f *fakeRollouts) RetryNode(_ context.Context, node, by, _ string) (api.Rollout, error) {

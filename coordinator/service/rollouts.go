@@ -12,9 +12,6 @@ import (
 	"github.com/lockkeeper/lockkeeper/coordinator/rollout"
 )
 
-// actions on a rollout.
-var actions = []string{"pause", "resume", "halt", "abort", "retry"}
-
 // CreateRollout starts a rollout. It reports false when the same request
 // started it before.
 func (s *Service) CreateRollout(ctx context.Context, spec api.RolloutSpec, idempotencyKey string) (api.Rollout, bool, error) {
@@ -89,22 +86,29 @@ func (s *Service) Rollout(ctx context.Context, id string) (api.Rollout, error) {
 	return r, nil
 }
 
-// RolloutAction is pause, resume, halt, abort or retry.
+// RolloutAction is one of rollout.Actions. What an approval needs more than the
+// role deployer, its gate says.
 func (s *Service) RolloutAction(ctx context.Context, id, action string, req api.RolloutActionRequest) (api.Rollout, error) {
 	p, err := need(ctx, api.RoleDeployer)
 	if err != nil {
 		return api.Rollout{}, err
 	}
 	var v invalid
-	if !slices.Contains(actions, action) {
-		v.add("action", fmt.Sprintf("%q: want one of %v", action, actions))
+	if !slices.Contains(rollout.Actions, action) {
+		v.add("action", fmt.Sprintf("%q: want one of %v", action, rollout.Actions))
 	}
 	boundText(&v, "reason", req.Reason, maxReason)
+	boundText(&v, "gate", req.Gate, 256)
+	if action != rollout.ActApprove && action != rollout.ActSkip && (req.Wave != 0 || req.Gate != "") {
+		v.add("wave", fmt.Sprintf("%s is of the whole rollout: leave out wave and gate", action))
+	}
 	if err := v.err(); err != nil {
 		return api.Rollout{}, err
 	}
 	defer s.wrote()
-	r, err := s.roll.Act(ctx, id, action, p.Name, req.Reason)
+	r, err := s.roll.Act(ctx, id, rollout.Ask{
+		Action: action, By: p.Name, Role: p.Role, Reason: req.Reason, Wave: req.Wave, Gate: req.Gate,
+	})
 	return r, s.problem(ctx, err)
 }
 

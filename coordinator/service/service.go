@@ -10,6 +10,7 @@ import (
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/etcdstore"
 	"github.com/lockkeeper/lockkeeper/coordinator/fleet"
+	"github.com/lockkeeper/lockkeeper/coordinator/rollout"
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
@@ -17,8 +18,8 @@ import (
 // *api.Error, semaphore.ErrNoQuorum or the context's.
 type Rollouts interface {
 	Create(ctx context.Context, spec api.RolloutSpec, by, idempotencyKey string) (api.Rollout, bool, error)
-	// Act is pause, resume, halt, abort or retry.
-	Act(ctx context.Context, id, action, by, reason string) (api.Rollout, error)
+	// Act does to a rollout what a person asked.
+	Act(ctx context.Context, id string, ask rollout.Ask) (api.Rollout, error)
 	// RetryNode tries a failed node of the newest rollout that selects it again.
 	RetryNode(ctx context.Context, node, by, reason string) (api.Rollout, error)
 	Get(id string) (api.Rollout, bool) // with its nodes

@@ -183,7 +183,7 @@ func TestEngine_AnAbortEndsItAndFreesItsNodes(t *testing.T) {
 	if got := e.WantedFor("n00"); got != nil {
 		t.Errorf("wanted for an aborted rollout: %+v", got)
 	}
-	_, err = e.Act(t.Context(), first.ID, rollout.ActResume, "ann", "")
+	_, err = e.Act(t.Context(), first.ID, rollout.Ask{Action: rollout.ActResume, By: "ann"})
 	if !errors.As(err, &refused) || refused.Kind != api.Conflict || !strings.Contains(refused.Detail, "aborted") {
 		t.Errorf("resume of an aborted one: %v", err)
 	}
@@ -198,7 +198,7 @@ func TestEngine_ARetryDoesNotReviveARolloutWhoseNodesBelongToAnother(t *testing.
 	first := w.create(e, func(s *api.RolloutSpec) { s.MaxFailures = "1" })
 	w.comesTo(e, first.ID, api.RolloutFailed)
 	w.act(e, w.create(e, nil).ID, rollout.ActPause)
-	_, err := e.Act(t.Context(), first.ID, rollout.ActRetry, "ann", "")
+	_, err := e.Act(t.Context(), first.ID, rollout.Ask{Action: rollout.ActRetry, By: "ann"})
 	var refused *api.Error
 	if !errors.As(err, &refused) || refused.Kind != api.Conflict {
 		t.Errorf("got %v", err)
@@ -374,7 +374,7 @@ func TestEngine_WithoutQuorumItShowsAndRefuses(t *testing.T) {
 	if got, ok := e.Get(r.ID); !ok || got.State != api.RolloutRunning {
 		t.Errorf("shown: %+v", got)
 	}
-	if _, err := e.Act(t.Context(), r.ID, rollout.ActPause, "ann", ""); !errors.Is(err, semaphore.ErrNoQuorum) {
+	if _, err := e.Act(t.Context(), r.ID, rollout.Ask{Action: rollout.ActPause, By: "ann"}); !errors.Is(err, semaphore.ErrNoQuorum) {
 		t.Errorf("pause: %v", err)
 	}
 	if _, _, err := e.Create(t.Context(), api.RolloutSpec{Bundle: newBundle, Group: "web"}, "ann", "k"); !errors.Is(err, semaphore.ErrNoQuorum) {
@@ -405,7 +405,7 @@ func TestEngine_RefusalsNameWhatIsWrong(t *testing.T) {
 		})
 	}
 	var refused *api.Error
-	if _, err := e.Act(t.Context(), "ro-none", rollout.ActPause, "ann", ""); !errors.As(err, &refused) || refused.Kind != api.NotFound {
+	if _, err := e.Act(t.Context(), "ro-none", rollout.Ask{Action: rollout.ActPause, By: "ann"}); !errors.As(err, &refused) || refused.Kind != api.NotFound {
 		t.Errorf("an unknown rollout: %v", err)
 	}
 }

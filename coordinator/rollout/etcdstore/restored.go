@@ -29,7 +29,7 @@ func PauseAll(ctx context.Context, client *clientv3.Client, prefix, by, reason s
 		if !st.Head.State.Active() || st.Head.State == api.RolloutPaused || st.Head.State == api.RolloutHalted || st.Newer != "" {
 			continue
 		}
-		d, refused := rollout.Apply(st, rollout.ActPause, by, reason, s.cfg.Now().UTC())
+		d, refused := rollout.Apply(st, rollout.Ask{Action: rollout.ActPause, By: by, Reason: reason}, s.cfg.Now().UTC())
 		if refused != nil {
 			return paused, refused
 		}

@@ -278,7 +278,7 @@ func (w *world) create(e *rollout.Engine, change func(*api.RolloutSpec)) api.Rol
 
 func (w *world) act(e *rollout.Engine, id, action string) api.Rollout {
 	w.t.Helper()
-	r, err := e.Act(w.t.Context(), id, action, "ann", "")
+	r, err := e.Act(w.t.Context(), id, rollout.Ask{Action: action, By: "ann"})
 	if err != nil {
 		w.t.Fatalf("%s: %v", action, err)
 	}
