@@ -59,7 +59,7 @@ func Deal(spec api.RolloutSpec, nodes []api.Node, hosts func(api.Node) bool) ([]
 	}
 	out := make([]Selected, 0, len(nodes))
 	for _, i := range ordered(spec.Order, nodes) {
-		out = append(out, Selected{Node: nodes[i].ID, Group: nodes[i].Group, Wave: wave[i]})
+		out = append(out, Selected{Node: nodes[i].ID, Group: nodes[i].Group, Wave: wave[i], Before: nodes[i].Report.Bundle})
 	}
 	slices.SortStableFunc(out, func(a, b Selected) int { return cmp.Compare(a.Wave, b.Wave) })
 	return out, nil

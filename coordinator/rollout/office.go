@@ -143,7 +143,7 @@ func (o *office) act(ctx context.Context, p *picture) bool {
 			return false
 		}
 	}
-	if !o.prune(ctx, p) {
+	if !o.join(ctx, o.e.cfg.Fleet.Nodes()) || !o.prune(ctx, p) {
 		return false
 	}
 	for _, duty := range o.watch.duties() {

@@ -91,8 +91,9 @@ type Change struct {
 	Head     Head
 	Results  []Result
 	Events   []semaphore.Event
-	Catalog  int64 // as read, when the rollout comes back to life; 0: not compared
-	Term     Term  // the elected engine's; nil for an operator's action
+	Nodes    []Selected // the whole selection, when nodes join; nil: as it was
+	Catalog  int64      // as read, when the rollout comes to nodes that it did not have; 0: not compared
+	Term     Term       // the elected engine's; nil for an operator's action
 }
 
 // MaxChanges bounds the keys that one transaction puts: what an etcd takes by

@@ -4,7 +4,7 @@
 // Under the prefix:
 //
 //	rollouts/<id>/head          the rollout; compared and put by each of its transactions
-//	rollouts/<id>/selection     its nodes, written once
+//	rollouts/<id>/selection     its nodes; written again when nodes join
 //	rollouts/<id>/nodes/<node>  what became of a node
 //	rollout-catalog             put by each creation, so that two cannot pass each other
 //	rollout-engine/<lease>      candidates; the oldest is elected
@@ -162,12 +162,9 @@ func (s *Store) Create(ctx context.Context, c rollout.Creation) error {
 	if err := s.cfg.Floor(); err != nil {
 		return err
 	}
-	selection, err := rollout.Selection{V: rollout.SchemaVersion, Nodes: c.Nodes}.Encode()
+	selection, err := encodeSelection(c.Nodes)
 	if err != nil {
 		return err
-	}
-	if len(selection) > maxSelection {
-		return rollout.ErrTooLarge
 	}
 	head, err := c.Head.Encode()
 	if err != nil {
@@ -184,7 +181,7 @@ func (s *Store) Create(ctx context.Context, c rollout.Creation) error {
 	}
 	then := []clientv3.Op{
 		clientv3.OpPut(headKey, string(head)),
-		clientv3.OpPut(s.key(c.Head.ID, "selection"), string(selection)),
+		clientv3.OpPut(s.key(c.Head.ID, "selection"), selection),
 		clientv3.OpPut(s.eventKey(c.Event), string(event)),
 		clientv3.OpPut(s.catalogKey(), catalogValue(c.Head.ID)),
 	}
@@ -236,6 +233,18 @@ func (s *Store) Write(ctx context.Context, c rollout.Change) error {
 	return s.guarded(ctx, c.Term, ifs, then)
 }
 
+// encodeSelection is the value that lists a rollout's nodes.
+func encodeSelection(nodes []rollout.Selected) (string, error) {
+	b, err := rollout.Selection{V: rollout.SchemaVersion, Nodes: nodes}.Encode()
+	if err != nil {
+		return "", err
+	}
+	if len(b) > maxSelection {
+		return "", rollout.ErrTooLarge
+	}
+	return string(b), nil
+}
+
 // puts are the keys of a change.
 func (s *Store) puts(c rollout.Change) ([]clientv3.Op, error) {
 	head, err := c.Head.Encode()
@@ -243,6 +252,13 @@ func (s *Store) puts(c rollout.Change) ([]clientv3.Op, error) {
 		return nil, err
 	}
 	then := []clientv3.Op{clientv3.OpPut(s.key(c.Head.ID, "head"), string(head))}
+	if c.Nodes != nil {
+		selection, err := encodeSelection(c.Nodes)
+		if err != nil {
+			return nil, err
+		}
+		then = append(then, clientv3.OpPut(s.key(c.Head.ID, "selection"), selection))
+	}
 	for _, r := range c.Results {
 		value, err := r.Encode()
 		if err != nil {
