@@ -44,7 +44,7 @@ func (a *app) benchCommand() *cobra.Command {
 	f := &benchFlags{}
 	c := noun("bench", "Measure a running coordinator beside raw puts on its store",
 		a.benchCyclesCommand(f), a.benchHandoverCommand(f), a.benchWaitersCommand(f), a.benchMakespanCommand(f),
-		a.benchRefusedCommand(f), a.benchHoldsCommand(f), a.benchCleanCommand())
+		a.benchRefusedCommand(f), a.benchHoldsCommand(f), a.benchCommitsCommand(f), a.benchAgentsCommand(f), a.benchCleanCommand())
 	c.Long = `Measure a running coordinator beside raw puts on its store.
 
 Each scenario makes a group and simulated nodes of its own, whose names begin

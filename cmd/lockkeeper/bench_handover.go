@@ -68,13 +68,8 @@ this machine, which costs the coordinator nothing.`,
 			if err := checkRelay(hold, waiting...); err != nil {
 				return err
 			}
-			if idle < time.Second || idle > time.Hour {
-				return usagef("--idle %s: want 1s to 1h", idle)
-			}
-			if f.pid != 0 {
-				if _, err := procCost(f.pid); err != nil {
-					return usagef("--pid %d: %w", f.pid, err)
-				}
+			if err := f.checkWatch(idle); err != nil {
+				return err
 			}
 			return a.bench(cmd.Context(), f, "waiters", func(ctx context.Context, r *benchRun) error {
 				for _, n := range slices.Sorted(slices.Values(waiting)) {

@@ -18,6 +18,19 @@ type cost struct {
 	rss int64 // bytes
 }
 
+// checkWatch wants a coordinator's process that can be watched for so long.
+func (f *benchFlags) checkWatch(idle time.Duration) error {
+	if idle < time.Second || idle > time.Hour {
+		return usagef("--idle %s: want 1s to 1h", idle)
+	}
+	if f.pid != 0 {
+		if _, err := procCost(f.pid); err != nil {
+			return usagef("--pid %d: %w", f.pid, err)
+		}
+	}
+	return nil
+}
+
 // watchIdle looks at the coordinator's process twice.
 func (r *benchRun) watchIdle(ctx context.Context, d time.Duration) (*serverCost, error) {
 	r.progress("watching the coordinator for %s", d)

@@ -28,7 +28,9 @@ type benchRow struct {
 	Clients  int           `json:"clients,omitempty"`
 	Waiting  int           `json:"waiting,omitempty"`
 	Holds    int           `json:"holds,omitempty"`
-	Measured api.Measured  `json:"measured"`
+	Callers  int           `json:"callers,omitempty"` // of commits, beside the clients
+	Agents   int           `json:"agents,omitempty"`
+	Measured api.Measured  `json:"measured,omitzero"`
 	Raw      *api.Measured `json:"raw_puts,omitempty"`
 
 	Idle     *serverCost `json:"idle,omitempty"`
@@ -39,8 +41,9 @@ type benchRow struct {
 // serverCost is what the coordinator's process costs.
 type serverCost struct {
 	Seconds float64 `json:"seconds"`
-	RSS     int64   `json:"rss"` // bytes
-	CPU     float64 `json:"cpu"` // of one processor, 1 is all of it
+	RSS     int64   `json:"rss"`             // bytes
+	CPU     float64 `json:"cpu"`             // of one processor, 1 is all of it
+	Polls   int64   `json:"polls,omitempty"` // of agents that were answered meanwhile
 }
 
 // makespan is how long it took until every host was done.
@@ -74,6 +77,12 @@ func (r *benchReport) tables(a *app) error {
 	}
 	var rows, extra [][]string
 	var extraHeading []string
+	switch {
+	case r.Runs[0].Callers > 0:
+		return cli.Table(a.out, append([]string{"CALLERS", "BESIDE CLIENTS"}, heading[1:7]...), commitRows(r.Runs))
+	case r.Runs[0].Agents > 0:
+		return cli.Table(a.out, []string{"AGENTS", "SERVER RSS", "CPU", "WATCHED FOR", "POLLS ANSWERED"}, agentRows(r.Runs))
+	}
 	for _, b := range r.Runs {
 		rows = append(rows, append([]string{first(b)}, b.cells()...))
 		h, cells := b.extra()
@@ -107,9 +116,31 @@ func (b benchRow) what() string {
 	return "clients"
 }
 
+func commitRows(runs []benchRow) (rows [][]string) {
+	for _, b := range runs {
+		rows = append(rows, append([]string{strconv.Itoa(b.Callers), strconv.Itoa(b.Clients)}, times(b.Measured)...))
+	}
+	return rows
+}
+
+func agentRows(runs []benchRow) (rows [][]string) {
+	for _, b := range runs {
+		rows = append(rows, append(append([]string{strconv.Itoa(b.Agents)}, b.Idle.cells()...), strconv.FormatInt(b.Idle.Polls, 10)))
+	}
+	return rows
+}
+
+func (c *serverCost) cells() []string {
+	return []string{cli.Bytes(c.RSS), fmt.Sprintf("%.1f %%", 100*c.CPU), fmt.Sprintf("%.0f s", c.Seconds)}
+}
+
+func times(m api.Measured) []string {
+	return []string{strconv.FormatInt(m.Count, 10), rate(m.Rate), micro(m.P50), micro(m.P99), micro(m.P999), micro(m.Max)}
+}
+
 func (b benchRow) cells() []string {
 	m := b.Measured
-	cells := []string{strconv.FormatInt(m.Count, 10), rate(m.Rate), micro(m.P50), micro(m.P99), micro(m.P999), micro(m.Max)}
+	cells := times(m)
 	if b.Raw == nil {
 		return append(cells, "-", "-", "-", "-", "-", "-")
 	}
@@ -121,8 +152,7 @@ func (b benchRow) cells() []string {
 func (b benchRow) extra() (heading, cells []string) {
 	switch {
 	case b.Idle != nil:
-		return []string{"SERVER RSS", "IDLE CPU", "WATCHED FOR"},
-			[]string{cli.Bytes(b.Idle.RSS), fmt.Sprintf("%.1f %%", 100*b.Idle.CPU), fmt.Sprintf("%.0f s", b.Idle.Seconds)}
+		return []string{"SERVER RSS", "IDLE CPU", "WATCHED FOR"}, b.Idle.cells()
 	case b.Makespan != nil:
 		s := b.Makespan
 		return []string{"SLOTS", "HOLD", "IDEAL", "TOOK", "TOOK/IDEAL"},

@@ -56,6 +56,8 @@ func TestBench_InterruptedItLeavesNothingBehind(t *testing.T) {
 		{"watching the coordinator", "waiters --waiting 8 --idle 1h"},
 		{"need a slot", "makespan --hosts 12 --slots 2 --hold 1h --duration 400ms"},
 		{"refusals to", "refused --clients 8 --duration 4s"},
+		{"clients take slots", "commits --clients 8 --duration 1s"},
+		{"agents park a poll", "agents --agents 40 --idle 1h"},
 	} {
 		ctx, interrupt := context.WithCancel(t.Context())
 		progress := &cue{want: x.when, call: interrupt}

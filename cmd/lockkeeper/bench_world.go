@@ -59,11 +59,17 @@ func (r *benchRun) world(ctx context.Context, name string, slots, nodes int, mea
 // hear has each node report, which makes it a member at the first time.
 func (w *benchWorld) hear(ctx context.Context, seq uint64) error {
 	return eachNode(ctx, w.r.c, w.nodes, func(wire *client.Wire, node string) error {
-		return wire.Poll(node, api.PollRequest{
-			Instance: w.r.instance, BootID: w.r.instance,
-			Report: api.Report{Seq: seq, Group: w.group, Phase: api.PhaseIdle, Healthy: true, Simulated: true, Message: "simulated by lockkeeper bench"},
-		})
+		_, err := wire.Poll(node, w.poll(seq))
+		return err
 	})
+}
+
+// poll is what a node says that has nothing to do.
+func (w *benchWorld) poll(seq uint64) api.PollRequest {
+	return api.PollRequest{
+		Instance: w.r.instance, BootID: w.r.instance,
+		Report: api.Report{Seq: seq, Group: w.group, Phase: api.PhaseIdle, Healthy: true, Simulated: true, Message: "simulated by lockkeeper bench"},
+	}
 }
 
 // eachNode does something for every node, over a few connections.

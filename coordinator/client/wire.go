@@ -148,9 +148,13 @@ func (w *Wire) Release(group, node string, fence int64, instance string) error {
 	})
 }
 
-// Poll is Client.Poll.
-func (w *Wire) Poll(node string, req api.PollRequest) error {
-	return w.do(call{method: http.MethodPost, path: []string{"nodes", node, "poll"}, in: req, wait: time.Duration(req.WaitS) * time.Second})
+// Poll is Client.Poll, of whose answer only the tag is read.
+func (w *Wire) Poll(node string, req api.PollRequest) (tag string, err error) {
+	var out struct {
+		Tag string `json:"tag"`
+	}
+	err = w.do(call{method: http.MethodPost, path: []string{"nodes", node, "poll"}, in: req, out: &out, wait: time.Duration(req.WaitS) * time.Second})
+	return out.Tag, err
 }
 
 // DeleteNode is Client.DeleteNode.
