@@ -207,7 +207,7 @@ func Wanted(st *State, v NodeView, now time.Time) *api.Wanted {
 		}
 	case s.state == api.NodeUpdating:
 	default:
-		if h.State != api.RolloutRunning || v.First > 0 || v.Wave > h.Wave || !h.begun() || h.leftOut(v.Wave, r, begun, s.state) || shut(&h.Spec, now) != nil {
+		if h.State != api.RolloutRunning || v.First > 0 || v.Turn > 0 && s.state != api.NodeQueued || v.Wave > h.Wave || !h.begun() || h.leftOut(v.Wave, r, begun, s.state) || shut(&h.Spec, now) != nil {
 			return nil
 		}
 	}

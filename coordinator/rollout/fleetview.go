@@ -86,6 +86,7 @@ func (f *fleetView) of(st State) []NodeView {
 			}
 		}
 	}
+	f.takeTurns(&st, views)
 	return views
 }
 

@@ -85,6 +85,8 @@ func observe(h *Head, r Result, begun bool, v NodeView) standing {
 		s.detail = v.Report.Trouble
 	case v.First > 0:
 		s.detail = fmt.Sprintf("coordinator %s runs on it, so that it goes last: %s first", v.Coordinator, goes(v.First))
+	case v.Turn > 0:
+		s.detail = fmt.Sprintf("is asked in its turn: %s first", goes(v.Turn))
 	}
 	return s
 }

@@ -182,6 +182,9 @@ type NodeView struct {
 	// rollout go before it because of that.
 	Coordinator string
 	First       int
+	// Turn is how many nodes are to be done before it is asked, in a rollout with
+	// an order; 0 when it may be asked.
+	Turn int
 	// AllKept: every slot of its group is kept by failed nodes.
 	AllKept bool
 	// Healthy is for how long the elected engine has seen it in place without a
