@@ -201,6 +201,7 @@ func (n *Node) run(ctx context.Context, free func(string) (int64, error)) error 
 	n.loops.Go(func() { n.monitorSize(loop) })
 	n.loops.Go(func() { n.monitorPeerURL(loop) })
 	n.loops.Go(func() { n.monitorReach(loop) })
+	n.loops.Go(func() { n.monitorLeader(loop) })
 	n.loops.Go(func() { n.monitorCertificate(loop) })
 	return nil
 }

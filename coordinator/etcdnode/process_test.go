@@ -15,6 +15,9 @@ import (
 // starts a node, writes a key, and waits to be killed.
 const childDir = "ETCDNODE_TEST_CHILD_DIR"
 
+// childPeer is where the other members find that node, if there are any.
+const childPeer = "ETCDNODE_TEST_CHILD_PEER"
+
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childDir); dir != "" {
 		os.Exit(child(dir))
@@ -23,7 +26,9 @@ func TestMain(m *testing.M) {
 }
 
 func child(dir string) int {
-	n, err := Start(context.Background(), config(dir))
+	cfg := config(dir)
+	cfg.Peer.Listen = os.Getenv(childPeer)
+	n, err := Start(context.Background(), cfg)
 	if err == nil {
 		_, err = n.Client().Put(context.Background(), "written", "by the child")
 	}
@@ -36,14 +41,16 @@ func child(dir string) int {
 	return 1
 }
 
-func TestKilledProcess_LosesNothingAndLetsGoOfTheFolder(t *testing.T) {
+// startChild starts a node in a process of its own, and returns when it has
+// written.
+func startChild(t *testing.T, dir, peer string) *exec.Cmd {
+	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
 	cmd := exec.CommandContext(t.Context(), exe)
-	cmd.Env = append(os.Environ(), childDir+"="+dir)
+	cmd.Env = append(os.Environ(), childDir+"="+dir, childPeer+"="+peer)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +62,13 @@ func TestKilledProcess_LosesNothingAndLetsGoOfTheFolder(t *testing.T) {
 	if err != nil || line != "ready\n" {
 		t.Fatalf("the other process said %q, %v", line, err)
 	}
-	_, err = Start(t.Context(), config(dir))
+	return cmd
+}
+
+func TestKilledProcess_LosesNothingAndLetsGoOfTheFolder(t *testing.T) {
+	dir := t.TempDir()
+	cmd := startChild(t, dir, "")
+	_, err := Start(t.Context(), config(dir))
 	if want := fmt.Sprintf("process %d", cmd.Process.Pid); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), want) {
 		t.Errorf("err is %v, want ErrLocked by %s", err, want)
 	}
