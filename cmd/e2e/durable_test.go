@@ -70,10 +70,12 @@ func (d *durable) start() {
 // updated is how many hosts have the bundle, as the coordinator at url says.
 func (d *durable) updated(url string) int { return rolloutOf(d.t, url, d.rollout).Progress.Updated }
 
-// waitUpdated waits until n hosts more than now have the bundle.
+// waitUpdated waits until n hosts more than now have the bundle, or all of the
+// rollout.
 func (d *durable) waitUpdated(n int, what string) {
 	d.t.Helper()
-	goal := min(d.updated(d.any().url)+n, len(d.hosts))
+	now := rolloutOf(d.t, d.any().url, d.rollout).Progress
+	goal := min(now.Updated+n, now.Total)
 	eventually(d.t, 90*time.Second, what, func() bool { return d.updated(d.any().url) >= goal })
 }
 

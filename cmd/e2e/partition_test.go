@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,30 +17,41 @@ import (
 // the next cut may leave just these two.
 const streamsWithin = 6 * time.Second
 
-// Coordinators that cannot hear each other: who is with the majority goes on,
-// who is not waits, and nobody has to help when the network is whole again.
-func TestPartition_WhoIsWithTheMajorityGoesOn(t *testing.T) {
+// hostsWithin is how long it takes until a host has been updated that waited at
+// the coordinator which was cut off: until it is sent away, and its own work.
+const hostsWithin = 20 * time.Second
+
+func (c *cluster) othersOf(m *memberProcess) (list []string) {
+	for _, o := range slicesWithout(c.members, m) {
+		list = append(list, o.name)
+	}
+	return list
+}
+
+// refuses waits until a coordinator says that it has no quorum.
+func (m *memberProcess) refuses() {
+	m.t.Helper()
+	eventually(m.t, 15*time.Second, m.name+" knows that it has no quorum", func() bool {
+		status, _ := get(m.url + "/readyz")
+		return status == http.StatusServiceUnavailable
+	})
+}
+
+// A leader that cannot hear the others, or that they cannot hear: they go on
+// with all hosts, also with those that waited at it, it waits, and nobody has to
+// help when the network is whole again.
+func TestPartition_WithoutTheirLeaderTheOthersGoOn(t *testing.T) {
 	t.Parallel()
 	n := newNetlab(t)
 	c := n.cluster()
-	const slots, awaySlots = 3, 1
-	d := &durable{cluster: c, w: newWitness(t), slots: slots + awaySlots}
+	const slots = 3
+	d := &durable{cluster: c, w: newWitness(t), slots: slots, hosts: names("near", 48)}
 	must(t, c.any().url, "group", "set", "fleet", "--slots", fmt.Sprint(slots))
-	must(t, c.any().url, "group", "set", "away", "--slots", fmt.Sprint(awaySlots))
-	near, away := names("near", 24), names("far", 6)
-	d.hosts = append(near, away...)
-	servers := strings.Split(c.urls(), ",")
-	startHerd(t, "near", herd{Servers: servers, Nodes: near, Group: "fleet", Witness: string(d.w), Reboot: 2 * time.Second})
-	startHerd(t, "far", herd{Servers: servers, Nodes: away, Group: "away", Witness: string(d.w), Reboot: 2 * time.Second}, n.in(far)...)
+	// All ask the same coordinator first, and it leads.
+	startHerd(t, "near", herd{Servers: strings.Split(c.urls(), ","), Nodes: d.hosts, Group: "fleet", Witness: string(d.w), Reboot: 2 * time.Second})
 	d.start()
 	d.waitUpdated(2, "the rollout is under way")
 
-	others := func(m *memberProcess) (list []string) {
-		for _, o := range slicesWithout(c.members, m) {
-			list = append(list, o.name)
-		}
-		return list
-	}
 	for _, cut := range []struct {
 		what  string
 		rules func(others []string) []string
@@ -51,56 +61,68 @@ func TestPartition_WhoIsWithTheMajorityGoesOn(t *testing.T) {
 		{"nobody heard the leader any more", func(o []string) []string { return n.mute(o...) }},
 	} {
 		led, held := c.leader(), d.holds()
-		n.filter(led.name, cut.rules(others(led))...)
-		d.writesGoOn(time.Now(), cut.what, led)
-		eventually(t, 15*time.Second, "the one that led knows that it has no quorum", func() bool {
-			status, _ := get(led.url + "/readyz")
-			return status == http.StatusServiceUnavailable
-		})
+		n.filter(led.name, cut.rules(c.othersOf(led))...)
+		at := time.Now()
+		d.writesGoOn(at, cut.what, led)
+		led.refuses()
 		d.keeps(held)
-		d.waitUpdated(1, "hosts are updated after "+cut.what)
+		if left := rolloutOf(t, c.any().url, d.rollout).Progress.Waiting; left == 0 {
+			t.Fatalf("no host waits any more when %s: nothing would be shown", cut.what)
+		}
+		d.waitUpdated(slots+1, "hosts that waited are updated after "+cut.what) // more than were out
+		took := time.Since(at).Round(time.Millisecond)
+		t.Logf("hosts that waited were updated %s after %s", took, cut.what)
+		if took > hostsWithin {
+			t.Errorf("hosts that waited were updated %s after %s, want within %s", took, cut.what, hostsWithin)
+		}
 		n.filter(led.name)
 		healed := time.Now()
 		led.waitReady()
 		t.Logf("%s was ready %s after it heard the others again", led.name, time.Since(healed).Round(time.Millisecond))
 		time.Sleep(streamsWithin)
 	}
-
-	// A follower, with the far hosts on its side, whose own rollout is under way.
-	second := startRollout(t, c.any().url, pushBundle(t, c.any().url, "newer", ""), "--group", "away")
-	begun := func() map[string]bool {
-		list := d.w.begun(t)
-		maps.DeleteFunc(list, func(node string, _ bool) bool { return !slices.Contains(away, node) })
-		return list
+	if most := d.w.most(t); most > slots {
+		t.Errorf("%d hosts were out at once, with %d slots", most, slots)
 	}
-	eventually(t, 30*time.Second, "a far host is out", func() bool { return len(begun()) > 0 })
+	if most := largestHeld(t, c.any().url, "fleet"); most > slots {
+		t.Errorf("%d holds at once, with %d slots", most, slots)
+	}
+	d.slots = 16 // the rest
+	must(t, c.any().url, "group", "set", "fleet", "--slots", fmt.Sprint(d.slots))
+	d.finishes()
+}
+
+// A follower is cut off together with the hosts on its side, whose rollout is
+// under way: those that are behind their gate finish, and nobody else goes out.
+func TestPartition_HostsCutOffWithAFollowerWait(t *testing.T) {
+	t.Parallel()
+	n := newNetlab(t)
+	c := n.cluster()
+	d := &durable{cluster: c, w: newWitness(t), slots: 1, hosts: names("far", 6)}
+	must(t, c.any().url, "group", "set", "fleet", "--slots", "1")
+	startHerd(t, "far", herd{Servers: strings.Split(c.urls(), ","), Nodes: d.hosts, Group: "fleet", Witness: string(d.w), Reboot: 2 * time.Second}, n.in(far)...)
+	d.start()
+	eventually(t, 30*time.Second, "a far host is out", func() bool { return len(d.w.begun(t)) > 0 })
+
 	m := c.followers()[0]
-	o := others(m)
+	o := c.othersOf(m)
 	n.filter(far, append(n.deaf(o...), n.mute(o...)...)...)
 	n.filter(m.name, append(n.deaf(o...), n.mute(o...)...)...)
 	cut := time.Now()
 	d.writesGoOn(cut, m.name+" was cut off with hosts", m)
-	eventually(t, 15*time.Second, "it knows that it has no quorum", func() bool {
-		status, _ := get(m.url + "/readyz")
-		return status == http.StatusServiceUnavailable
-	})
+	m.refuses()
 	time.Sleep(time.Until(cut.Add(gateCounts + 2*time.Second))) // those behind their gate go on
-	before := begun()
-	if len(before) == len(away) {
-		t.Error("all far hosts had begun before the cut: nothing is shown of those that wait")
+	before := d.w.begun(t)
+	if len(before) == len(d.hosts) {
+		t.Error("all had begun before the cut: nothing is shown of those that wait")
 	}
 	time.Sleep(5 * time.Second)
-	if after := begun(); !maps.Equal(before, after) {
+	if after := d.w.begun(t); !maps.Equal(before, after) {
 		t.Errorf("hosts that were cut off went out: %v, were %v", after, before)
 	}
 	n.filter(far)
 	n.filter(m.name)
 	m.waitReady()
-	eventually(t, 3*time.Minute, "the far hosts are updated", func() bool { return rolloutOf(t, m.url, second).State == api.RolloutSucceeded })
+	eventually(t, 3*time.Minute, "the far hosts are updated", func() bool { return rolloutOf(t, m.url, d.rollout).State == api.RolloutSucceeded })
 	d.finishes()
-	for group, most := range map[string]int{"fleet": slots, "away": awaySlots} {
-		if got := largestHeld(t, m.url, group); got > most {
-			t.Errorf("%d holds at once in group %s, with %d slots", got, group, most)
-		}
-	}
 }
