@@ -50,3 +50,26 @@ func TestCreate_SupersedesInItsOwnTransaction(t *testing.T) {
 	w.comesTo(e, newer.ID, api.RolloutSucceeded)
 	w.appliedOnce()
 }
+
+func TestCreate_QueuedItBeginsWhenTheOtherHasEnded(t *testing.T) {
+	w := newWorld(t, 3, 1)
+	e := w.engine(w.store())
+	old := w.act(e, w.create(e, nil).ID, rollout.ActPause)
+	next, _, err := e.Create(t.Context(), api.RolloutSpec{Bundle: oldBundle, Nodes: []string{"n01"}, Conflict: api.ConflictQueue}, "ann", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if next.State != api.RolloutScheduled || len(next.After) != 1 || next.After[0] != old.ID || !strings.Contains(next.Why, old.ID) {
+		t.Errorf("queued, it is %s after %v: %s", next.State, next.After, next.Why)
+	}
+	w.act(e, old.ID, rollout.ActResume)
+	if got := e.WantedFor("n01"); got == nil || got.Rollout != old.ID {
+		t.Errorf("wanted of n01 while the older one runs: %+v", got)
+	}
+	w.agents()
+	w.comesTo(e, old.ID, api.RolloutSucceeded)
+	next = w.comesTo(e, next.ID, api.RolloutSucceeded)
+	if w.applied["n01"] != 2 || w.applied["n00"] != 1 {
+		t.Errorf("n01 did %d updates, want 2, and n00 %d, want 1", w.applied["n01"], w.applied["n00"])
+	}
+}
