@@ -44,6 +44,7 @@ type Config struct {
 	Peer             PeerConfig      `yaml:"peer"`
 	Join             JoinConfig      `yaml:"join"`
 	Snapshots        SnapshotsConfig `yaml:"snapshots"`
+	Gates            GatesConfig     `yaml:"gates"`
 	Log              LogConfig       `yaml:"log"`
 }
 
@@ -121,6 +122,7 @@ func DefaultConfig() Config {
 		Limits:    LimitsConfig{Requests: door.DefaultRequests, Waiting: door.DefaultWaiting},
 		Etcd:      EtcdConfig{Quota: 2 << 30, Heartbeat: 100 * time.Millisecond, Election: time.Second},
 		Snapshots: SnapshotsConfig{Every: time.Hour, Keep: 48},
+		Gates:     GatesConfig{AlertmanagerSettle: 2 * time.Minute},
 		Log:       LogConfig{Level: "info", Format: "text"},
 	}
 }
@@ -137,6 +139,7 @@ func (c Config) withDefaults() Config {
 	fill(&c.Etcd.Election, def.Etcd.Election)
 	fill(&c.Snapshots.Every, def.Snapshots.Every)
 	fill(&c.Snapshots.Keep, def.Snapshots.Keep)
+	fill(&c.Gates.AlertmanagerSettle, def.Gates.AlertmanagerSettle)
 	fill(&c.Log.Level, def.Log.Level)
 	fill(&c.Log.Format, def.Log.Format)
 	return c
@@ -232,6 +235,7 @@ func (c *Config) Validate() error {
 		bad("name", "%q: want at most 63 characters", c.Name)
 	}
 	c.Snapshots.validate(c.DataDir, c.Etcd.External(), bad)
+	c.Gates.validate(bad)
 	if _, err := logLevel(c.Log.Level); err != nil {
 		bad("log.level", "%v", err)
 	}

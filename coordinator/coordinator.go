@@ -248,6 +248,7 @@ func (c *Coordinator) startServices(ctx context.Context) error {
 	c.service = service.New(service.Config{
 		Store: store, Fleet: nodes, Guests: guests, Rollouts: engine, DB: db, Node: c.node, Members: members, OwnHosts: ownHosts, Logger: c.log, Version: c.version,
 		AutoCreateGroups: c.cfg.AutoCreateGroups, StrictAddress: c.cfg.FleetLock.StrictAddress, Snapshots: shots,
+		Gates: c.checker(),
 	})
 	// At every start, since the first may have been cut off before its end; and
 	// before the engine, whose election would be data of a nameless cluster.

@@ -72,6 +72,14 @@ func bindConfig(flags *pflag.FlagSet, cfg *coordinator.Config) {
 	flags.StringVar(&cfg.Snapshots.Dir, "snapshots-dir", cfg.Snapshots.Dir, "`DIR` for scheduled snapshots of the embedded store; without one none are taken")
 	flags.DurationVar(&cfg.Snapshots.Every, "snapshots-every", cfg.Snapshots.Every, "how often")
 	flags.IntVar(&cfg.Snapshots.Keep, "snapshots-keep", cfg.Snapshots.Keep, "how many to keep")
+	flags.StringVar(&cfg.Gates.PrometheusURL, "gates-prometheus-url", cfg.Gates.PrometheusURL, "`URL` of the Prometheus that gates of rollouts ask")
+	flags.StringVar(&cfg.Gates.PrometheusTokenFile, "gates-prometheus-token-file", cfg.Gates.PrometheusTokenFile, "`FILE` with a bearer token for it")
+	flags.StringVar(&cfg.Gates.AlertmanagerURL, "gates-alertmanager-url", cfg.Gates.AlertmanagerURL, "`URL` of the Alertmanager that gates of rollouts ask")
+	flags.StringVar(&cfg.Gates.AlertmanagerTokenFile, "gates-alertmanager-token-file", cfg.Gates.AlertmanagerTokenFile, "`FILE` with a bearer token for it")
+	flags.StringVar(&cfg.Gates.CAFile, "gates-ca-file", cfg.Gates.CAFile, "PEM `FILE` of the CA of what gates ask (default: the system's)")
+	flags.StringSliceVar(&cfg.Gates.Allow, "gates-allow", cfg.Gates.Allow, "`HOST` that gates may ask beside those two, as web.example.com:8443 or *.example.com (repeatable)")
+	flags.StringSliceVar(&cfg.Gates.Commands, "gates-command", cfg.Gates.Commands, "absolute `PATH` of a program that gates may run here (repeatable)")
+	flags.DurationVar(&cfg.Gates.AlertmanagerSettle, "gates-alertmanager-settle", cfg.Gates.AlertmanagerSettle, "how long an Alertmanager must have been up to be believed that nothing fires")
 	flags.StringVar(&cfg.Name, "name", cfg.Name, "`NAME` of this coordinator among the others (default: the host name)")
 	flags.StringVar(&cfg.Peer.Listen, "peer-listen", cfg.Peer.Listen, "`IP:PORT` for the other coordinators of the cluster; without it this one stays alone")
 	flags.StringVar(&cfg.Peer.URL, "peer-url", cfg.Peer.URL, "`URL`, https://HOST:PORT, by which they reach it (default: made of --peer-listen)")
@@ -113,7 +121,7 @@ func mergeConfig(file string, fromFlags coordinator.Config, flags *pflag.FlagSet
 }
 
 // settingFlags are the flags whose name is not that of their field.
-var settingFlags = map[string]string{"hosts": "host", "join.servers": "join"}
+var settingFlags = map[string]string{"hosts": "host", "join.servers": "join", "gates.commands": "gates-command"}
 
 // nameSources names each bad field by the flag or the variable that set it. One
 // from the file keeps its path there.

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 )
 
@@ -16,10 +17,10 @@ func CheckPattern(pattern string) error {
 	_, err := netip.ParseAddr(name)
 	switch {
 	case err == nil && name == host:
-	case err == nil, name == "", strings.ContainsAny(name, "*/:@[]% \t\n"), strings.HasPrefix(name, "."):
+	case err == nil, name == "", strings.ContainsAny(name, "*/:@[]% \t\n"), strings.HasPrefix(name, "."), strings.Contains(port, "/"):
 		return fmt.Errorf("%q: want a host such as prometheus.example.com, 10.0.0.5:9090, [::1]:9090 or *.example.com", pattern)
 	}
-	if _, err := net.LookupPort("tcp", port); port != "" && err != nil {
+	if n, err := strconv.ParseUint(port, 10, 16); port != "" && (err != nil || n == 0) {
 		return fmt.Errorf("%q: want a port from 1 to 65535 behind the colon, or none", pattern)
 	}
 	return nil

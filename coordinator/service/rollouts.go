@@ -63,7 +63,7 @@ func (s *Service) checkRollout(ctx context.Context, v *invalid, spec api.Rollout
 		}
 		return s.problem(ctx, err)
 	}
-	return nil
+	return s.checkGates(ctx, spec)
 }
 
 // Rollouts lists the rollouts, newest first, without their nodes.

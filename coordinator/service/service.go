@@ -62,6 +62,8 @@ type Config struct {
 	AutoCreateGroups bool
 	// StrictAddress refuses a FleetLock id that asks from a second address.
 	StrictAddress bool
+	// Gates checks those of a new rollout. Nil: nobody does.
+	Gates Gates
 	// Snapshots of this coordinator. Nil: it takes none.
 	Snapshots Snapshots
 	Now       func() time.Time // nil: time.Now
