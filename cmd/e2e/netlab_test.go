@@ -47,7 +47,8 @@ func newNetlab(t *testing.T) *netlab {
 		ns, veth := n.id+name, n.id+name
 		fmt.Fprintf(&up, "netns add %s\nlink add %s type veth peer name eth0 netns %[1]s\nlink set %[2]s master %[3]s up\n", ns, veth, bridge)
 		fmt.Fprintf(&up, "-n %s addr add %s%s/24 dev eth0\n-n %[1]s link set eth0 up\n-n %[1]s link set lo up\n", ns, n.ip, last)
-		fmt.Fprintf(&down, "netns del %s\n", ns)
+		// A namespace lets go of its links some time after it is gone.
+		fmt.Fprintf(&down, "link del %s\nnetns del %s\n", veth, ns)
 	}
 	fmt.Fprintf(&down, "link del %s\n", bridge) // last: behind it the next lab may have the names
 	t.Cleanup(func() {
