@@ -30,6 +30,8 @@ type herd struct {
 	Witness string
 	Dir     string
 	Reboot  time.Duration // how long one takes
+	// Fails are the bundles, by node, with which a host is not healthy.
+	Fails map[string]string
 }
 
 // startHerd starts a herd in a process of its own, the command in front of it.
@@ -66,6 +68,12 @@ func runHerd(text string) error {
 func (h *herd) run(node string) error {
 	sim, err := host.NewSimulated(host.SimConfig{
 		Node: node, Dir: filepath.Join(h.Dir, node, "root"), RebootTime: h.Reboot, ApplyTime: 100 * time.Millisecond, Observer: witnessed(h.Witness),
+		FailHealth: func(node, digest string) string {
+			if h.Fails[node] == digest {
+				return "no answer on port 80"
+			}
+			return ""
+		},
 	})
 	if err != nil {
 		return err

@@ -1,0 +1,143 @@
+package e2e
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/coordinator/client"
+)
+
+// staged is a fleet of simulated hosts under three coordinators, updated in waves.
+type staged struct {
+	*cluster
+	w     witness
+	hosts []string
+	slots int
+}
+
+// begin starts a rollout.
+func (s *staged) begin(spec api.RolloutSpec) string {
+	s.t.Helper()
+	c, err := client.New(client.Config{Servers: strings.Split(s.urls(), ",")})
+	must0(s.t, err)
+	defer c.Close()
+	r, _, err := c.CreateRollout(s.t.Context(), spec, "staged/"+spec.Name)
+	must0(s.t, err)
+	return r.ID
+}
+
+func (s *staged) show(id string) api.Rollout { return rolloutOf(s.t, s.any().url, id) }
+
+// comesTo waits until a rollout is in a state.
+func (s *staged) comesTo(id string, state api.RolloutState) (r api.Rollout) {
+	s.t.Helper()
+	eventually(s.t, time.Minute, fmt.Sprintf("rollout %s is %s", id, state), func() bool {
+		r = s.show(id)
+		if !r.State.Active() && r.State != state {
+			s.t.Fatalf("it is %s: %s", r.State, r.Why)
+		}
+		return r.State == state
+	})
+	return r
+}
+
+// elected is the coordinator whose engine acts.
+func (s *staged) elected() (found *memberProcess) {
+	s.t.Helper()
+	eventually(s.t, 30*time.Second, "an engine is elected", func() bool {
+		for _, m := range s.members {
+			if !m.running() {
+				continue
+			}
+			if _, body := get(m.url + "/metrics"); strings.Contains(body, "\nlockkeeper_rollout_leader 1") {
+				found = m
+				return true
+			}
+		}
+		return false
+	})
+	return found
+}
+
+// killed is kill -9 of the coordinator whose engine acts, and a start of it once
+// another has taken over, which must be within 10 s.
+func (s *staged) killed(state api.RolloutState) {
+	s.t.Helper()
+	dead := s.elected()
+	dead.kill()
+	at := time.Now()
+	next := s.elected()
+	if took := time.Since(at); took > 10*time.Second {
+		s.t.Errorf("%s: another engine acts after %s, want within 10 s", state, took)
+	}
+	s.t.Logf("%s: %s took over from %s after %s", state, next.name, dead.name, time.Since(at).Round(10*time.Millisecond))
+	dead.restart()
+}
+
+func newStaged(t *testing.T, hosts, slots int) *staged {
+	t.Helper()
+	s := &staged{cluster: newCluster(t, 3), w: newWitness(t), hosts: names("sim", hosts), slots: slots}
+	must(t, s.any().url, "group", "set", "fleet", "--slots", strconv.Itoa(slots))
+	return s
+}
+
+// The elected engine is killed in every state that a rollout can be in, and each
+// host is updated once.
+func TestWaves_GoOnThoughTheElectedEngineIsKilledInEveryState(t *testing.T) {
+	t.Parallel()
+	s := newStaged(t, 30, 6)
+	at := s.any().url
+	good := pushBundle(t, at, "good", "")
+	startHerd(t, "herd", herd{Servers: strings.Split(s.urls(), ","), Nodes: s.hosts, Group: "fleet", Witness: string(s.w), Reboot: 300 * time.Millisecond})
+	eventually(t, 2*time.Minute, "all hosts have reported", func() bool { return statusOf(t, s.any().url).Figures.Nodes == len(s.hosts) })
+
+	id := s.begin(api.RolloutSpec{
+		Name: "good", Bundle: good, Group: "fleet", Start: time.Now().Add(8 * time.Second),
+		Waves: []api.WaveSpec{
+			{Name: "canary", Count: 3, Soak: "8s", Gates: []api.GateSpec{{Name: "word", Approval: &api.ApprovalGate{}}}},
+			{Percent: 50}, {},
+		},
+	})
+	s.comesTo(id, api.RolloutScheduled)
+	s.killed(api.RolloutScheduled)
+	s.comesTo(id, api.RolloutRunning)
+	s.killed(api.RolloutRunning)
+	s.comesTo(id, api.RolloutSoaking)
+	s.killed(api.RolloutSoaking)
+	if r := s.comesTo(id, api.RolloutApproval); r.Progress.Updated != 3 {
+		t.Errorf("after the canary wave: %+v", r.Progress)
+	}
+	s.killed(api.RolloutApproval)
+	if begun := len(s.w.begun(t)); begun != 3 {
+		t.Errorf("%d hosts have begun before the second wave was approved, want 3", begun)
+	}
+	must(t, s.any().url, "rollout", "approve", id, "--reason", "looks well")
+	must(t, s.any().url, "rollout", "pause", id)
+	s.comesTo(id, api.RolloutPaused)
+	s.killed(api.RolloutPaused)
+	must(t, s.any().url, "rollout", "resume", id)
+	r := s.comesTo(id, api.RolloutSucceeded)
+	if r.Progress.Updated != 30 {
+		t.Errorf("%+v", r.Progress)
+	}
+	s.onceEach(1)
+}
+
+// onceEach fails the test unless every host went out so many times, and never
+// more at once than there are slots.
+func (s *staged) onceEach(times int) {
+	t := s.t
+	t.Helper()
+	for _, node := range s.hosts {
+		if down := s.w.count(t, "down "+node); down != times {
+			t.Errorf("%s went out %d times, want %d", node, down, times)
+		}
+	}
+	if most := s.w.most(t); most > s.slots {
+		t.Errorf("%d hosts were out at once, with %d slots", most, s.slots)
+	}
+}
