@@ -63,8 +63,10 @@ type GrowSpec struct {
 	MaxFailures Slots      `json:"max_failures,omitempty" doc:"So many nodes, or percent of a wave, may fail in each"`
 }
 
-// OrderSpec sorts the nodes before they are dealt out to waves. Hosts of
-// coordinators go last in any case.
+// OrderSpec sorts the nodes before they are dealt out to waves. Within a wave
+// they are asked in this order, two for each slot, so that each goes in its place
+// or beside it; without an OrderSpec all are asked at once. Hosts of coordinators
+// go last in any case.
 type OrderSpec struct {
 	ByLabel      string `json:"by_label,omitempty" doc:"By the values of this label, in their order, numbers by their value" example:"rack"`
 	Spread       string `json:"spread,omitempty" doc:"In turn one of each value of this label, so that a small wave has some of each" example:"zone"`
