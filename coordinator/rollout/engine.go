@@ -40,6 +40,8 @@ type EngineConfig struct {
 	// there was none: deadlines stand still. nil: always, and none.
 	Quorum  func() bool
 	Outages func() []Span
+	// Gates asks the gates of rollouts. nil: none passes but approvals.
+	Gates Gates
 	// BundleName is the name of a stored bundle. Its error is passed on: an
 	// *api.Error of kind not_found when there is no such bundle.
 	BundleName func(ctx context.Context, digest string) (string, error)
@@ -58,10 +60,12 @@ type Engine struct {
 	refreshing sync.Mutex // one refresh at a time
 	ended      map[string]endedRollout
 	clocks     *Clocks // while elected; of refreshing
+	asker      *asker  // the same
 	mu         sync.Mutex
 	shown      *picture
 	overdue    map[holdKey]bool // as the elected engine judges
 	changed    chan struct{}
+	news       chan struct{} // a gate has answered
 
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -83,7 +87,7 @@ func NewEngine(cfg EngineConfig) *Engine {
 	}
 	return &Engine{
 		cfg: cfg, log: cfg.Logger, metrics: newMetrics(cfg.Registerer, cfg.Now),
-		ended: map[string]endedRollout{}, shown: &picture{}, changed: make(chan struct{}),
+		ended: map[string]endedRollout{}, shown: &picture{}, changed: make(chan struct{}), news: make(chan struct{}, 1),
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/coordinator/gate"
 )
 
 // rewriteGate is how old the stored answer of a gate may be that says the same
@@ -23,30 +24,13 @@ func gateKey(place int, name string) string { return strconv.Itoa(place) + "/" +
 // gateName is the name of a gate at its place: its own, or its kind, with its
 // number there if another has that name.
 func gateName(list []api.GateSpec, i int) string {
-	name := nameOf(list[i])
+	name := gate.Name(list[i])
 	for j := range list[:i] {
-		if nameOf(list[j]) == name {
+		if gate.Name(list[j]) == name {
 			return fmt.Sprintf("%s %d", name, i+1)
 		}
 	}
 	return name
-}
-
-// nameOf is the name of a gate for people, its kind when it has none.
-func nameOf(g api.GateSpec) string { return cmp.Or(g.Name, kindOf(g)) }
-
-func kindOf(g api.GateSpec) string {
-	switch {
-	case g.PromQL != nil:
-		return "promql"
-	case g.Alertmanager != nil:
-		return "alertmanager"
-	case g.HTTP != nil:
-		return "http"
-	case g.Command != nil:
-		return "command"
-	}
-	return "approval"
 }
 
 // needed is how many people must approve, and of what role at least.
@@ -164,7 +148,7 @@ func (c *course) gateStates(h *Head, st *State) []api.RolloutGate {
 		key := gateKey(place, name)
 		gs := h.Gates[key]
 		r := api.RolloutGate{
-			Wave: place, Name: name, Kind: kindOf(g), Condition: "", Passes: gs.Passes,
+			Wave: place, Name: name, Kind: gate.Kind(g), Condition: gate.Condition(g), Passes: gs.Passes,
 			Value: gs.Value, Detail: gs.Detail, Since: gs.Since, Checked: gs.CheckedAt, Approvals: slices.Clone(gs.Approvals),
 		}
 		if a, ok := st.Observed.Gates[key]; ok {

@@ -69,13 +69,14 @@ func (e *Engine) run(ctx context.Context, terms <-chan Term) {
 		case <-fleet:
 		case <-groups:
 		case <-own:
+		case <-e.news:
 		case <-ticker.C:
 		case <-over:
 			e.leave(o)
 			o = nil
 		case t := <-terms:
 			o = newOffice(e, t)
-			e.measure(NewClocks())
+			e.measure(NewClocks(), o.asker)
 			e.metrics.elected(true)
 			e.log.Info("this coordinator's rollout engine is elected")
 		case <-ctx.Done():
@@ -91,15 +92,26 @@ func (e *Engine) run(ctx context.Context, terms <-chan Term) {
 
 func (e *Engine) leave(o *office) {
 	e.judge(nil)
-	e.measure(nil)
+	e.measure(nil, nil)
+	o.asker.stop()
 	e.metrics.elected(false)
 	e.log.Info("this coordinator's rollout engine is not elected any more", "after", e.cfg.Now().Sub(o.since).Round(time.Second))
 }
 
-func (e *Engine) measure(c *Clocks) {
+// measure says by whose clocks and answers is decided: nil on an engine that is
+// not elected.
+func (e *Engine) measure(c *Clocks, a *asker) {
 	e.refreshing.Lock()
 	defer e.refreshing.Unlock()
-	e.clocks = c
+	e.clocks, e.asker = c, a
+}
+
+// told makes the engine look again soon.
+func (e *Engine) told() {
+	select {
+	case e.news <- struct{}{}:
+	default:
+	}
 }
 
 func (e *Engine) judge(overdue map[holdKey]bool) {
@@ -114,11 +126,15 @@ type office struct {
 	term  Term
 	since time.Time
 	watch *watchman
+	asker *asker
 }
 
 func newOffice(e *Engine, t Term) *office {
 	now := e.cfg.Now()
-	return &office{e: e, term: t, since: now, watch: newWatchman(now)}
+	return &office{
+		e: e, term: t, since: now, watch: newWatchman(now),
+		asker: newAsker(e.cfg.Gates, e.cfg.Now, e.told, func(f func()) { e.wg.Go(f) }),
+	}
 }
 
 // look takes the time of holds and members.
@@ -134,6 +150,7 @@ func (o *office) look() {
 
 // act carries out what was decided. It reports false when the term is over.
 func (o *office) act(ctx context.Context, p *picture) bool {
+	o.asker.follow(ctx, p)
 	for _, id := range p.order {
 		d, ok := p.decisions[id]
 		if !ok || !d.Changed {

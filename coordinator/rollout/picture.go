@@ -87,6 +87,7 @@ func (e *Engine) refresh() *picture {
 		st.Observed = Observed{Waits: waits(snap, st.Head.After), Outages: e.cfg.Outages()}
 		if e.clocks != nil {
 			o := &st.Observed
+			o.Gates = e.asker.answers(id)
 			o.Idle, o.IdleSeq = e.clocks.Look(&st, views, step, fleet.frozen)
 		}
 		for _, v := range views {

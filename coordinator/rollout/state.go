@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/coordinator/gate"
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
@@ -150,15 +151,7 @@ type Observed struct {
 	Idle    time.Duration
 	IdleSeq int64
 	// Gates are the answers of gates that are not a person's, by gateKey.
-	Gates map[string]GateAnswer
-}
-
-// GateAnswer is what a gate said.
-type GateAnswer struct {
-	Passes bool
-	Value  string // what was measured, empty for none
-	Detail string // a line for people
-	At     time.Time
+	Gates map[string]gate.Answer
 }
 
 // NodeView is what is known of a node at the moment of a decision.
