@@ -378,7 +378,7 @@ func brokenCoordinator(t *testing.T, file, old, broken string) (string, error) {
 		return "", err
 	}
 	out := filepath.Join(dir, "lockkeeperd")
-	text, err := exec.Command("go", "build", "-race", "-overlay", filepath.Join(dir, "overlay.json"), "-o", out, "github.com/lockkeeper/lockkeeper/cmd/lockkeeperd").CombinedOutput()
+	text, err := exec.Command("go", "build", race, "-overlay", filepath.Join(dir, "overlay.json"), "-o", out, "github.com/lockkeeper/lockkeeper/cmd/lockkeeperd").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("%w: %s", err, text)
 	}

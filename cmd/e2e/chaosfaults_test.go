@@ -138,6 +138,9 @@ func traceSyncs(m *memberProcess, inject string) (undo func() error, err error) 
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	return func() error {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
+		// One that lets go of a process that is ending can wait for it for ever.
+		stuck := time.AfterFunc(2*time.Second, func() { _ = cmd.Process.Kill() })
+		defer stuck.Stop()
 		_ = cmd.Wait() // it also ends with the member
 		return nil
 	}, cmd.Start()

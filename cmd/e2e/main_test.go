@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// bin is the folder of the three programs, built once, with the race detector.
+// bin is the folder of the three programs, built once, with the race detector if
+// these tests have it.
 var bin string
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
@@ -29,7 +30,7 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	bin = dir
-	build := exec.Command("go", "build", "-race", "-o", dir+"/",
+	build := exec.Command("go", "build", race, "-o", dir+"/",
 		"github.com/lockkeeper/lockkeeper/cmd/lockkeeperd",
 		"github.com/lockkeeper/lockkeeper/cmd/lockkeeper-agent",
 		"github.com/lockkeeper/lockkeeper/cmd/lockkeeper")

@@ -1,0 +1,66 @@
+package e2e
+
+import (
+	"flag"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// reconnecting is how many agents TestReconnect has.
+var reconnecting = flag.Int("agents", 30, "how many agents lose their coordinator at once")
+
+// reconnectWithin is generous: an election, one more when two ask for votes at
+// once, and the pauses of an agent that was refused meanwhile.
+const reconnectWithin = 20 * time.Second
+
+// All agents poll one of three coordinators, the leader, which is killed: how
+// long it takes until each has a poll waiting at another. A coordinator counts a
+// poll as waiting a quarter of a second after it came.
+func TestReconnect_AgentsAreHeardAgainWhenTheirCoordinatorIsKilled(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3)
+	must(t, c.any().url, "group", "set", "fleet", "--slots", "1")
+	led := c.leader()
+	survivors := slicesWithout(c.members, led)
+	servers := []string{led.url, survivors[0].url, survivors[1].url}
+	startHerd(t, "herd", herd{Servers: servers, Nodes: names("agent", *reconnecting), Group: "fleet", Witness: string(newWitness(t))})
+	n := *reconnecting
+	eventually(t, 2*time.Minute, "all wait at the leader", func() bool { return waitingAt(led) == n })
+
+	led.kill()
+	at := time.Now()
+	var median, p99, most time.Duration
+	eventually(t, time.Minute, "all wait at the others", func() bool {
+		waiting := waitingAt(survivors...)
+		took := time.Since(at)
+		if median == 0 && 2*waiting >= n {
+			median = took
+		}
+		if p99 == 0 && 100*waiting >= 99*n {
+			p99 = took
+		}
+		most = took
+		return waiting == n
+	})
+	t.Logf("%d agents waited at another coordinator after theirs was killed: half after %s, 99 %% after %s, all after %s", n,
+		median.Round(time.Millisecond), p99.Round(time.Millisecond), most.Round(time.Millisecond))
+	if most > reconnectWithin {
+		t.Errorf("the last one waited after %s, want within %s", most, reconnectWithin)
+	}
+}
+
+// waitingAt is how many requests wait on purpose at the coordinators.
+func waitingAt(members ...*memberProcess) (n int) {
+	for _, m := range members {
+		status, text := get(m.url + "/metrics")
+		_, value, found := strings.Cut(text, `lockkeeper_http_in_progress{kind="waiting"} `)
+		value, _, _ = strings.Cut(value, "\n")
+		if waiting, err := strconv.Atoi(value); found && err == nil && status == http.StatusOK {
+			n += waiting
+		}
+	}
+	return n
+}
