@@ -220,7 +220,7 @@ func (c *Coordinator) startServices(ctx context.Context) error {
 	c.db = db
 
 	agents, guests := c.presence(db, fleet.Agents), c.presence(db, fleet.FleetLock)
-	nodes := fleet.New(fleet.Config{Store: db, Semaphores: store, Presence: agents, Logger: c.log})
+	nodes := fleet.New(fleet.Config{Store: db, Semaphores: store, Presence: agents, Logger: c.log, DeadlinesAt: db.DeadlinesAt})
 	if err := nodes.Start(ctx); err != nil {
 		return fmt.Errorf("load the nodes: %w", err)
 	}
@@ -235,6 +235,7 @@ func (c *Coordinator) startServices(ctx context.Context) error {
 			}
 			return spans
 		},
+		Gates: c.checker(),
 		BundleName: func(ctx context.Context, digest string) (string, error) {
 			b, err := db.Bundle(ctx, digest)
 			return b.Name, err
