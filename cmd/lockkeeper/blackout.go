@@ -89,8 +89,8 @@ func (a *app) blackoutAddCommand() *cobra.Command {
 A time is such as 2026-12-24T18:00:00Z, or "2026-12-24 18:00" by the clock of
 --time-zone. Without --start it begins now. Adding the same blackout again
 changes nothing.`,
-		Example: `  lockkeeper group blackout add year-end --group web --start "2026-12-20 00:00" --end "2027-01-06 00:00" --time-zone Europe/Berlin --reason "shop season"
-  lockkeeper group blackout add release --all-groups --for 4h --reason "release 7.2"`,
+		Example: `  lockkeeper blackout add year-end --group web --start "2026-12-20 00:00" --end "2027-01-06 00:00" --time-zone Europe/Berlin --reason "shop season"
+  lockkeeper blackout add release --all-groups --for 4h --reason "release 7.2"`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			b := api.BlackoutSpec{Name: args[0], Start: a.now().UTC().Truncate(time.Second), Reason: reason}

@@ -17,6 +17,9 @@ func TestDocs_NameEveryCommandAndEveryExitCode(t *testing.T) {
 	page := string(text)
 	var walk func(*cobra.Command)
 	walk = func(c *cobra.Command) {
+		if c.Hidden {
+			return
+		}
 		if !c.HasSubCommands() && c.IsAvailableCommand() && c.Name() != "help" && !strings.Contains(page, "`"+c.CommandPath()) {
 			t.Errorf("docs/cli.md does not name %q", c.CommandPath())
 		}
@@ -48,7 +51,7 @@ func TestFlags_ThatChooseOrConfirmAChangeHaveNoVariable(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, line := range strings.Split(c.LocalNonPersistentFlags().FlagUsages(), "\n") {
-			if strings.Contains(line, "(env ") && !regexp.MustCompile(`--(wait|dry-run|ttl) `).MatchString(line) {
+			if strings.Contains(line, "(env ") && !regexp.MustCompile(`--(wait|timeout|dry-run|ttl) `).MatchString(line) {
 				t.Errorf("%s: %s", path, strings.TrimSpace(line))
 			}
 		}

@@ -28,12 +28,13 @@ const (
 const exitCodesText = `The exit codes of lockkeeper:
 
   0    done; for status: nothing needs a person
-  1    something needs a person (status), the rollout did not succeed
-       (rollout start or show with --wait), or the coordinator failed inside
+  1    something needs a person (status), the rollout failed, halted or was
+       aborted (rollout watch; rollout start or show with --wait), or the
+       coordinator failed inside
   2    wrong flag, argument, variable or file; or the coordinator found the
        request invalid
   3    no coordinator answered, or none can serve now (no quorum, disk low, too
-       many requests): the same command may be run again
+       many requests); or --timeout ran out: the same command may be run again
   4    refused as things stand: conflict, changed meanwhile, in use, held by
        another, or blocked by a slot, limit, window, blackout or freeze
   5    no token, a wrong one, or one whose role may not do this

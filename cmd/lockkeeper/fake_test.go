@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"strconv"
 	"strings"
 	"testing"
@@ -23,6 +24,9 @@ type fake struct {
 	groups   map[string]api.Group
 	rollouts []api.Rollout // as status, for one rollout
 	err      []error       // before any answer, one at a time
+	bundles  []api.Bundle
+	started  api.RolloutSpec // by the last CreateRollout
+	acted    []string        // on rollouts, as ACTION WAVE GATE REASON
 
 	put      func() // before a put arrives: what others do meanwhile
 	released []api.ReleaseRequest
@@ -91,6 +95,18 @@ func (f *fake) Rollout(context.Context, string) (api.Rollout, error) {
 	}
 	return r, nil
 }
+
+func (f *fake) CreateRollout(_ context.Context, spec api.RolloutSpec, _ string) (api.Rollout, bool, error) {
+	f.started = spec
+	return api.Rollout{ID: "01ROLL", State: api.RolloutRunning}, true, f.fail()
+}
+
+func (f *fake) RolloutAction(_ context.Context, _, action string, req api.RolloutActionRequest) (api.Rollout, error) {
+	f.acted = append(f.acted, fmt.Sprintf("%s %d %s %s", action, req.Wave, req.Gate, req.Reason))
+	return f.rollouts[0], f.fail()
+}
+
+func (f *fake) Bundles(context.Context) ([]api.Bundle, error) { return f.bundles, f.fail() }
 
 func (f *fake) Revoke(_ context.Context, group, node string, req api.RevokeRequest) (api.Hold, error) {
 	f.revoked = append(f.revoked, req)

@@ -17,7 +17,7 @@ import (
 
 func (a *app) groupCommand() *cobra.Command {
 	return noun("group", "Groups of nodes that share slots",
-		a.groupListCommand(), a.groupShowCommand(), a.groupSetCommand(), a.groupDeleteCommand(), a.groupExportCommand(), a.blackoutCommand())
+		a.groupListCommand(), a.groupShowCommand(), a.groupSetCommand(), a.groupDeleteCommand(), a.groupExportCommand(), hidden(a.blackoutCommand()))
 }
 
 func (a *app) groupListCommand() *cobra.Command {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,10 +14,13 @@ import (
 
 func (a *app) rolloutCommand() *cobra.Command {
 	return noun("rollout", "Bringing nodes to a bundle",
-		a.rolloutStartCommand(), a.rolloutShowCommand(), a.rolloutListCommand(),
+		a.rolloutStartCommand(), a.rolloutShowCommand(), a.rolloutListCommand(), a.rolloutWatchCommand(),
 		a.rolloutActionCommand("pause", "Start no further node; those under way finish"),
 		a.rolloutActionCommand("resume", "Go on with a rollout that was paused or halted"),
+		a.rolloutActionCommand("halt", "Stop a rollout as it stops itself: told as a failure, to be looked at"),
 		a.rolloutActionCommand("abort", "End a rollout for good; nodes under way finish"),
+		a.rolloutActionCommand("approve", "Give your word for a gate that waits for it", "wave", "gate"),
+		a.rolloutActionCommand("skip", "Go on without what is left of a wave, its soak and its gates", "wave"),
 		a.rolloutActionCommand("retry", "Try the failed nodes once more"),
 	)
 }
@@ -99,12 +101,15 @@ func rolloutColour(r api.Rollout) colour {
 }
 
 func (a *app) rolloutShowCommand() *cobra.Command {
-	wait := false
+	var wait following
 	c := &cobra.Command{
 		Use:   "show ROLLOUT",
 		Short: "Show a rollout and its nodes; with --wait, follow it to its end",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := wait.check(); err != nil {
+				return err
+			}
 			c, err := a.client()
 			if err != nil {
 				return err
@@ -113,8 +118,8 @@ func (a *app) rolloutShowCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if wait {
-				return a.follow(cmd.Context(), c, id)
+			if wait.on {
+				return a.follow(cmd.Context(), c, id, wait.timeout)
 			}
 			r, err := c.Rollout(cmd.Context(), id)
 			if err != nil {
@@ -123,44 +128,9 @@ func (a *app) rolloutShowCommand() *cobra.Command {
 			return a.print(r, func() error { return a.printRollout(r) })
 		},
 	}
-	c.Flags().BoolVar(&wait, "wait", false, "follow it to its end; exit code 1 unless it succeeds")
+	wait.flags(c)
 	c.ValidArgsFunction = a.completeRollouts
 	return c
-}
-
-func (a *app) printRollout(r api.Rollout) error {
-	left := ""
-	if r.Progress.EstimateS > 0 && r.State.Active() {
-		left = "about " + cli.Span(time.Duration(r.Progress.EstimateS)*time.Second)
-	}
-	ended := ""
-	if !r.EndedAt.IsZero() {
-		ended = ago(r.EndedAt, a.now())
-	}
-	stalled := ""
-	if r.Stalled != nil {
-		stalled = "since " + cli.Age(r.Stalled.Since, a.now()) + ": " + blockerText(r.Stalled.Blockers)
-	}
-	err := a.facts(
-		"Rollout", cli.Cell(r.ID),
-		"Name", cli.Cell(r.Spec.Name),
-		"State", a.paint(rolloutColour(r), stateText(r)),
-		"Why", cli.Cell(r.Why),
-		"Stalled", a.paint(yellow, stalled),
-		"Bundle", cli.Cell(short(r.Spec.Bundle)+" "+r.BundleName),
-		"Selection", cli.Cell(selectionText(r.Spec)),
-		"Progress", progressText(r.Progress),
-		"May fail", strconv.Itoa(r.Budget.Max),
-		"Left", left,
-		"Started", cli.Cell(ago(r.CreatedAt, a.now())+" by "+r.By),
-		"Reason", cli.Cell(r.Spec.Reason),
-		"Ended", ended,
-	)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintln(a.out)
-	return a.table("It selects no node.", a.rolloutNodeHeading(), a.rolloutNodeRows(r.Nodes))
 }
 
 func (a *app) rolloutNodeHeading() []string {
@@ -195,58 +165,9 @@ func blockerText(blockers []api.Blocker) string {
 	return strings.Join(list, "; ")
 }
 
-func selectionText(s api.RolloutSpec) string {
-	var list []string
-	if s.Group != "" {
-		list = append(list, "group "+s.Group)
-	}
-	if s.Selector != "" {
-		list = append(list, s.Selector)
-	}
-	if len(s.Nodes) > 0 {
-		list = append(list, strings.Join(s.Nodes, ", "))
-	}
-	return strings.Join(list, ", ")
-}
-
 func progressText(p api.RolloutProgress) string {
 	return fmt.Sprintf("%d of %d updated, %d updating, %d waiting, %d pending, %d failed",
 		p.Updated, p.Total, p.Updating, p.Waiting, p.Pending, p.Failed)
-}
-
-func (a *app) rolloutActionCommand(action, short string) *cobra.Command {
-	reason := ""
-	c := &cobra.Command{
-		Use:   action + " ROLLOUT",
-		Short: short,
-		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			id, err := fullRolloutID(cmd.Context(), c, args[0])
-			if err != nil {
-				return err
-			}
-			r, err := c.RolloutAction(cmd.Context(), id, action, api.RolloutActionRequest{Reason: reason})
-			if err != nil {
-				return err
-			}
-			return a.print(r, func() error {
-				text := fmt.Sprintf("rollout %s: %s", r.ID, stateText(r))
-				if r.Why != "" {
-					text += ": " + r.Why
-				}
-				a.say("%s", cli.Cell(text))
-				return nil
-			})
-		},
-	}
-	c.Flags().StringVar(&reason, "reason", "", "why, for the audit trail")
-	cli.NoEnv(c, "reason")
-	c.ValidArgsFunction = a.completeRollouts
-	return c
 }
 
 // fullRolloutID completes the beginning of an id by what the coordinator has.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/cmd/internal/cli"
@@ -23,18 +22,33 @@ const (
 
 // follow shows a rollout until it ended or needs a person, and makes its
 // outcome the exit code. A paused one is waited for: whoever paused it can
-// resume it.
-func (a *app) follow(ctx context.Context, c coordinator, id string) error {
+// resume it. With a timeout the waiting ends, and the exit code says so.
+func (a *app) follow(ctx context.Context, c coordinator, id string, timeout time.Duration) error {
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
 	view := a.rolloutView()
+	var last api.Rollout
 	r, err := a.poll(ctx, func() (api.Rollout, bool, error) {
 		r, err := c.Rollout(ctx, id)
 		if err != nil {
 			return r, false, err
 		}
+		last = r
 		return r, !r.State.Active() || r.State == api.RolloutHalted, view.show(r)
 	}, view.silent)
-	if errors.Is(err, context.Canceled) {
-		a.hint("The rollout goes on. To follow it again: lockkeeper rollout show %s --wait", id)
+	if ctx.Err() != nil && err != nil {
+		a.hint("The rollout goes on. To follow it again: lockkeeper rollout watch %s", id)
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) && err != nil {
+		if last.ID != "" { // for a script, what was last known
+			if err := a.print(last, func() error { return nil }); err != nil {
+				return err
+			}
+		}
+		return fmt.Errorf("it has not ended within %s: %w", timeout, ctx.Err())
 	}
 	if err != nil {
 		return err
@@ -107,7 +121,7 @@ func (a *app) rolloutView() rolloutView {
 	case a.outTTY:
 		return &rolloutBlock{a: a, block: newBlock(a.out)}
 	}
-	return &rolloutLines{w: a.out, errors: a.err, states: map[string]string{}}
+	return &rolloutLines{w: a.out, errors: a.err, states: map[string]string{}, said: map[string]string{}}
 }
 
 // quiet leaves the output to the object at the end.
@@ -119,7 +133,8 @@ func (quiet) silent(error) error     { return nil }
 // rolloutLines writes a line for each change, for logs and pipes.
 type rolloutLines struct {
 	w, errors io.Writer
-	states    map[string]string
+	states    map[string]string // by node
+	said      map[string]string // by wave and gate
 	last      string
 	mute      bool
 }
@@ -138,9 +153,22 @@ func (v *rolloutLines) show(r api.Rollout) error {
 		}
 		fmt.Fprintln(v.w, cli.Cell(line))
 	}
+	if len(r.Waves) > 1 {
+		for i, w := range r.Waves {
+			if w.State != api.WavePending {
+				v.say(waveTitle(i, w), w.State)
+			}
+		}
+	}
+	for _, g := range r.Gates {
+		v.say("gate "+gateText(g), gateSaid(g))
+	}
 	line := fmt.Sprintf("%s: %s", stateText(r), progressText(r.Progress))
 	if r.Why != "" && r.State != api.RolloutRunning {
 		line += "; " + r.Why
+	}
+	if r.Stalled != nil && r.State.Active() {
+		line += "; " + blockerText(r.Stalled.Blockers)
 	}
 	if line == v.last {
 		return nil
@@ -150,6 +178,25 @@ func (v *rolloutLines) show(r api.Rollout) error {
 	return err
 }
 
+// say writes what is now true of something, once.
+func (v *rolloutLines) say(what, line string) {
+	if v.said[what] != line {
+		v.said[what] = line
+		fmt.Fprintln(v.w, cli.Cell(what+": "+line))
+	}
+}
+
+// gateSaid leaves out the value, which may be another at each look.
+func gateSaid(g api.RolloutGate) string {
+	switch {
+	case g.Passes:
+		return "passes"
+	case g.Needed > 0:
+		return fmt.Sprintf("%d of %s", len(g.Approvals), count(g.Needed, "approval", "approvals"))
+	}
+	return "does not pass"
+}
+
 func (v *rolloutLines) silent(err error) error {
 	if v.mute {
 		return nil
@@ -157,72 +204,4 @@ func (v *rolloutLines) silent(err error) error {
 	v.mute = true
 	_, werr := fmt.Fprintf(v.errors, "No answer, trying again: %s\n", errorLine(err))
 	return werr
-}
-
-// rolloutBlock draws a rollout in place on a terminal.
-type rolloutBlock struct {
-	a     *app
-	block *block
-	last  []string
-}
-
-// barWidth is the width of the bar of progress.
-const barWidth = 30
-
-func (v *rolloutBlock) show(r api.Rollout) error {
-	v.last = v.lines(r)
-	return v.block.draw(v.last)
-}
-
-func (v *rolloutBlock) silent(err error) error {
-	return v.block.draw(append([]string{v.a.paint(yellow, "No answer, trying again: "+errorLine(err))}, v.last...))
-}
-
-func (v *rolloutBlock) lines(r api.Rollout) []string {
-	a, p := v.a, r.Progress
-	head := fmt.Sprintf("%s %s  %s", cli.Cell(r.ID), cli.Cell(rolloutName(r)), a.paint(rolloutColour(r), stateText(r)))
-	if p.EstimateS > 0 && r.State.Active() {
-		head += "  about " + cli.Span(time.Duration(p.EstimateS)*time.Second) + " left"
-	}
-	lines := []string{head, a.bar(p) + " " + progressText(p)}
-	if r.Why != "" {
-		lines = append(lines, a.paint(rolloutColour(r), r.Why))
-	}
-	if r.Stalled != nil {
-		lines = append(lines, a.paint(yellow, "stalled: "+blockerText(r.Stalled.Blockers)))
-	}
-	// A low terminal cuts the end off: what waits is the least of it.
-	var moving []api.RolloutNode
-	for _, state := range []string{api.NodeBroken, api.NodeUpdating, api.NodeQueued} {
-		for _, n := range r.Nodes {
-			if n.State == state {
-				moving = append(moving, n)
-			}
-		}
-	}
-	if len(moving) == 0 {
-		return lines
-	}
-	return append(lines, tableLines(a.rolloutNodeHeading(), a.rolloutNodeRows(moving))...)
-}
-
-// bar shows updated, failed and updating nodes as parts of the whole.
-func (a *app) bar(p api.RolloutProgress) string {
-	if p.Total == 0 {
-		return "[" + strings.Repeat("·", barWidth) + "]"
-	}
-	updated := barWidth * p.Updated / p.Total
-	failed := barWidth * (p.Updated + p.Failed) / p.Total
-	updating := barWidth * (p.Updated + p.Failed + p.Updating) / p.Total
-	return "[" + a.paint(green, strings.Repeat("█", updated)) +
-		a.paint(red, strings.Repeat("✗", failed-updated)) +
-		a.paint(blue, strings.Repeat("▒", updating-failed)) +
-		strings.Repeat("·", barWidth-updating) + "]"
-}
-
-func tableLines(heading []string, rows [][]string) []string {
-	var b strings.Builder
-	// A strings.Builder takes every write.
-	_ = cli.Table(&b, heading, rows)
-	return strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/client"
@@ -96,4 +97,90 @@ func TestRolloutStart_WithoutAnAnswerTellsHowToAskAgain(t *testing.T) {
 	digest := strings.Repeat("ab", 32)
 	r := s.run(t, "rollout", "start", "--server", "http://127.0.0.1:1", "--bundle", digest, "--group", "web", "--idempotency-key", "k1", "-v")
 	r.want(t, exitUnreachable, "Idempotency key k1", "run the same command with --idempotency-key k1")
+}
+
+// waved is a rollout of three waves, the second under way, behind a gate that waits.
+func waved() api.Rollout {
+	r := rolloutOf(api.RolloutRunning, "", "updated", "updated", "failed", "updating", "pending", "pending")
+	for i := range r.Nodes {
+		r.Nodes[i].Wave = []int{1, 2, 2, 2, 3, 3}[i]
+	}
+	r.Waves = []api.RolloutWave{
+		{Name: "canary", State: api.WaveDone, Total: 1, Updated: 1, MaxFailures: 0},
+		{Name: "50%", State: api.WaveRunning, Total: 3, Updated: 1, Failed: 1, MaxFailures: 1},
+		{Name: "wave 3", State: api.WavePending, Total: 2, MaxFailures: -1, Estimate: noon.Add(time.Hour)},
+	}
+	r.Wave, r.Estimate = 2, noon.Add(90*time.Minute)
+	r.Budget = api.RolloutBudget{Failed: 1, Max: 2}
+	r.Concurrency = &api.Concurrency{Nodes: 1, Bound: "slots", Detail: "group web has 1 slot"}
+	r.Gates = []api.RolloutGate{{Wave: 2, Name: "go", Kind: "approval", Condition: "2 operators", Needed: 2, Role: "operator", Approvals: []api.Approval{{By: "ann", At: noon, Reason: "fine"}}}}
+	return r
+}
+
+func TestRolloutWatch_DrawsWavesWithACellForEachNodeGatesAndBudget(t *testing.T) {
+	f := &fake{rollouts: []api.Rollout{waved(), rolloutOf(api.RolloutSucceeded, "", "updated")}}
+	s := newShell(f)
+	s.outTTY = true
+	s.run(t, "rollout", "watch", "01ROLL").want(t, exitOK,
+		"about 1h30m left, until "+noon.Add(90*time.Minute).Local().Format("15:04"),
+		"1 of 2 failures used; 1 node at once, by the slots: group web has 1 slot",
+		"  1 canary  done     █ 1/1", "  2 50%     running  █✗▒ 1/3, 1 failed of 1", "  wave 3    pending  ·· 0/2, until about",
+		"  gate go after wave 2  waits  2 operators 1 of 2 approvals", "web4   web     updating")
+}
+
+func TestRolloutWatch_WritesALineForEachWaveAndGateThatChanges(t *testing.T) {
+	later := waved()
+	later.Waves[1].State, later.Gates[0].Passes = api.WaveDone, true
+	f := &fake{rollouts: []api.Rollout{waved(), waved(), later, rolloutOf(api.RolloutHalted, "2 nodes failed", "failed")}}
+	r := newShell(f).run(t, "rollout", "watch", "01ROLL")
+	r.want(t, exitPerson, "1 canary: done\n", "2 50%: running\n", "gate go after wave 2: 1 of 2 approvals\n", "2 50%: done\n", "gate go after wave 2: passes\n", "halted: ")
+	if strings.Count(r.out, "1 of 2 approvals") != 1 {
+		t.Errorf("a gate is said again without a change:\n%s", r.out)
+	}
+}
+
+func TestRolloutWatch_ManyNodesShareCellsAndTheWorstShows(t *testing.T) {
+	var nodes []api.RolloutNode
+	for i := range 1000 {
+		nodes = append(nodes, api.RolloutNode{State: api.NodeUpdated})
+		if i == 500 {
+			nodes[i].State = api.NodeBroken
+		}
+	}
+	got := (&app{}).cells(nodes, 40)
+	if want := strings.Repeat("█", 20) + "✗" + strings.Repeat("█", 19); got != want {
+		t.Errorf("cells %s, want %s", got, want)
+	}
+}
+
+func TestRolloutWatch_EndsWithItsTimeoutAndTheRolloutGoesOn(t *testing.T) {
+	f := &fake{rollouts: []api.Rollout{rolloutOf(api.RolloutRunning, "", "updating")}}
+	newShell(f).run(t, "rollout", "watch", "01ROLL", "--timeout", "30ms").want(t, exitUnreachable,
+		"has not ended within 30ms", "The rollout goes on. To follow it again: lockkeeper rollout watch 01ROLL")
+	r := newShell(f).run(t, "rollout", "show", "01ROLL", "--wait", "--timeout", "30ms", "-o", "json")
+	r.want(t, exitUnreachable, `"state": "running"`)
+	newShell(f).run(t, "rollout", "start", "--bundle", strings.Repeat("ab", 32), "--group", "web", "--wait", "--timeout", "30ms").want(t, exitUnreachable, "has not ended")
+	newShell(f).run(t, "rollout", "watch", "01ROLL", "--timeout", "-1s").want(t, exitUsage)
+}
+
+func TestRolloutActions_SayWhichWaveAndWhichGate(t *testing.T) {
+	f := &fake{rollouts: []api.Rollout{waved()}}
+	for _, args := range [][]string{
+		{"approve", "01ROLL", "--wave", "2", "--gate", "go", "--reason", "fine"}, {"skip", "01ROLL", "--reason", "known"}, {"halt", "01ROLL"}, {"retry", "01ROLL"},
+	} {
+		newShell(f).run(t, append([]string{"rollout"}, args...)...).want(t, exitOK, "rollout 01ROLL: running")
+	}
+	if got, want := strings.Join(f.acted, "; "), "approve 2 go fine; skip 0  known; halt 0  ; retry 0  "; got != want {
+		t.Errorf("acted %q, want %q", got, want)
+	}
+	newShell(f).run(t, "rollout", "skip", "01ROLL", "--wave", "-1").want(t, exitUsage)
+}
+
+func TestRolloutShow_HasWavesGatesAndWhoWasNotTold(t *testing.T) {
+	r := waved()
+	r.Undelivered = []api.Undelivered{{To: "ops (https://hooks.example.com)", What: "halted", Tries: 3, Detail: "answered 500"}}
+	newShell(&fake{rollouts: []api.Rollout{r}}).run(t, "rollout", "show", "01ROLL").want(t, exitOK,
+		"Failures   1 of 2 that may be", "At once    1, by the slots: group web has 1 slot", "2      50%      running   1/3",
+		"gate go after wave 2", "  approved by ann just now fine", "to approve: lockkeeper rollout approve 01ROLL (role operator)",
+		"not delivered to ops (https://hooks.example.com): halted, 3 tries: answered 500")
 }

@@ -86,7 +86,7 @@ LOCKKEEPER_CA_FILE. See also: lockkeeper help exit-codes.`,
 		}
 	}
 	in("see", a.statusCommand(), a.watchCommand(), a.explainCommand(), a.eventsCommand(), a.planCommand(), a.clusterCommand())
-	in("change", a.rolloutCommand(), a.bundleCommand(), a.groupCommand(), a.applyCommand(), a.nodeCommand(), a.holdCommand(), a.queueCommand(), a.freezeCommand(), a.unfreezeCommand())
+	in("change", a.rolloutCommand(), a.bundleCommand(), a.groupCommand(), a.applyCommand(), a.nodeCommand(), a.holdCommand(), a.queueCommand(), a.freezeCommand(), a.unfreezeCommand(), a.blackoutCommand())
 	in("admin", a.tokenCommand(), a.snapshotCommand(), a.benchCommand(), a.versionCommand())
 	root.SetHelpCommandGroupID("admin")
 	root.SetCompletionCommandGroupID("admin")
@@ -122,6 +122,12 @@ func (a *app) client() (coordinator, error) {
 // tokenVariable holds the secret itself. It has no flag: the arguments of a
 // process are for everybody to read.
 const tokenVariable = cli.EnvPrefix + "TOKEN"
+
+// hidden is a command under a second name, which help does not show.
+func hidden(c *cobra.Command) *cobra.Command {
+	c.Hidden = true
+	return c
+}
 
 // noun is a command that only groups others; without one of them it says which
 // there are.

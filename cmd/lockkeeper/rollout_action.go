@@ -1,0 +1,57 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lockkeeper/lockkeeper/cmd/internal/cli"
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+)
+
+// rolloutActionCommand does something to a rollout; more are the flags of the
+// action beside --reason.
+func (a *app) rolloutActionCommand(action, short string, more ...string) *cobra.Command {
+	var req api.RolloutActionRequest
+	c := &cobra.Command{
+		Use:   action + " ROLLOUT",
+		Short: short,
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if req.Wave < 0 {
+				return usagef("--wave %d: want the number of a wave, from 1", req.Wave)
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			id, err := fullRolloutID(cmd.Context(), c, args[0])
+			if err != nil {
+				return err
+			}
+			r, err := c.RolloutAction(cmd.Context(), id, action, req)
+			if err != nil {
+				return err
+			}
+			return a.print(r, func() error {
+				text := fmt.Sprintf("rollout %s: %s", r.ID, stateText(r))
+				if r.Why != "" {
+					text += ": " + r.Why
+				}
+				a.say("%s", cli.Cell(text))
+				return nil
+			})
+		},
+	}
+	c.Flags().StringVar(&req.Reason, "reason", "", "why, for the audit trail")
+	if slices.Contains(more, "wave") {
+		c.Flags().IntVar(&req.Wave, "wave", 0, "number of the wave, from 1 (default the current one)")
+	}
+	if slices.Contains(more, "gate") {
+		c.Flags().StringVar(&req.Gate, "gate", "", "name of the gate, where several stand at one place")
+	}
+	cli.NoEnv(c, append(more, "reason")...)
+	c.ValidArgsFunction = a.completeRollouts
+	return c
+}
