@@ -128,10 +128,12 @@ func (s *Service) DeleteBundle(ctx context.Context, digest string) error {
 	if err := checkDigest(digest); err != nil {
 		return err
 	}
-	for _, r := range s.roll.List() {
-		if r.State.Active() && r.Spec.Bundle == digest {
-			return api.Errorf(api.InUse, "rollout %s (%s, %s) brings nodes to this bundle: abort it first", r.ID, rolloutName(&r), r.State)
-		}
+	use, err := s.roll.BundleUse(ctx, digest)
+	switch {
+	case err != nil:
+		return s.problem(ctx, err)
+	case use != "":
+		return api.Errorf(api.InUse, "%s: abort it first", use)
 	}
 	return s.bundleProblem(ctx, digest, s.db.DeleteBundle(ctx, digest))
 }

@@ -137,6 +137,17 @@ func (f *fakeRollouts) List() []api.Rollout {
 
 func (f *fakeRollouts) Plan(api.RolloutSpec) (api.Plan, error) { return api.Plan{Total: 1}, f.err }
 
+func (f *fakeRollouts) BundleUse(_ context.Context, digest string) (string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, r := range f.list {
+		if r.State.Active() && r.Spec.Bundle == digest {
+			return "rollout " + r.ID, f.err
+		}
+	}
+	return "", f.err
+}
+
 func (f *fakeRollouts) WantedFor(node string) *api.Wanted {
 	f.mu.Lock()
 	defer f.mu.Unlock()

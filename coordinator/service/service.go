@@ -25,6 +25,8 @@ type Rollouts interface {
 	Get(id string) (api.Rollout, bool) // with its nodes
 	List() []api.Rollout               // newest first, without their nodes
 	Plan(spec api.RolloutSpec) (api.Plan, error)
+	// BundleUse says which active rollout needs a bundle, "" for none.
+	BundleUse(ctx context.Context, digest string) (string, error)
 	// WantedFor is what a node should come to now, nil for nothing.
 	WantedFor(node string) *api.Wanted
 	// Settle records a failure that a node reports.
