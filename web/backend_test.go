@@ -1,10 +1,13 @@
 package web_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,20 +19,24 @@ import (
 // stage is a Backend whose state a test sets. It authorises and refuses as
 // little as a page needs to be seen in each state.
 type stage struct {
-	mu       sync.Mutex
-	status   api.Status
-	rollouts map[string]api.Rollout
-	bundles  []api.Bundle
-	nodes    []api.Node
-	events   []api.Event
-	refuse   *api.Error // of the next write
-	calls    []string   // writes, in order
-	renders  int        // calls of Status
-	changed  chan struct{}
+	began     time.Time
+	mu        sync.Mutex
+	status    api.Status
+	rollouts  map[string]api.Rollout
+	bundles   []api.Bundle
+	nodes     []api.Node
+	bodies    map[string][]byte // of bundles, by digest
+	snapshots api.SnapshotList
+	tokens    []api.Token
+	events    []api.Event
+	refuse    *api.Error // of the next write
+	calls     []string   // writes, in order
+	renders   int        // calls of Status
+	changed   chan struct{}
 }
 
 func newStage() *stage {
-	return &stage{rollouts: map[string]api.Rollout{}, changed: make(chan struct{}),
+	return &stage{began: time.Now(), rollouts: map[string]api.Rollout{}, changed: make(chan struct{}),
 		status: api.Status{OK: true, Sentence: "All is well", Version: "test",
 			Cluster: api.Cluster{ID: "c1", Quorum: true, Served: "coord-1", Members: []api.Member{{ID: "1", Name: "coord-1", Role: "leader", Self: true, Version: "test"}}}}}
 }
@@ -120,17 +127,98 @@ func (b *stage) Nodes(_ context.Context, q api.NodeQuery) (api.NodeList, error) 
 	if q.Selector == "=" {
 		return api.NodeList{}, api.Errorf(api.Invalid, `selector "=": want label=value, such as zone=a`)
 	}
-	list := api.NodeList{Total: len(b.nodes)}
+	var match []api.Node
 	for _, n := range b.nodes {
-		if n.ID > q.After && len(list.Nodes) < q.Limit {
-			list.Nodes = append(list.Nodes, n)
-			list.Next = n.ID
+		if (q.Group == "" || n.Group == q.Group) && (q.State == "" || n.State == api.NodeState(q.State)) && strings.Contains(n.ID, q.Text) {
+			match = append(match, n)
 		}
 	}
-	if len(list.Nodes) == 0 || list.Next == b.nodes[len(b.nodes)-1].ID {
-		list.Next = ""
+	key := func(n api.Node) string {
+		if q.Sort == "state" {
+			return string(n.State) + "/" + n.ID
+		}
+		return n.ID
+	}
+	if q.Sort == "state" {
+		slices.SortStableFunc(match, func(a, b api.Node) int {
+			return slices.Index(api.NodeStates, a.State) - slices.Index(api.NodeStates, b.State)
+		})
+	}
+	list := api.NodeList{Total: len(match)}
+	from := 0
+	if q.After != "" {
+		from = 1 + slices.IndexFunc(match, func(n api.Node) bool { return key(n) == q.After })
+	}
+	list.Nodes = match[from:min(len(match), from+q.Limit)]
+	if from+q.Limit < len(match) {
+		list.Next = key(list.Nodes[q.Limit-1])
 	}
 	return list, nil
+}
+
+func (b *stage) AllNodes(context.Context) ([]api.Node, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.nodes), nil
+}
+
+func (b *stage) PutGroup(_ context.Context, name string, spec api.GroupSpec, ifMatch string) (api.Group, error) {
+	if err := b.write(fmt.Sprintf("group %s slots=%s limits=%v hold=%s interval=%s blackouts=%d if=%s", name, spec.Slots, spec.Limits, spec.Timeouts.Hold, spec.GrantInterval, len(spec.Blackouts), ifMatch)); err != nil {
+		return api.Group{}, err
+	}
+	b.set(func(b *stage) {
+		i := slices.IndexFunc(b.status.Groups, func(g api.Group) bool { return g.Name == name })
+		if i < 0 {
+			b.status.Groups = append(b.status.Groups, api.Group{Name: name, Spec: spec})
+			return
+		}
+		b.status.Groups = slices.Clone(b.status.Groups)
+		b.status.Groups[i].Spec = spec
+	})
+	return api.Group{}, nil
+}
+
+func (b *stage) SetPriority(_ context.Context, group, node string, req api.PriorityRequest) error {
+	return b.write(fmt.Sprintf("priority %s %s %d", group, node, req.Priority))
+}
+
+func (b *stage) PatchNode(_ context.Context, id string, patch api.NodePatch, _ string) (api.Node, error) {
+	return api.Node{}, b.write(fmt.Sprintf("patch %s clear=%v", id, patch.ClearDuplicate))
+}
+
+func (b *stage) DeleteNode(_ context.Context, id string) error { return b.write("forget " + id) }
+
+func (b *stage) Bundle(_ context.Context, digest string) (api.Bundle, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, have := range b.bundles {
+		if have.Digest == digest {
+			return have, nil
+		}
+	}
+	return api.Bundle{}, api.Errorf(api.NotFound, "there is no bundle %s", digest)
+}
+
+func (b *stage) OpenBundle(_ context.Context, digest string) (io.ReadCloser, int64, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	body, ok := b.bodies[digest]
+	if !ok {
+		return nil, 0, api.Errorf(api.NotFound, "there is no bundle %s", digest)
+	}
+	return io.NopCloser(bytes.NewReader(body)), int64(len(body)), nil
+}
+
+func (b *stage) Snapshots(context.Context) (api.SnapshotList, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.snapshots, nil
+}
+
+func (b *stage) Tokens(context.Context) ([]api.Token, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.tokens, nil
 }
 
 func (b *stage) Node(_ context.Context, id string) (api.Node, error) {
@@ -147,7 +235,21 @@ func (b *stage) Node(_ context.Context, id string) (api.Node, error) {
 func (b *stage) ExplainNode(_ context.Context, id string) (api.Verdict, error) {
 	return api.Verdict{Node: id, Summary: "It waits for a free slot.", Place: 3, Waiting: 30,
 		Blockers: []api.Blocker{{Kind: api.Full, Detail: "all 6 slots of web are held"}, {Kind: api.Queue, Detail: "2 nodes are ahead"}},
-		Estimate: time.Date(2026, 11, 24, 18, 30, 0, 0, time.UTC), EstimateBasis: "each hold lasts as long as the last 20 did"}, nil
+		Estimate: b.turn(id), EstimateBasis: "each hold lasts as long as the last 20 did"}, nil
+}
+
+// turn is when a node probably goes: later the further back it stands.
+func (b *stage) turn(id string) time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, g := range b.status.Groups {
+		for i, w := range g.Queue {
+			if w.Node == id {
+				return b.began.Add(time.Duration(2+3*i) * time.Minute)
+			}
+		}
+	}
+	return time.Date(2026, 11, 24, 18, 30, 0, 0, time.UTC)
 }
 
 func (b *stage) hold(group, node string, change func(g *api.Group, i int)) {
@@ -245,7 +347,14 @@ func (b *stage) RolloutAction(_ context.Context, id, action string, req api.Roll
 func (b *stage) Events(_ context.Context, q api.EventQuery) (api.EventList, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return api.EventList{Events: slices.Clone(b.events)}, nil
+	var out []api.Event
+	for _, e := range b.events {
+		if (q.Group == "" || e.Group == q.Group) && (q.Node == "" || e.Node == q.Node) && (q.Kind == "" || strings.HasPrefix(e.Kind, q.Kind)) &&
+			(q.Before == 0 || e.Revision < q.Before) && (q.Text == "" || strings.Contains(e.Node, q.Text)) {
+			out = append(out, e)
+		}
+	}
+	return api.EventList{Events: out[max(0, len(out)-q.Limit):]}, nil
 }
 
 func (b *stage) Changed() <-chan struct{} {

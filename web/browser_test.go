@@ -136,7 +136,15 @@ func (p *tab) do(steps ...chromedp.Action[chromedp.Void]) {
 // until waits for a JavaScript expression to become true, over navigations too.
 func (p *tab) until(what, expression string) {
 	p.Helper()
-	deadline := time.Now().Add(90 * time.Second)
+	p.untilIn(patience, what, expression)
+}
+
+// patience is how long a page may take on a machine with much else to do.
+const patience = 45 * time.Second
+
+func (p *tab) untilIn(within time.Duration, what, expression string) {
+	p.Helper()
+	deadline := time.Now().Add(within)
 	for {
 		err := chromedp.Do(p.ctx, ignore(chromedp.Poll[bool](expression, chromedp.WithPollingTimeout(time.Until(deadline)))))
 		if err == nil {

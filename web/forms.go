@@ -14,6 +14,7 @@ import (
 // one that was refused by the form with its input and the reason. Posts go
 // below /ui/, where alone the door takes forms.
 func (s *server) formRoutes(mux *http.ServeMux) {
+	s.groupRoutes(mux)
 	mux.HandleFunc("GET /freeze", s.showFreeze)
 	mux.HandleFunc("POST /ui/freeze", s.freeze)
 	mux.HandleFunc("POST /ui/unfreeze", s.unfreeze)
@@ -270,7 +271,7 @@ func (s *server) rolloutAction(w http.ResponseWriter, r *http.Request) {
 		s.showForm(w, r, "abort", "rollouts", "Abort the rollout", abortForm{ro, reason}, p)
 		return
 	}
-	f, ferr := s.loadFrame(r.Context(), "rollout", id)
+	f, ferr := s.loadFrame(r.Context(), "rollout", id, nil)
 	if ferr != nil {
 		s.refuse(w, r, err)
 		return

@@ -230,13 +230,13 @@ func TestDashboard_NobodyReadsWithoutAToken(t *testing.T) {
 func TestLists_FilterAndPageLiveInTheAddress(t *testing.T) {
 	b := busyFleet()
 	body := show(t, b, "/nodes?q=web&group=web&selector=zone%3Da&state=idle")
-	for _, want := range []string{`value="web"`, `value="zone=a"`, "after=web-049&amp;group=web&amp;q=web&amp;selector=zone%3Da&amp;state=idle", `aria-current="true"`} {
+	for _, want := range []string{`value="web"`, `value="zone=a"`, "after=idle%2Fweb-0", "&amp;group=web&amp;q=web&amp;selector=zone%3Da&amp;state=idle", `aria-current="true"`} {
 		if !strings.Contains(body, want) {
 			t.Errorf("the page lacks %q", want)
 		}
 	}
 	refused(t, ask(t, b, auth.Local(), http.MethodGet, "/nodes?selector=%3D", nil), http.StatusBadRequest, "want label=value", `value="="`)
-	refused(t, ask(t, b, auth.Local(), http.MethodGet, "/events?after=soon", nil), http.StatusBadRequest, "want a store revision")
+	refused(t, ask(t, b, auth.Local(), http.MethodGet, "/events?before=soon&from=yesterday", nil), http.StatusBadRequest, "want a store revision", "want a time such as", `value="yesterday"`)
 	refused(t, ask(t, b, auth.Local(), http.MethodGet, "/nodes/nobody", nil), http.StatusNotFound, "there is no node", "req-7f31")
 	refused(t, ask(t, b, auth.Local(), http.MethodGet, "/nowhere", nil), http.StatusNotFound, "there is no page")
 	refused(t, ask(t, b, auth.Local(), http.MethodGet, "/ui/stream?topic=nothing", nil), http.StatusNotFound, "there is no topic")

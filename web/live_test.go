@@ -120,7 +120,7 @@ func (w *watcher) quiet(d time.Duration) {
 	for {
 		select {
 		case ev := <-w.events:
-			if ev.kind == "fragment" {
+			if ev.kind == "fragment" && ev.id != "slots-strip" { // which moves on by 30 s at a time
 				w.t.Fatalf("fragment %q was sent, although nothing changed:\n%s", ev.id, ev.html)
 			}
 		case <-deadline:
@@ -160,7 +160,7 @@ func TestStream_SendsOnlyWhatChanged(t *testing.T) {
 }
 
 func TestStream_PassingTimeSendsNothing(t *testing.T) {
-	for topic, last := range map[string]string{"overview": "lock-default", "group/web": "latest", "node/web-077": "latest", "rollout/ro-7k2f": "rollout-nodes", "rollouts": "rollout-list", "cluster": "store", "page:nodes": "revision"} {
+	for topic, last := range map[string]string{"overview": "lock-default", "group/web": "latest", "node/web-077": "journal", "nodes": "tile-4-0", "events": "event-rows", "rollout/ro-7k2f": "rollout-nodes", "rollouts": "rollout-list", "cluster": "store", "page:nodes": "revision"} {
 		t.Run(topic, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := watch(t, web.New(busyFleet(), web.Options{}), topic)

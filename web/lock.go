@@ -2,6 +2,7 @@ package web
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
@@ -131,4 +132,80 @@ func eachLock(f *Frame) []item {
 		locks = append(locks, item{id: "lock-" + g.Name, template: "lock", data: newLock(g, f.Status.Stale, f.Now)})
 	}
 	return append([]item{{id: "locks", template: "locks", data: *f, key: key}}, locks...)
+}
+
+// bigLock is a lock drawn large, with the phases of each boat: its berths are
+// the lanes of the history below it.
+type bigLock struct {
+	lock
+	Berths []bigBerth
+	Wait   []struct{} // hulls above the gate
+}
+
+// Plain is the same lock in its small form.
+func (b bigLock) Plain() lock { return b.lock }
+
+type bigBerth struct {
+	Number int
+	Boat   *boat // nil: free
+	Steps  []bool
+}
+
+// bigBerths is how many slots are drawn large.
+const bigBerths = 12
+
+// bigWait is how many boats are drawn above the gate.
+const bigWait = 15
+
+// stepsOf are the phases that a hold's boat shows.
+var stepsOf = []api.Phase{api.PhaseDraining, api.PhaseApplying, api.PhaseRebooting, api.PhaseVerifying, api.PhaseReleasing}
+
+func newBigLock(l lock, lanes [][]stay) bigLock {
+	b := bigLock{lock: l, Wait: make([]struct{}, min(bigWait, l.Group.Status.Waiting))}
+	if l.Group.Status.Slots > bigBerths || len(l.Group.Holds) > bigBerths {
+		return b
+	}
+	boats := map[string]*boat{}
+	for i := range l.Boats {
+		boats[l.Boats[i].Hold.Node] = &l.Boats[i]
+	}
+	for i, lane := range lanes {
+		last := lane[len(lane)-1]
+		boat := boats[last.Node]
+		if last.Hold == nil || boat == nil {
+			boat = nil
+		}
+		if boat != nil || i < l.Group.Status.Slots {
+			b.Berths = append(b.Berths, bigBerth{Number: i + 1, Boat: boat, Steps: stepsDone(boat)})
+		}
+	}
+	for n := len(lanes); n < l.Group.Status.Slots; n++ {
+		b.Berths = append(b.Berths, bigBerth{Number: n + 1})
+	}
+	// A hold in a lane beyond the slots takes the place of a free berth.
+	for over := len(b.Berths) - max(l.Group.Status.Slots, len(l.Boats)); over > 0; over-- {
+		for i, berth := range b.Berths {
+			if berth.Boat == nil {
+				b.Berths = append(b.Berths[:i], b.Berths[i+1:]...)
+				break
+			}
+		}
+	}
+	return b
+}
+
+// stepsDone says of each of the five steps whether it is done or under way.
+func stepsDone(b *boat) []bool {
+	if b == nil {
+		return nil
+	}
+	out := make([]bool, len(stepsOf))
+	at := slices.Index(stepsOf, api.Phase(b.Hold.Phase))
+	if api.Phase(b.Hold.Phase) == api.PhaseFailed {
+		at = len(stepsOf) - 2 // it got as far as being verified, and did not pass
+	}
+	for i := range out {
+		out[i] = i <= at
+	}
+	return out
 }

@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"net/url"
 	"slices"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
@@ -20,7 +21,7 @@ func (s *server) latest(ctx context.Context, q api.EventQuery) (withEvents, erro
 	return withEvents{list.Events}, err
 }
 
-func loadOverview(ctx context.Context, s *server, f *Frame, _ string) (err error) {
+func loadOverview(ctx context.Context, s *server, f *Frame, _ string, _ url.Values) (err error) {
 	f.Data, err = s.latest(ctx, api.EventQuery{})
 	return err
 }

@@ -141,7 +141,7 @@ func TestGroup_ShowsWhenHostsMayStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"When hosts may start", "<b>No window is open</b>; the next (night) opens ", now.Add(8 * time.Hour).In(berlin).Format("Mon 2 Jan 15:04 MST"),
+		"Windows and blackouts", "<b>No window is open</b>; the next (night) opens ", now.Add(8 * time.Hour).In(berlin).Format("Mon 2 Jan 15:04 MST"),
 		"mon-fri 22:00 for 4 h, Europe/Berlin; nothing starts in its last 30 m", "0 3 1-7 * sun</span> for 2 h, UTC",
 		"<b>release 7.2</b></span>, in force", "the shop is being released", "<b>year-end</b>", "10 m between two starts; the next not before ",
 	} {
@@ -152,7 +152,7 @@ func TestGroup_ShowsWhenHostsMayStart(t *testing.T) {
 	if strings.Contains(page, "last month") {
 		t.Error("a blackout that is over is shown")
 	}
-	if page := show(t, b, "/groups/web"); strings.Contains(page, "When hosts may start") {
+	if page := show(t, b, "/groups/web"); strings.Contains(page, "Windows and blackouts") {
 		t.Error("a group that may start at any time has the panel")
 	}
 	if page := show(t, b, "/"); !strings.Contains(page, "Blackout</b><span>release 7.2, until ") {

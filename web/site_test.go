@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 
@@ -136,10 +137,10 @@ func TestDashboard_ShowsAndFreesASlotLive(t *testing.T) {
 	p.click(`#dialog input[name=host_is_down]`)
 	p.picture("free-step-2")
 	// A host counts as dead when it has been silent for a minute.
-	p.until("the button wakes in time", `!document.querySelector('#dialog [data-armed]').disabled`)
+	p.untilIn(90*time.Second, "the button wakes in time", `!document.querySelector('#dialog [data-armed]').disabled`)
 	p.click(`#dialog [data-armed]`)
 	p.until("the dialog closes", `!document.getElementById('dialog').open`)
-	p.until("the slot is free", `document.querySelector('#holds').innerText.includes('Nobody is out of service') && `+oneFree)
+	p.until("the slot is free", `document.querySelector('#holds').innerText.includes('Nobody is out of service') && document.querySelectorAll('#group-lock .berth').length === 1`)
 	holds, err := s.api.Group(t.Context(), "default")
 	if err != nil || len(holds.Holds) != 0 {
 		t.Errorf("holds %v, error %v", holds.Holds, err)

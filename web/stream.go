@@ -25,9 +25,9 @@ const (
 // changed. A viewer that reads slowly finds the newest state at its next
 // event; nothing is queued for it.
 func (s *server) stream(w http.ResponseWriter, r *http.Request) {
-	name := r.URL.Query().Get("topic")
-	if s.pageOf(name) == nil {
-		s.refuse(w, r, api.Errorf(api.NotFound, "there is no topic %q", name))
+	name, known := s.topicOf(r.URL.Query().Get("topic"))
+	if !known {
+		s.refuse(w, r, api.Errorf(api.NotFound, "there is no topic %q", r.URL.Query().Get("topic")))
 		return
 	}
 	t, leave := s.hub.join(name)

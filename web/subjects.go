@@ -2,6 +2,10 @@ package web
 
 import (
 	"context"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
@@ -17,16 +21,28 @@ type why struct {
 	Estimate time.Time // of a node that wants to go
 	Basis    string    // that the estimate rests on
 	CLI      string    // the command that says the same
+	Passes   []pass
 }
+
+// pass is a condition that holds.
+type pass struct{ What, Why, Kind string }
 
 // groupData is the page of one group.
 type groupData struct {
 	withEvents
-	Group api.Group
-	Why   why
+	Group    api.Group
+	Why      why
+	Lanes    [][]stay
+	Strip    strip
+	Calendar *calendar
+	Turns    map[string]time.Time // of the first who wait
+	Basis    string               // of the turns
 }
 
-func loadGroup(ctx context.Context, s *server, f *Frame, name string) error {
+// staysRead is how many events of holds the history of a group is read from.
+const staysRead = 5000
+
+func loadGroup(ctx context.Context, s *server, f *Frame, name string, q url.Values) error {
 	g, err := s.backend.Group(ctx, name)
 	if err != nil {
 		return err
@@ -45,6 +61,27 @@ func loadGroup(ctx context.Context, s *server, f *Frame, name string) error {
 	if d.Why.MayGo {
 		d.Why.Heading = "As it stands"
 	}
+	events, err := s.backend.Events(ctx, api.EventQuery{Group: name, Kind: "hold", Last: true, Limit: staysRead})
+	if err != nil {
+		return err
+	}
+	now := s.opts.Now()
+	stays := staysOf(events.Events, g.Holds)
+	var turns []waiterTurn
+	turns, d.Basis = turnsOf(g.Queue, func(node string) (time.Time, string) {
+		v, err := s.backend.ExplainNode(ctx, node)
+		if err != nil {
+			return time.Time{}, "" // it does not wait any more
+		}
+		return v.Estimate, v.EstimateBasis
+	})
+	d.Turns = map[string]time.Time{}
+	for _, t := range turns {
+		d.Turns[t.Node] = t.At
+	}
+	d.Strip = newStrip(name, q.Get("span"), stays, turns, g.Status.Slots, now)
+	d.Lanes = lanes(stays)
+	d.Calendar = newCalendar(g, q.Get("zone"), now)
 	d.withEvents, err = s.latest(ctx, api.EventQuery{Group: name})
 	f.Data = d
 	return err
@@ -53,11 +90,26 @@ func loadGroup(ctx context.Context, s *server, f *Frame, name string) error {
 // nodeData is the page of one node.
 type nodeData struct {
 	withEvents
-	Node   api.Node
-	Why    why
-	Place  int
-	Of     int // how many wait
-	Phases []phaseStep
+	Node    api.Node
+	Why     why
+	Place   int
+	Of      int // how many wait
+	Phases  []phaseStep
+	History []pastStay // newest first
+	Usual   string     // the median of those that came back
+	Priority
+}
+
+// Priority of a node that waits.
+type Priority struct {
+	Waits bool
+	Value int
+}
+
+// pastStay is one time out of service, drawn on the scale of the longest.
+type pastStay struct {
+	stay
+	Width string
 }
 
 // phaseStep is one step of an update; Now is where the node stands.
@@ -69,7 +121,7 @@ type phaseStep struct {
 var updatePath = []api.Phase{api.PhaseIdle, api.PhaseWaiting, api.PhaseHolding, api.PhaseDraining,
 	api.PhaseApplying, api.PhaseRebooting, api.PhaseVerifying, api.PhaseReleasing}
 
-func loadNode(ctx context.Context, s *server, f *Frame, id string) error {
+func loadNode(ctx context.Context, s *server, f *Frame, id string, _ url.Values) error {
 	n, err := s.backend.Node(ctx, id)
 	if err != nil {
 		return err
@@ -84,10 +136,107 @@ func loadNode(ctx context.Context, s *server, f *Frame, id string) error {
 	if v.MayGo {
 		d.Why.Heading = "As it stands"
 	}
+	if n.Group != "" {
+		g, err := s.backend.Group(ctx, n.Group)
+		if err != nil {
+			return err
+		}
+		d.Why.Passes = passes(g, v, s.opts.Now())
+		for _, w := range g.Queue {
+			if w.Node == id {
+				d.Priority = Priority{true, w.Priority}
+			}
+		}
+	}
 	d.Phases = phaseSteps(n.Report.Phase)
-	d.withEvents, err = s.latest(ctx, api.EventQuery{Node: id})
+	if err := s.history(ctx, &d); err != nil {
+		return err
+	}
+	list, err := s.backend.Events(ctx, api.EventQuery{Node: id, Last: true, Limit: journalRows})
+	slices.Reverse(list.Events)
+	d.withEvents = withEvents{list.Events}
 	f.Data = d
 	return err
+}
+
+const (
+	journalRows = 25  // of a node's own events
+	historyRows = 10  // of its times out of service
+	historyRead = 500 // events of its holds that are read for that
+)
+
+// history is when the node was out of service before.
+func (s *server) history(ctx context.Context, d *nodeData) error {
+	list, err := s.backend.Events(ctx, api.EventQuery{Node: d.Node.ID, Kind: "hold", Last: true, Limit: historyRead})
+	if err != nil {
+		return err
+	}
+	stays := staysOf(list.Events, nil)
+	if m := usual(stays); m > 0 {
+		d.Usual = ageText(m)
+	}
+	longest := time.Duration(1)
+	for _, past := range slices.Backward(stays) {
+		if len(d.History) < historyRows {
+			d.History = append(d.History, pastStay{stay: past})
+			longest = max(longest, past.took(past.To))
+		}
+	}
+	for i := range d.History {
+		past := &d.History[i]
+		past.Width = percentText(max(1, 100*float64(past.took(past.To))/float64(longest)))
+	}
+	return nil
+}
+
+// passes says of the conditions that do not keep a node why they do not.
+func passes(g api.Group, v api.Verdict, now time.Time) []pass {
+	blocked := map[api.Kind]bool{}
+	for _, b := range v.Blockers {
+		blocked[b.Kind] = true
+	}
+	var out []pass
+	add := func(kind api.Kind, what, why string) {
+		if !blocked[kind] {
+			out = append(out, pass{what, why, string(kind)})
+		}
+	}
+	st := g.Status
+	if st.Held < st.Slots {
+		add(api.Full, "A slot is free", fmt.Sprintf("%d of %d slots are held", st.Held, st.Slots))
+	}
+	if v.Place <= 1 {
+		add(api.Queue, "Nobody is ahead", plural(st.Waiting, "node waits", "nodes wait")+" in the group")
+	}
+	if st.Frozen == nil {
+		add(api.Frozen, "Not frozen", "neither the group nor the fleet")
+	}
+	if st.Window != nil && st.Window.Open {
+		add(api.Window, "A window is open", "until "+st.Window.Until.UTC().Format("2 Jan 15:04 UTC"))
+	} else if st.Window == nil {
+		add(api.Window, "No window limits it", "the group may start at any time")
+	}
+	if st.Blackout == nil {
+		why := "none is planned"
+		for _, b := range g.Spec.Blackouts {
+			if b.Start.After(now) {
+				why = "next: " + b.Name + ", " + b.Start.UTC().Format("2 Jan 15:04 UTC")
+				break
+			}
+		}
+		add(api.Blackout, "No blackout", why)
+	}
+	if g.Spec.GrantInterval != "" && st.NextGrant.IsZero() {
+		add(api.Interval, "The interval is over", spanText(g.Spec.GrantInterval)+" between two starts")
+	}
+	if len(g.Spec.Limits) > 0 {
+		var limits []string
+		for _, l := range g.Spec.Limits {
+			limits = append(limits, fmt.Sprintf("at most %s per %s", l.Max, l.By))
+		}
+		add(api.LimitReached, "Its labels leave room", strings.Join(limits, ", "))
+	}
+	return out
 }
 
 // phaseSteps is empty for a node that is on no path: it failed, or speaks
@@ -108,7 +257,7 @@ func phaseSteps(at api.Phase) []phaseStep {
 // rolloutsData is the list of rollouts.
 type rolloutsData struct{ Rollouts []api.Rollout }
 
-func loadRollouts(ctx context.Context, s *server, f *Frame, _ string) error {
+func loadRollouts(ctx context.Context, s *server, f *Frame, _ string, _ url.Values) error {
 	list, err := s.backend.Rollouts(ctx)
 	f.Data = rolloutsData{list}
 	return err
@@ -124,7 +273,7 @@ type rolloutData struct {
 // rolloutRows bounds the table; the counts above it are of all nodes.
 const rolloutRows = 200
 
-func loadRollout(ctx context.Context, s *server, f *Frame, id string) error {
+func loadRollout(ctx context.Context, s *server, f *Frame, id string, _ url.Values) error {
 	r, err := s.backend.Rollout(ctx, id)
 	if err != nil {
 		return err
@@ -145,11 +294,11 @@ func loadRollout(ctx context.Context, s *server, f *Frame, id string) error {
 // bundlesData is the list of bundles.
 type bundlesData struct{ Bundles []api.Bundle }
 
-func loadBundles(ctx context.Context, s *server, f *Frame, _ string) error {
+func loadBundles(ctx context.Context, s *server, f *Frame, _ string, _ url.Values) error {
 	list, err := s.backend.Bundles(ctx)
 	f.Data = bundlesData{list}
 	return err
 }
 
 // loadCluster: the status has all of it.
-func loadCluster(context.Context, *server, *Frame, string) error { return nil }
+func loadCluster(context.Context, *server, *Frame, string, url.Values) error { return nil }

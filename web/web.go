@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"embed"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net/http"
@@ -21,15 +22,26 @@ type Backend interface {
 	Status(ctx context.Context) (api.Status, error)
 	Explain(ctx context.Context, group string) (api.Explanation, error)
 	Group(ctx context.Context, name string) (api.Group, error)
+	PutGroup(ctx context.Context, name string, spec api.GroupSpec, ifMatch string) (api.Group, error)
 	Freeze(ctx context.Context, group string, req api.FreezeRequest) (api.Freeze, error)
 	Unfreeze(ctx context.Context, group, id string) error
 	Nodes(ctx context.Context, q api.NodeQuery) (api.NodeList, error)
+	// AllNodes are the nodes by id, as every viewer shares them: nothing in them
+	// may be changed.
+	AllNodes(ctx context.Context) ([]api.Node, error)
 	Node(ctx context.Context, id string) (api.Node, error)
+	PatchNode(ctx context.Context, id string, patch api.NodePatch, ifMatch string) (api.Node, error)
+	DeleteNode(ctx context.Context, id string) error
+	SetPriority(ctx context.Context, group, node string, req api.PriorityRequest) error
 	ExplainNode(ctx context.Context, id string) (api.Verdict, error)
 	NodeAction(ctx context.Context, id, action string, req api.NodeActionRequest) (api.Node, error)
 	Revoke(ctx context.Context, group, node string, req api.RevokeRequest) (api.Hold, error)
 	ForceRelease(ctx context.Context, group, node string, req api.ReleaseRequest) error
 	Bundles(ctx context.Context) ([]api.Bundle, error)
+	Bundle(ctx context.Context, digest string) (api.Bundle, error)
+	OpenBundle(ctx context.Context, digest string) (io.ReadCloser, int64, error)
+	Snapshots(ctx context.Context) (api.SnapshotList, error)
+	Tokens(ctx context.Context) ([]api.Token, error)
 	CreateRollout(ctx context.Context, spec api.RolloutSpec, idempotencyKey string) (api.Rollout, bool, error)
 	Plan(ctx context.Context, spec api.RolloutSpec) (api.Plan, error)
 	Rollouts(ctx context.Context) ([]api.Rollout, error)
@@ -87,14 +99,15 @@ func New(backend Backend, opts Options) http.Handler {
 	inside.HandleFunc("GET /ui/stream", s.stream)
 	for path, name := range map[string]string{
 		"/{$}": "overview", "/groups/{arg}": "group", "/nodes/{arg}": "node", "/rollouts": "rollouts",
-		"/rollouts/{arg}": "rollout", "/bundles": "bundles", "/cluster": "cluster",
+		"/rollouts/{arg}": "rollout", "/bundles": "bundles", "/cluster": "cluster", "/nodes": "nodes", "/events": "events",
 	} {
 		inside.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
 			s.showPage(w, r, name, pathID(r, "arg"))
 		})
 	}
-	inside.HandleFunc("GET /nodes", s.showNodes)
-	inside.HandleFunc("GET /events", s.showEvents)
+	inside.HandleFunc("GET /find", s.find)
+	inside.HandleFunc("GET /bundles/{digest}", s.showBundle)
+	inside.HandleFunc("GET /bundles/diff", s.showDiff)
 	s.formRoutes(inside)
 	inside.HandleFunc("/", s.notFound)
 	mux.Handle("/", s.signedIn(inside))

@@ -57,6 +57,14 @@ var rolloutNodeLooks = map[string]look{
 	api.NodeBroken:   {"is-bad", "failed", "Failed"},
 }
 
+// nodeLook is how a node is shown: while it is out, by what it does.
+func nodeLook(n api.Node) look {
+	if n.State == api.NodeOut && n.Report.Phase != "" && n.Report.Phase != api.PhaseIdle && n.Report.Phase != api.PhaseWaiting {
+		return known(phaseLooks, n.Report.Phase)
+	}
+	return known(nodeLooks, n.State)
+}
+
 // legend of the lock drawing.
 var legend = []look{
 	{Icon: "draining", Word: "draining"}, {Icon: "applying", Word: "applying"}, {Icon: "rebooting", Word: "rebooting"},
@@ -144,7 +152,9 @@ var funcs = template.FuncMap{
 	"num": func(n int) string { return number(int64(n)) }, "bytes": byteSize, "short": shortDigest, "asset": assetURL,
 	"age": ageTag, "clock": clockTag, "when": whenTag, "late": lateTag, "zoned": zonedTag, "span": spanText,
 	"pct": percent, "minutes": minutes, "plural": plural,
-	"mayRetry": mayRetry, "mayRollBack": mayRollBack,
+	"mayRetry": mayRetry, "mayRollBack": mayRollBack, "mayForget": mayForget,
+	"nodeLook": nodeLook, "legendMark": legendMark,
+	"pair":     func(a, b any) struct{ A, B any } { return struct{ A, B any }{a, b} },
 	"nodeURL":  func(id string) string { return "/nodes/" + segment(id) },
 	"groupURL": func(name string) string { return "/groups/" + segment(name) },
 	"rollURL":  func(id string) string { return "/rollouts/" + segment(id) },
@@ -158,13 +168,29 @@ var funcs = template.FuncMap{
 	"inRollout": func(s string) look { return known(rolloutNodeLooks, s) },
 	"attention": attentionLook, "event": eventLook, "eventCounts": eventCounts,
 	"track": newTrack, "title": rolloutTitle, "where": rolloutWhere,
-	"lockOf":    func(f Frame, g api.Group) lock { return newLock(g, f.Status.Stale, f.Now) },
+	"lockOf": func(f Frame, g api.Group) lock { return newLock(g, f.Status.Stale, f.Now) },
+	"bigLockOf": func(f Frame) bigLock {
+		d := f.Data.(groupData)
+		return newBigLock(newLock(d.Group, f.Status.Stale, f.Now), d.Lanes)
+	},
 	"boatOf":    func(f Frame, h api.Hold) boat { return newBoat(h, f.Now) },
 	"withStale": func(data any, stale bool) dated { return dated{Stale: stale, Data: data} },
 	"minus":     func(a, b int) int { return a - b },
+	"stepX":     func(i int) string { return fmt.Sprintf("%.1f%%", 0.5+20*float64(i)) },
+	"turn":      turnTag,
 	"count":     func(by map[api.NodeState]int, s string) int { return by[api.NodeState(s)] },
 	"legend":    func() []look { return legend },
+	"active":    activeRollouts,
 	"withNow":   func(f Frame, data any) dated { return dated{f.Now, f.Status.Stale, data} },
+}
+
+func activeRollouts(list []api.Rollout) (n int) {
+	for _, r := range list {
+		if r.State.Active() {
+			n++
+		}
+	}
+	return n
 }
 
 // dated carries the frame's time and freshness into a part's template.
@@ -294,6 +320,14 @@ func zonedTag(t time.Time, zone string) template.HTML {
 	}
 	return template.HTML(fmt.Sprintf(`<time datetime="%s" title="%s">%s</time>`, t.UTC().Format(time.RFC3339),
 		t.UTC().Format("2006-01-02 15:04:05 UTC"), template.HTMLEscapeString(t.In(place).Format("Mon 2 Jan 15:04 MST"))))
+}
+
+// turnTag is when somebody probably goes, to the minute.
+func turnTag(t time.Time) template.HTML {
+	if t.IsZero() {
+		return "–"
+	}
+	return template.HTML(fmt.Sprintf(`<time datetime="%s">%s</time>`, t.UTC().Format("2006-01-02T15:04Z"), t.UTC().Format("15:04")))
 }
 
 // spanText writes "4 h" or "1 h 30 m" for a spec's "4h0m0s".

@@ -76,6 +76,15 @@ func (s *Service) Nodes(ctx context.Context, q api.NodeQuery) (api.NodeList, err
 	return list, nil
 }
 
+// AllNodes are the nodes by id, as every viewer shares them: nothing in them may
+// be changed.
+func (s *Service) AllNodes(ctx context.Context) ([]api.Node, error) {
+	if _, err := need(ctx, api.RoleViewer); err != nil {
+		return nil, err
+	}
+	return s.overview().nodes, nil
+}
+
 // urgency sorts nodes by their states, the worst first, then by their ids.
 func urgency(state api.NodeState, id string) string {
 	return string(rune('a'+slices.Index(api.NodeStates, state))) + id

@@ -78,14 +78,17 @@ function connect() {
   if (!url || source || document.hidden) return;
   source = new EventSource(url);
   source.addEventListener('at', (e) => { skew = Date.parse(e.data) - Date.now(); alive(); });
-  source.addEventListener('fragment', (e) => { swap(JSON.parse(e.data)); alive(); tick(); });
+  source.addEventListener('fragment', (e) => { swap(JSON.parse(e.data)); alive(); tick(); offerZone(); });
   source.onerror = () => { lost(); if (source.readyState === EventSource.CLOSED) again(3000); };
 }
 
 function alive() {
   heard = Date.now();
-  live.dataset.state = 'live';
-  live.textContent = 'Live';
+  if (live.dataset.state !== 'live') { // said once, not at each beat
+    live.dataset.state = 'live';
+    live.textContent = 'Live';
+    live.hidden = false;
+  }
   document.getElementById('lost').hidden = true;
   const as = document.getElementById('as-of');
   as.dateTime = new Date(now()).toISOString();
@@ -95,6 +98,7 @@ function alive() {
 function lost() {
   live.dataset.state = 'reconnecting';
   live.textContent = `Reconnecting, numbers are from ${clock(heard + skew)}`;
+  live.hidden = false;
 }
 
 function again(ms) {
@@ -117,6 +121,21 @@ function watch() {
 document.addEventListener('visibilitychange', () => {
   if (document.hidden && source) { source.close(); source = null; } else { heard = Date.now(); connect(); }
 });
+
+// ---- drawings of time open at now; a calendar is on offer in the viewer's zone
+for (const strip of document.querySelectorAll('[data-opens-at=now]')) strip.parentElement.scrollLeft = strip.scrollWidth;
+
+function offerZone() {
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const zones = document.querySelector('[data-zones]');
+  if (!zone || !zones || [...zones.children].some((a) => a.textContent === zone)) return;
+  const mine = document.createElement('a');
+  mine.href = zones.dataset.zones + encodeURIComponent(zone) + '#calendar';
+  mine.textContent = zone;
+  mine.title = 'Your time zone';
+  zones.append(mine);
+}
+offerZone();
 
 // ---- dialogs: a form's page, opened in place
 const dialog = document.getElementById('dialog');

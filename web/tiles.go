@@ -1,0 +1,170 @@
+package web
+
+import (
+	"fmt"
+	"html/template"
+	"slices"
+	"strings"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+)
+
+// The fleet as a density grid: a mark for each host, a tile of them for every 50.
+const (
+	tileMarks  = 50
+	tileRow    = 10
+	markPitch  = 11
+	mapMarks   = 10_000 // with more hosts a mark stands for several, and shows the worst
+	namedMarks = 12     // so many marks of a tile have a name each
+)
+
+// mapGroup is the tiles of one group.
+type mapGroup struct {
+	Name  string
+	Nodes int
+	Tiles []tile
+}
+
+// tile is up to tileMarks marks, in the order of ids.
+type tile struct {
+	ID, URL, Title string
+	Current        bool
+	Width, Height  int
+	Marks          template.HTML
+}
+
+// markShapes draw a state in a square of 11 units, by steps from its corner. What is idle is drawn
+// otherwise, as the dashes of a line.
+var markShapes = map[api.NodeState]struct{ class, path string }{
+	api.NodeWaiting:     {"g-wait", "m1.5 1.5h8v8h-8zm1.5 1.5v5h5v-5z"},
+	api.NodeOut:         {"g-busy", "m1 1h9v9h-9z"},
+	api.NodeFailed:      {"g-bad", "m1 3l2-2 2.5 2.5 2.5-2.5 2 2-2.5 2.5 2.5 2.5-2 2-2.5-2.5-2.5 2.5-2-2 2.5-2.5z"},
+	api.NodeOverdue:     {"g-warn", "m5.5.6l5 9.4h-10z"},
+	api.NodeUnreachable: {"g-lost", "m5.5.3l5.2 5.2-5.2 5.2-5.2-5.2zm0 2.9l-2.3 2.3 2.3 2.3 2.3-2.3z"},
+	api.NodeDuplicate:   {"g-warn", "m1 1h5v5h-5zm4 4h5v5h-5z"},
+}
+
+// mapLegend are the states in the order of the legend.
+var mapLegend = []api.NodeState{api.NodeIdle, api.NodeWaiting, api.NodeOut, api.NodeFailed, api.NodeOverdue, api.NodeUnreachable, api.NodeDuplicate}
+
+// legendMark draws a state for the legend.
+func legendMark(s api.NodeState) template.HTML {
+	if s == api.NodeIdle {
+		return `<path class="g-line" d="M2.5 5.5h6"/>`
+	}
+	shape := markShapes[s]
+	return template.HTML(fmt.Sprintf(`<path class="%s" d="M0 0%s"/>`, shape.class, shape.path))
+}
+
+// newMap deals the nodes out to their groups' tiles; those of one group if it is
+// named. The nodes are in the order of ids.
+func newMap(nodes []api.Node, group, after string) []mapGroup {
+	by := map[string][]*api.Node{}
+	total := 0
+	for i := range nodes {
+		if n := &nodes[i]; group == "" || n.Group == group {
+			by[n.Group] = append(by[n.Group], n)
+			total++
+		}
+	}
+	per := max(1, (total+mapMarks-1)/mapMarks)
+	var out []mapGroup
+	for name, list := range by {
+		out = append(out, mapGroup{Name: name, Nodes: len(list)})
+	}
+	slices.SortFunc(out, func(a, b mapGroup) int {
+		if a.Nodes != b.Nodes {
+			return b.Nodes - a.Nodes
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
+	for i := range out {
+		list := by[out[i].Name]
+		before := ""
+		for from := 0; from < len(list); from += tileMarks * per {
+			part := list[from:min(len(list), from+tileMarks*per)]
+			t := newTile(part, per)
+			t.ID = fmt.Sprintf("tile-%d-%d", i, len(out[i].Tiles))
+			t.URL = tileURL(out[i].Name, before)
+			t.Current = group != "" && after == before
+			before = part[len(part)-1].ID
+			out[i].Tiles = append(out[i].Tiles, t)
+		}
+	}
+	return out
+}
+
+// tileURL lists a tile's hosts: the page of the group behind an id.
+func tileURL(group, before string) string {
+	url := "/nodes?group=" + queryEscape(group) + "&sort=id"
+	if before != "" {
+		url += "&after=" + queryEscape(before)
+	}
+	return url
+}
+
+func newTile(nodes []*api.Node, per int) tile {
+	marks := make([]*api.Node, 0, tileMarks)
+	counts := map[api.NodeState]int{}
+	for i, n := range nodes {
+		counts[n.State]++
+		if i%per == 0 {
+			marks = append(marks, n)
+		} else if last := marks[len(marks)-1]; urgency(n.State) < urgency(last.State) {
+			marks[len(marks)-1] = n
+		}
+	}
+	var said []string
+	for _, s := range api.NodeStates {
+		if counts[s] > 0 {
+			said = append(said, number(int64(counts[s]))+" "+strings.ToLower(known(nodeLooks, s).Word))
+		}
+	}
+	rows := (len(marks) + tileRow - 1) / tileRow
+	return tile{
+		Title: nodes[0].ID + " to " + nodes[len(nodes)-1].ID + ": " + strings.Join(said, ", "),
+		Width: markPitch * tileRow, Height: markPitch * rows, Marks: drawMarks(marks, len(nodes)-counts[api.NodeIdle] <= namedMarks),
+	}
+}
+
+func urgency(s api.NodeState) int { return slices.Index(api.NodeStates, s) }
+
+// drawMarks draws runs of idle hosts as one line, each other host by its state.
+func drawMarks(marks []*api.Node, named bool) template.HTML {
+	var idle, rest strings.Builder
+	by := map[api.NodeState]*strings.Builder{}
+	for i := 0; i < len(marks); i++ {
+		n := marks[i]
+		x, y := i%tileRow*markPitch, i/tileRow*markPitch
+		shape, drawn := markShapes[n.State]
+		switch {
+		case !drawn: // idle: up to the end of the run, or of the row
+			run := 1
+			for i+1 < len(marks) && (i+1)%tileRow != 0 {
+				if _, other := markShapes[marks[i+1].State]; other {
+					break
+				}
+				run, i = run+1, i+1
+			}
+			fmt.Fprintf(&idle, "M%d.5 %d.5h%d", x+2, y+5, run*markPitch-5)
+		case named:
+			fmt.Fprintf(&rest, `<path class="%s" d="M%d %d%s"><title>%s: %s</title></path>`, shape.class, x, y, shape.path,
+				template.HTMLEscapeString(n.ID), strings.ToLower(known(nodeLooks, n.State).Word))
+		default:
+			if by[n.State] == nil {
+				by[n.State] = &strings.Builder{}
+			}
+			fmt.Fprintf(by[n.State], "M%d %d%s", x, y, shape.path)
+		}
+	}
+	var out strings.Builder
+	if idle.Len() > 0 {
+		fmt.Fprintf(&out, `<path class="g-line" d="%s"/>`, idle.String())
+	}
+	for _, s := range api.NodeStates {
+		if by[s] != nil {
+			fmt.Fprintf(&out, `<path class="%s" d="%s"/>`, markShapes[s].class, by[s].String())
+		}
+	}
+	return template.HTML(out.String() + rest.String())
+}
