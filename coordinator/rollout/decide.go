@@ -38,6 +38,7 @@ const (
 	EventApproved    = "rollout.approved"
 	EventRollback    = "rollout.rollback"
 	EventJoined      = "rollout.node.joined"
+	EventStalled     = "rollout.stalled"
 )
 
 // Decisions is what follows from a rollout's state and its nodes' reports.
@@ -291,7 +292,7 @@ func (d *Decisions) waveBudget(c *course, st State) (over bool, where string, co
 // from here on, by whoever is elected.
 func (d *Decisions) halt(spec api.RolloutSpec, now time.Time, format string, args ...any) {
 	if scope := spec.AutoRollback; scope != "" && scope != api.RollbackNone && len(d.Head.Rollbacks) == 0 {
-		d.Head.Undo = scope
+		d.Head.Undo, d.Head.UndoAt = scope, now
 	}
 	d.enter(api.RolloutHalted, EventHalted, now, format, args...)
 }
@@ -364,6 +365,7 @@ func (d *Decisions) stall(spec *api.RolloutSpec, todo []NodeView, now time.Time)
 		return
 	case was == nil:
 		d.Head.Stalled = &api.Stalled{Since: now, Blockers: blockers}
+		d.event(EventStalled, "", "", blockers[0].Detail, now)
 		d.Changed = true
 	case !sameKinds(was.Blockers, blockers):
 		d.Head.Stalled = &api.Stalled{Since: was.Since, Blockers: blockers}

@@ -116,7 +116,9 @@ func TestDecide_AGatePastItsDeadlineHaltsAndAResumeGivesItTheWholeTime(t *testin
 func TestApprove_NPeopleOfARoleButNotTheStarter(t *testing.T) {
 	gates := []api.GateSpec{httpGate("a"), {Name: "release", Approval: &api.ApprovalGate{Role: "operator", Count: 2, NotStarter: true}}}
 	st := gated(t, gates...)
-	by := func(who string, role api.Role) Ask { return Ask{Action: ActApprove, By: who, Role: role, Reason: "fine"} }
+	by := func(who string, role api.Role) Ask {
+		return Ask{Action: ActApprove, By: who, Role: role, Reason: "fine"}
+	}
 	for _, c := range []struct {
 		ask  Ask
 		kind api.Kind // empty: it counts, or nothing is to do

@@ -75,7 +75,7 @@ func (e *Engine) run(ctx context.Context, terms <-chan Term) {
 			e.leave(o)
 			o = nil
 		case t := <-terms:
-			o = newOffice(e, t)
+			o = newOffice(ctx, e, t)
 			e.measure(NewClocks(), o.asker)
 			e.metrics.elected(true)
 			e.log.Info("this coordinator's rollout engine is elected")
@@ -94,6 +94,7 @@ func (e *Engine) leave(o *office) {
 	e.judge(nil)
 	e.measure(nil, nil)
 	o.asker.stop()
+	o.tells.stop()
 	e.metrics.elected(false)
 	e.log.Info("this coordinator's rollout engine is not elected any more", "after", e.cfg.Now().Sub(o.since).Round(time.Second))
 }
@@ -127,13 +128,15 @@ type office struct {
 	since time.Time
 	watch *watchman
 	asker *asker
+	tells *messenger
 }
 
-func newOffice(e *Engine, t Term) *office {
+func newOffice(ctx context.Context, e *Engine, t Term) *office {
 	now := e.cfg.Now()
 	return &office{
 		e: e, term: t, since: now, watch: newWatchman(now),
 		asker: newAsker(e.cfg.Gates, e.cfg.Now, e.told, func(f func()) { e.wg.Go(f) }),
+		tells: newMessenger(ctx, e, t),
 	}
 }
 
@@ -151,6 +154,7 @@ func (o *office) look() {
 // act carries out what was decided. It reports false when the term is over.
 func (o *office) act(ctx context.Context, p *picture) bool {
 	o.asker.follow(ctx, p)
+	o.tells.follow(p)
 	for _, id := range p.order {
 		d, ok := p.decisions[id]
 		if !ok || !d.Changed {
@@ -160,7 +164,7 @@ func (o *office) act(ctx context.Context, p *picture) bool {
 			return false
 		}
 	}
-	if !o.join(ctx, o.e.cfg.Fleet.Nodes()) || !o.prune(ctx, p) {
+	if !o.undo(ctx, p) || !o.join(ctx, o.e.cfg.Fleet.Nodes()) || !o.prune(ctx, p) {
 		return false
 	}
 	for _, duty := range o.watch.duties() {
@@ -210,7 +214,7 @@ func (o *office) prune(ctx context.Context, p *picture) bool {
 	}
 	for _, id := range slices.Backward(p.order) {
 		st := p.states[id]
-		if st.Head.State.Active() || st.Newer != "" {
+		if st.Head.State.Active() || st.Newer != "" || telling(&st) {
 			continue
 		}
 		return !errors.Is(o.e.cfg.Store.Delete(ctx, id, st.Revision, o.term), ErrNotElected)

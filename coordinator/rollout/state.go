@@ -47,9 +47,10 @@ type Head struct {
 	// Undo says that nodes are to be brought back, because it halted by itself:
 	// the scope, as of auto_rollback. It goes when the rollouts that do so are
 	// made; those are Rollbacks. RollbackOf is the other direction.
-	Undo       string   `json:"undo,omitempty"`
-	Rollbacks  []string `json:"rollbacks,omitempty"`
-	RollbackOf string   `json:"rollback_of,omitempty"`
+	Undo       string    `json:"undo,omitempty"`
+	UndoAt     time.Time `json:"undo_at,omitzero"` // since when
+	Rollbacks  []string  `json:"rollbacks,omitempty"`
+	RollbackOf string    `json:"rollback_of,omitempty"`
 
 	Extra semaphore.Extra `json:"-"`
 }
@@ -127,6 +128,7 @@ type State struct {
 	Head     Head
 	Nodes    []Selected        // by group, then id
 	Results  map[string]Result // by node
+	Notices  map[int64]Notice  // that not all have been told, by sequence
 	Revision int64             // ModRevision of the head key
 	// Newer is the key of a value whose `v` is above SchemaVersion, empty when
 	// there is none. With it the rollout is shown and not touched.

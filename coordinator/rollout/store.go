@@ -40,6 +40,10 @@ type Store interface {
 	// if named) changed since it was read, ErrNotElected when the term is over.
 	// When Write returns nil, View shows the change.
 	Write(ctx context.Context, c Change) error
+	// WriteNotice writes who is still to be told of something, and forgets the
+	// notice when nobody is. Its errors are those of Write; ErrChanged is about the
+	// notice alone.
+	WriteNotice(ctx context.Context, n Notice, term Term) error
 	// Delete forgets an ended rollout.
 	Delete(ctx context.Context, id string, revision int64, term Term) error
 
@@ -85,7 +89,7 @@ type Creation struct {
 	Digest     string // of the body
 }
 
-// Change is what a transaction does to one rollout.
+// Change is what a transaction does to one rollout. Its notices are put with it.
 type Change struct {
 	Revision int64 // of the head, as read
 	Head     Head
@@ -93,6 +97,7 @@ type Change struct {
 	Events   []semaphore.Event
 	Nodes    []Selected // the whole selection, when nodes join; nil: as it was
 	Catalog  int64      // as read, when the rollout comes to nodes that it did not have; 0: not compared
+	Creates  []Creation // rollouts that it makes in the same transaction; of each the head, nodes and event
 	Term     Term       // the elected engine's; nil for an operator's action
 }
 

@@ -6,6 +6,7 @@
 //	rollouts/<id>/head          the rollout; compared and put by each of its transactions
 //	rollouts/<id>/selection     its nodes; written again when nodes join
 //	rollouts/<id>/nodes/<node>  what became of a node
+//	rollouts/<id>/notices/<seq> what webhooks are still to be told
 //	rollout-catalog             put by each creation, so that two cannot pass each other
 //	rollout-engine/<lease>      candidates; the oldest is elected
 //	events/rollout/<id>/<seq>   the audit trail, put with the change
@@ -162,29 +163,12 @@ func (s *Store) Create(ctx context.Context, c rollout.Creation) error {
 	if err := s.cfg.Floor(); err != nil {
 		return err
 	}
-	selection, err := encodeSelection(c.Nodes)
+	isNew, then, err := s.creates(c)
 	if err != nil {
 		return err
 	}
-	head, err := c.Head.Encode()
-	if err != nil {
-		return err
-	}
-	event, err := json.Marshal(c.Event)
-	if err != nil {
-		return err
-	}
-	headKey := s.key(c.Head.ID, "head")
-	ifs := []clientv3.Cmp{
-		clientv3.Compare(clientv3.ModRevision(s.catalogKey()), "=", c.Catalog),
-		clientv3.Compare(clientv3.CreateRevision(headKey), "=", 0),
-	}
-	then := []clientv3.Op{
-		clientv3.OpPut(headKey, string(head)),
-		clientv3.OpPut(s.key(c.Head.ID, "selection"), selection),
-		clientv3.OpPut(s.eventKey(c.Event), string(event)),
-		clientv3.OpPut(s.catalogKey(), catalogValue(c.Head.ID)),
-	}
+	ifs := []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(s.catalogKey()), "=", c.Catalog), isNew}
+	then = append(then, clientv3.OpPut(s.catalogKey(), catalogValue(c.Head.ID)))
 	for _, over := range c.Supersedes {
 		guards, err := s.guards(nil, over.Head.ID, over.Revision)
 		if err != nil {
@@ -226,11 +210,42 @@ func (s *Store) Write(ctx context.Context, c rollout.Change) error {
 	if err != nil {
 		return err
 	}
+	for _, made := range c.Creates {
+		isNew, puts, err := s.creates(made)
+		if err != nil {
+			return err
+		}
+		ifs, then = append(ifs, isNew), append(then, puts...)
+	}
 	if c.Catalog != 0 {
 		ifs = append(ifs, clientv3.Compare(clientv3.ModRevision(s.catalogKey()), "=", c.Catalog))
+	}
+	if c.Catalog != 0 || len(c.Creates) > 0 {
 		then = append(then, clientv3.OpPut(s.catalogKey(), catalogValue(c.Head.ID)))
 	}
 	return s.guarded(ctx, c.Term, ifs, then)
+}
+
+// creates are the keys of a new rollout, and that there is none of its id.
+func (s *Store) creates(c rollout.Creation) (isNew clientv3.Cmp, puts []clientv3.Op, err error) {
+	selection, err := encodeSelection(c.Nodes)
+	if err != nil {
+		return isNew, nil, err
+	}
+	head, err := c.Head.Encode()
+	if err != nil {
+		return isNew, nil, err
+	}
+	event, err := json.Marshal(c.Event)
+	if err != nil {
+		return isNew, nil, err
+	}
+	key := s.key(c.Head.ID, "head")
+	return clientv3.Compare(clientv3.CreateRevision(key), "=", 0), []clientv3.Op{
+		clientv3.OpPut(key, string(head)),
+		clientv3.OpPut(s.key(c.Head.ID, "selection"), selection),
+		clientv3.OpPut(s.eventKey(c.Event), string(event)),
+	}, nil
 }
 
 // encodeSelection is the value that lists a rollout's nodes.
@@ -273,7 +288,32 @@ func (s *Store) puts(c rollout.Change) ([]clientv3.Op, error) {
 		}
 		then = append(then, clientv3.OpPut(s.eventKey(e), string(value)))
 	}
+	for _, n := range c.Notices() {
+		value, err := n.Encode()
+		if err != nil {
+			return nil, err
+		}
+		then = append(then, clientv3.OpPut(s.noticeKey(n.Rollout, n.Seq), string(value)))
+	}
 	return then, nil
+}
+
+// WriteNotice implements rollout.Store.
+func (s *Store) WriteNotice(ctx context.Context, n rollout.Notice, t rollout.Term) error {
+	mine, ok := t.(*term)
+	if !ok {
+		return errors.New("a term of another store")
+	}
+	key := s.noticeKey(n.Rollout, n.Seq)
+	then := clientv3.OpDelete(key)
+	if len(n.To) > 0 {
+		value, err := n.Encode()
+		if err != nil {
+			return err
+		}
+		then = clientv3.OpPut(key, string(value))
+	}
+	return s.guarded(ctx, t, []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(key), "=", n.Revision), mine.isElected()}, []clientv3.Op{then})
 }
 
 // Delete implements rollout.Store.
@@ -326,6 +366,10 @@ func (s *Store) key(id, part string) string { return s.prefix + "rollouts/" + id
 func (s *Store) catalogKey() string         { return s.prefix + "rollout-catalog" }
 func (s *Store) requestKey(key string) string {
 	return s.prefix + "requests/" + semaphore.EscapeID(key)
+}
+
+func (s *Store) noticeKey(id string, seq int64) string {
+	return s.key(id, fmt.Sprintf("notices/%016d", seq))
 }
 
 func (s *Store) eventKey(e semaphore.Event) string {

@@ -70,6 +70,7 @@ type world struct {
 	applied map[string]int    // how often a node did the update
 	fails   map[string]int    // so many times a node fails first
 	pace    time.Duration     // how long an update takes
+	gates   rollout.Gates
 	out     int
 	mostOut int
 }
@@ -142,7 +143,7 @@ func (w *world) store() *Store {
 func (w *world) engine(s rollout.Store) *rollout.Engine {
 	w.t.Helper()
 	e := rollout.NewEngine(rollout.EngineConfig{
-		Store: s, Fleet: w, Semaphores: w.sems,
+		Store: s, Fleet: w, Semaphores: w.sems, Gates: w.gates,
 		BundleName: func(_ context.Context, digest string) (string, error) {
 			if digest != newBundle && digest != oldBundle {
 				return "", api.Errorf(api.NotFound, "there is no bundle %s", digest)

@@ -1,0 +1,159 @@
+package rollout
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+)
+
+const (
+	// undoAfter is how long after a halt its nodes are brought back: a node that
+	// was let begin just before is known to have begun by then.
+	undoAfter = 5 * time.Second
+	// maxUndone bounds the bundles to which nodes of one rollout are brought
+	// back, each by a rollout of its own.
+	maxUndone = 8
+	// maxListed bounds the nodes that the spec of such a rollout names: a longer
+	// list is in its selection only, which is written once.
+	maxListed = 1000
+)
+
+// back is the nodes of a halted rollout that had one bundle before.
+type back struct {
+	bundle string
+	nodes  []Selected // failed ones first
+}
+
+// undoing finds what brings nodes of a halted rollout back to what they had: of
+// the wave in which it halted, or of all. Nodes that nothing was done to stay as
+// they are. left says of the others why they are not brought back.
+func undoing(st *State, shown []api.RolloutNode) (list []back, left []string) {
+	h := &st.Head
+	c := newCourse(h.Spec, st)
+	nodes := map[string][]Selected{}
+	unknown := 0
+	for _, failed := range []bool{true, false} {
+		for i, n := range st.Nodes {
+			r, begun := st.Results[n.Node]
+			state := shown[i].State
+			switch {
+			case h.Undo == api.RollbackFailedWave && c.of(n) != c.at(h):
+				continue
+			case (state == api.NodeBroken) != failed:
+				continue
+			case !begun && state != api.NodeUpdating, state == api.NodeUpdated && r.Detail == hadAlready:
+				continue
+			}
+			had := cmp.Or(r.Before, n.Before)
+			if had == "" || had == h.Spec.Bundle {
+				unknown++
+				continue
+			}
+			nodes[had] = append(nodes[had], Selected{Node: n.Node, Group: n.Group, Before: h.Spec.Bundle})
+		}
+	}
+	for bundle, n := range nodes {
+		list = append(list, back{bundle, n})
+	}
+	slices.SortFunc(list, func(a, b back) int {
+		return cmp.Or(cmp.Compare(len(b.nodes), len(a.nodes)), cmp.Compare(a.bundle, b.bundle))
+	})
+	if unknown > 0 {
+		left = append(left, plural(unknown, "node")+" of which it is not known what they had before")
+	}
+	for ; len(list) > maxUndone; list = list[:len(list)-1] {
+		b := list[len(list)-1]
+		left = append(left, fmt.Sprintf("%s with bundle %s before: more than %d bundles", plural(len(b.nodes), "node"), label("", b.bundle), maxUndone))
+	}
+	return list, left
+}
+
+// undo makes the rollouts that bring back nodes of those that halted. They are
+// made by the transaction that says so in the halted one, so that whoever comes
+// next in office finds both or neither. It reports false when the term is over.
+func (o *office) undo(ctx context.Context, p *picture) bool {
+	now := o.e.cfg.Now().UTC()
+	for _, id := range p.order {
+		st, d := p.states[id], p.decisions[id]
+		if st.Head.Undo == "" || st.Head.State != api.RolloutHalted || st.Newer != "" || d.Changed || now.Sub(st.Head.UndoAt) < undoAfter {
+			continue
+		}
+		change, err := o.undone(ctx, st, d, now)
+		if err == nil {
+			err = o.e.cfg.Store.Write(ctx, change)
+		}
+		switch {
+		case err == nil:
+			o.e.log.Info("nodes of a halted rollout are brought back", "id", id, "by", change.Head.Rollbacks)
+		case errors.Is(err, ErrNotElected):
+			return false
+		case !errors.Is(err, ErrChanged) && ctx.Err() == nil:
+			o.e.log.Warn("bringing nodes of a halted rollout back failed, trying again", "id", id, "error", err)
+		}
+	}
+	return true
+}
+
+// undone is the change of a halted rollout with which its nodes are brought back.
+func (o *office) undone(ctx context.Context, st State, d Decisions, now time.Time) (Change, error) {
+	list, left := undoing(&st, d.Nodes)
+	next := Decisions{Head: st.Head}
+	h := &next.Head
+	h.Undo, h.UndoAt = "", time.Time{}
+	var made []Creation
+	var told []string
+	for _, b := range list {
+		name := ""
+		if o.e.cfg.BundleName != nil {
+			var err error
+			var refused *api.Error
+			if name, err = o.e.cfg.BundleName(ctx, b.bundle); errors.As(err, &refused) && refused.Kind == api.NotFound {
+				left = append(left, fmt.Sprintf("%s with bundle %s before, which is not stored any more", plural(len(b.nodes), "node"), label("", b.bundle)))
+				continue
+			} else if err != nil {
+				return Change{}, err
+			}
+		}
+		c := bringBack(&st, b, name, len(made)+1, now)
+		made = append(made, c)
+		h.Rollbacks = append(slices.Clone(h.Rollbacks), c.Head.ID)
+		told = append(told, fmt.Sprintf("%s to bundle %s by rollout %s", plural(len(b.nodes), "node"), label(name, b.bundle), c.Head.ID))
+	}
+	detail := "brings back " + listed(told)
+	if len(told) == 0 {
+		detail = "brings back no node"
+	}
+	if len(left) > 0 {
+		detail += "; left as they are: " + listed(left)
+	}
+	h.Why += "; " + detail
+	next.event(EventRollback, "", "", detail, now)
+	return Change{Revision: st.Revision, Head: *h, Events: next.Events, Creates: made, Term: o.term}, nil
+}
+
+// bringBack is the rollout that brings nodes back to one bundle. It goes on
+// whatever fails, and is never brought back itself.
+func bringBack(st *State, b back, name string, number int, now time.Time) Creation {
+	h := &st.Head
+	spec := api.RolloutSpec{
+		Name: "rollback of " + cmp.Or(h.Spec.Name, h.ID), Bundle: b.bundle, Reason: h.Why,
+		MaxFailures: "100%", MinHealthyTime: h.Spec.MinHealthyTime, HealthyDeadline: h.Spec.HealthyDeadline,
+		OnHalt: h.Spec.OnHalt, OnDone: h.Spec.OnDone,
+	}
+	if len(b.nodes) <= maxListed {
+		for _, n := range b.nodes {
+			spec.Nodes = append(spec.Nodes, n.Node)
+		}
+	}
+	head := Head{
+		V: SchemaVersion, ID: fmt.Sprintf("%s-undo-%d", h.ID, number), Spec: spec, BundleName: name,
+		State: api.RolloutRunning, By: "auto_rollback of " + h.ID, CreatedAt: now, EventSeq: 1, RollbackOf: h.ID,
+	}
+	detail := fmt.Sprintf("%s back to bundle %s, because rollout %s halted: %s", plural(len(b.nodes), "node"), label(name, b.bundle), h.ID, h.Why)
+	return Creation{Head: head, Nodes: b.nodes, Event: event(&head, EventCreated, "", "", detail, now)}
+}

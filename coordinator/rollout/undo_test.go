@@ -1,0 +1,132 @@
+package rollout
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+)
+
+// halts is a rollout in two waves of which the second halted: n1 was updated in
+// the first, n2 and n3 in the second, n4 is under way, n5 failed, n6 had it.
+func halts(t *testing.T, scope string) (State, []NodeView) {
+	t.Helper()
+	st := inWaves([]api.WaveSpec{{Name: "canary", Count: 1}, {Name: "rest"}}, 1, 6)
+	st.Head.Spec.AutoRollback = scope
+	had := done("n6")
+	had.Report.Rollout = ""
+	fleet := []NodeView{idle("n1"), idle("n2"), idle("n3"), idle("n4"), idle("n5"), had, idle("n7")}
+	for i := range 4 {
+		fleet[i] = in(api.PhaseDraining, fleet[i].Node)
+		if st = at(t, noon, st, fleet...); i == 3 {
+			break
+		}
+		fleet[i] = done(fleet[i].Node)
+		st = at(t, noon, st, fleet...)
+	}
+	fleet[4] = failedAt(noon, "n5")
+	st = at(t, noon, st, fleet...)
+	if st.Head.State != api.RolloutHalted {
+		t.Fatalf("it is %s: %s", st.Head.State, st.Head.Why)
+	}
+	return st, fleet
+}
+
+func TestUndoing_TakesFailedNodesFirstThenThoseThatWereChanged(t *testing.T) {
+	for scope, want := range map[string]string{
+		api.RollbackAll:        "n5 n1 n2 n3 n4",
+		api.RollbackFailedWave: "n5 n2 n3 n4",
+	} {
+		st, fleet := halts(t, scope)
+		if st.Head.Undo != scope || !st.Head.UndoAt.Equal(noon) {
+			t.Fatalf("%s: to be undone is %q since %s", scope, st.Head.Undo, st.Head.UndoAt)
+		}
+		list, left := undoing(&st, Decide(st.Head.Spec, st, fleet, noon).Nodes)
+		if len(list) != 1 || list[0].bundle != other || len(left) != 0 {
+			t.Fatalf("%s: %+v, left %v", scope, list, left)
+		}
+		var names []string
+		for _, n := range list[0].nodes {
+			names = append(names, n.Node)
+		}
+		if got := strings.Join(names, " "); got != want {
+			t.Errorf("%s: %s, want %s", scope, got, want)
+		}
+	}
+}
+
+func TestUndoing_OneRolloutForEachBundleAndThoseUnknownAreNamed(t *testing.T) {
+	st, fleet := halts(t, api.RollbackAll)
+	third := strings.Repeat("d", 64)
+	for node, had := range map[string]string{"n1": third, "n2": ""} {
+		r := st.Results[node]
+		r.Before = had
+		st.Results[node] = r
+	}
+	list, left := undoing(&st, Decide(st.Head.Spec, st, fleet, noon).Nodes)
+	if len(list) != 2 || list[0].bundle != other || len(list[0].nodes) != 3 || list[1].bundle != third {
+		t.Errorf("%+v", list)
+	}
+	if len(left) != 1 || !strings.Contains(left[0], "1 node of which it is not known") {
+		t.Errorf("left: %v", left)
+	}
+	// What it had when it was selected serves too.
+	st.Nodes[1].Before = third
+	if list, left = undoing(&st, Decide(st.Head.Spec, st, fleet, noon).Nodes); len(left) != 0 || len(list[1].nodes) != 2 {
+		t.Errorf("%+v, left %v", list, left)
+	}
+}
+
+func TestBringBack_GoesOnWhateverFailsAndIsNotBroughtBackItself(t *testing.T) {
+	st, fleet := halts(t, api.RollbackAll)
+	list, _ := undoing(&st, Decide(st.Head.Spec, st, fleet, noon).Nodes)
+	c := bringBack(&st, list[0], "old", 1, noon)
+	if err := Validate(c.Head.Spec); err != nil {
+		t.Errorf("its spec is refused: %v", err)
+	}
+	if c.Head.RollbackOf != id || c.Head.Spec.AutoRollback != "" || c.Head.ID != id+"-undo-1" || !strings.Contains(c.Event.Detail, "node n5 failed") {
+		t.Errorf("%+v", c)
+	}
+	back := State{Head: c.Head, Nodes: c.Nodes, Results: map[string]Result{}, Revision: 1}
+	var views []NodeView
+	for _, n := range back.Nodes { // all fail but one, which has the old bundle again
+		v := idle(n.Node)
+		if n.Node != "n1" {
+			v.Report.Bundle, v.Report.Rollout = bundle, back.Head.ID
+			v.Report.Failure = &api.Failure{Bundle: other, Rollout: back.Head.ID, Reason: "unhealthy", At: noon}
+		}
+		views = append(views, v)
+	}
+	back = at(t, noon, back, views...)
+	if back.Head.State != api.RolloutFailed || back.Head.Undo != "" {
+		t.Errorf("it is %s: %s", back.Head.State, back.Head.Why)
+	}
+}
+
+func TestApply_WhatIsBroughtBackIsNotTakenUpAgain(t *testing.T) {
+	st, _ := halts(t, api.RollbackAll)
+	d, err := Apply(st, Ask{Action: ActResume, By: "ann"}, noon)
+	if err != nil || d.Head.Undo != "" {
+		t.Fatalf("a resume before anything is brought back: %v, undo %q", err, d.Head.Undo)
+	}
+	st.Head.Rollbacks = []string{"ro-1-undo-1"}
+	for _, action := range []string{ActResume, ActRetry} {
+		if _, err := Apply(st, Ask{Action: action, By: "ann"}, noon); err == nil || err.Kind != api.Conflict || !strings.Contains(err.Detail, "ro-1-undo-1") {
+			t.Errorf("%s: %v", action, err)
+		}
+	}
+	if _, err := RetryNode(st, "n5", "ann", "", noon); err == nil || err.Kind != api.Conflict {
+		t.Errorf("retry of a node: %v", err)
+	}
+	if d, err := Apply(st, Ask{Action: ActAbort, By: "ann"}, noon); err != nil || d.Head.State != api.RolloutAborted {
+		t.Errorf("abort: %v", err)
+	}
+}
+
+func TestApply_AHaltByAPersonBringsNothingBack(t *testing.T) {
+	st := rolloutOf(2, 0)
+	st.Head.Spec.AutoRollback = api.RollbackAll
+	if st = act(t, st, ActHalt); st.Head.Undo != "" {
+		t.Errorf("to be undone: %q", st.Head.Undo)
+	}
+}
