@@ -112,11 +112,16 @@ func ParseURL(text string) (*url.URL, error) {
 		return nil, errors.New(want)
 	case u.User != nil:
 		return nil, errors.New("has a user or password in it: " + want)
+	case strings.HasSuffix(text, Hidden):
+		return nil, errors.New("is an address as it is shown, without what may be secret in it: want the whole one")
 	case u.Fragment != "":
 		return nil, errors.New("has a fragment (#): " + want)
 	}
 	return u, nil
 }
+
+// Hidden stands for what Shown leaves out.
+const Hidden = "/…"
 
 // Shown is where a webhook is, without what may be secret: scheme and host.
 func Shown(text string) string {

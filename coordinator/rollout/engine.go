@@ -40,6 +40,9 @@ type EngineConfig struct {
 	// there was none: deadlines stand still. nil: always, and none.
 	Quorum  func() bool
 	Outages func() []Span
+	// Notify makes one try to tell a webhook; its error has no secrets in it, and
+	// may be a *notify.Failure. nil: nobody is told.
+	Notify func(ctx context.Context, n Notice, to api.NotifySpec) error
 	// Gates asks the gates of rollouts. nil: none passes but approvals.
 	Gates Gates
 	// BundleName is the name of a stored bundle. Its error is passed on: an

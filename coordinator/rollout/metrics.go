@@ -15,9 +15,11 @@ const shownFor = time.Hour
 
 // metrics of one engine.
 type metrics struct {
-	leader prometheus.Gauge
-	now    func() time.Time
-	shown  atomic.Pointer[[]api.Rollout]
+	leader  prometheus.Gauge
+	notices *prometheus.CounterVec
+	now     func() time.Time
+	shown   atomic.Pointer[[]api.Rollout]
+	office  atomic.Bool
 }
 
 var (
@@ -40,9 +42,15 @@ func newMetrics(reg prometheus.Registerer, now func() time.Time) *metrics {
 			Name: "lockkeeper_rollout_leader", Help: "1 while the rollout engine of this coordinator is the elected one, else 0.",
 		}),
 	}
+	m.notices = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "lockkeeper_rollout_notices_total", Help: "Tries to tell a webhook of a rollout, by this coordinator, by outcome: delivered, failed (to be tried again), given_up.",
+	}, []string{"outcome"})
+	for _, outcome := range []string{"delivered", "failed", "given_up"} {
+		m.notices.WithLabelValues(outcome)
+	}
 	m.shown.Store(&[]api.Rollout{})
 	if reg != nil {
-		reg.MustRegister(m, m.leader)
+		reg.MustRegister(m, m.leader, m.notices)
 	}
 	return m
 }
@@ -115,9 +123,15 @@ func gauge(d *prometheus.Desc, v float64, labels ...string) prometheus.Metric {
 }
 
 func (m *metrics) elected(yes bool) {
+	m.office.Store(yes)
 	if yes {
 		m.leader.Set(1)
 		return
 	}
 	m.leader.Set(0)
 }
+
+// Elected reports whether this coordinator's engine is, as far as it knows, the
+// elected one. Another may have been elected a moment ago: what rests on it must
+// bear being done twice.
+func (e *Engine) Elected() bool { return e.metrics.office.Load() }

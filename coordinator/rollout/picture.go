@@ -70,7 +70,9 @@ func (e *Engine) refresh() *picture {
 			if !ok || old.revision != st.Revision {
 				old = endedRollout{st.Revision, present(st, Decide(st.Head.Spec, st, nil, now), nil)}
 			}
-			ended[id], p.rollouts[id] = old, old.shown
+			ended[id] = old
+			old.shown.Undelivered = undelivered(&st)
+			p.rollouts[id] = old.shown
 			continue
 		}
 		if fleet == nil {
@@ -126,7 +128,7 @@ func waits(snap Snapshot, after []string) (out []string) {
 // follows from its rollout's head and from where the node stands.
 func (p *picture) same(old *picture) bool {
 	return maps.EqualFunc(p.rollouts, old.rollouts, func(a, b api.Rollout) bool {
-		return a.Revision == b.Revision && a.Why == b.Why && a.Progress == b.Progress && slices.Equal(a.Nodes, b.Nodes)
+		return a.Revision == b.Revision && a.Why == b.Why && a.Progress == b.Progress && slices.Equal(a.Nodes, b.Nodes) && slices.Equal(a.Undelivered, b.Undelivered)
 	})
 }
 
@@ -135,12 +137,12 @@ func (p *picture) same(old *picture) bool {
 func present(st State, d Decisions, slots func(group string) int) api.Rollout {
 	h := &st.Head
 	r := api.Rollout{
-		ID: h.ID, Spec: h.Spec, BundleName: h.BundleName, State: h.State, Why: h.Why, By: h.By,
+		ID: h.ID, Spec: shownSpec(h.Spec), BundleName: h.BundleName, State: h.State, Why: h.Why, By: h.By,
 		CreatedAt: h.CreatedAt, EndedAt: h.EndedAt, Progress: d.Progress, Stalled: h.Stalled,
 		After: h.After, SupersededBy: h.SupersededBy,
 		Budget: api.RolloutBudget{Max: MayFail(h.Spec.MaxFailures, len(st.Nodes))},
 		Nodes:  d.Nodes, Revision: st.Revision, Waves: d.Waves, Gates: d.Gates,
-		RollbackOf: h.RollbackOf,
+		RollbackOf: h.RollbackOf, Undelivered: undelivered(&st),
 	}
 	if len(h.Rollbacks) > 0 {
 		r.Rollback = h.Rollbacks[0]

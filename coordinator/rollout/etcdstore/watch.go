@@ -3,6 +3,7 @@ package etcdstore
 import (
 	"context"
 	"maps"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,6 +21,10 @@ type parts struct {
 	state     rollout.State
 	head      bool
 	selection bool
+}
+
+func newParts() *parts {
+	return &parts{state: rollout.State{Results: map[string]rollout.Result{}, Notices: map[int64]rollout.Notice{}}}
 }
 
 // Start implements rollout.Store: it returns when the rollouts were read once,
@@ -122,8 +127,8 @@ func (s *Store) watch(ctx context.Context, prefix string, from int64) {
 	pause(ctx)
 }
 
-// detach gives a rollout that is about to change a copy of its results, since
-// the published one belongs to its readers.
+// detach gives a rollout that is about to change a copy of its results and
+// notices, since the published ones belong to their readers.
 func (s *Store) detach(key string, fresh map[string]bool) {
 	id, _, ok := s.split(key)
 	if !ok || fresh[id] {
@@ -131,7 +136,7 @@ func (s *Store) detach(key string, fresh map[string]bool) {
 	}
 	fresh[id] = true
 	if p := s.raw[id]; p != nil {
-		p.state.Results = maps.Clone(p.state.Results)
+		p.state.Results, p.state.Notices = maps.Clone(p.state.Results), maps.Clone(p.state.Notices)
 	}
 }
 
@@ -153,13 +158,19 @@ func (s *Store) apply(kv *mvccpb.KeyValue, deleted bool) {
 	if !ok {
 		return
 	}
+	p := s.raw[id]
+	if notice, ok := strings.CutPrefix(part, "notices/"); ok && deleted {
+		if seq, err := strconv.ParseInt(notice, 10, 64); err == nil && p != nil {
+			delete(p.state.Notices, seq)
+		}
+		return
+	}
 	if deleted {
 		delete(s.raw, id)
 		return
 	}
-	p := s.raw[id]
 	if p == nil {
-		p = &parts{state: rollout.State{Results: map[string]rollout.Result{}}}
+		p = newParts()
 		s.raw[id] = p
 	}
 	s.read(p, part, kv)
@@ -183,6 +194,13 @@ func (s *Store) read(p *parts, part string, kv *mvccpb.KeyValue) {
 		r, newer, err = rollout.DecodeResult(kv.Value)
 		if err == nil {
 			p.state.Results[r.Node] = r
+		}
+	case strings.HasPrefix(part, "notices/"):
+		var n rollout.Notice
+		n, newer, err = rollout.DecodeNotice(kv.Value)
+		if err == nil {
+			n.Revision = kv.ModRevision
+			p.state.Notices[n.Seq] = n
 		}
 	}
 	if err != nil {
@@ -248,7 +266,7 @@ func (s *Store) assemble(kvs []*mvccpb.KeyValue) map[string]rollout.State {
 			continue
 		}
 		if raw[id] == nil {
-			raw[id] = &parts{state: rollout.State{Results: map[string]rollout.Result{}}}
+			raw[id] = newParts()
 		}
 		s.read(raw[id], part, kv)
 	}
