@@ -98,6 +98,11 @@ func (f *fleetView) slots(group string) int {
 	return g.state.SlotCount()
 }
 
+func (f *fleetView) look(group string) (semaphore.State, bool) {
+	g := f.group(group)
+	return g.state, g.exists
+}
+
 // frozen reports whether nothing may start in a group because it, or the fleet,
 // is frozen.
 func (f *fleetView) frozen(group string) bool {

@@ -99,7 +99,9 @@ func (e *Engine) refresh() *picture {
 		}
 		d := Decide(st.Head.Spec, st, views, now)
 		p.decisions[id] = d
-		p.rollouts[id] = present(st, d, fleet.slots)
+		shown := present(st, d, fleet.slots)
+		shown.Concurrency = concurrency(&st, &d, fleet.look)
+		p.rollouts[id] = shown
 	}
 	e.ended = ended
 	e.metrics.count(p)

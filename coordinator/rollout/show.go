@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
 // show tells how the waves stand after the decision, and the gates.
@@ -44,4 +45,27 @@ func (c *course) state(h *Head, i int, now time.Time) string {
 		return api.WaveSoaking
 	}
 	return api.WaveGates
+}
+
+// concurrency is how many of the nodes that are to be done now may be out at
+// once; nil when none is to be done, as while it soaks.
+func concurrency(st *State, d *Decisions, look func(group string) (semaphore.State, bool)) *api.Concurrency {
+	h := &st.Head
+	if !h.State.Active() || !h.begun() {
+		return nil
+	}
+	var nodes []Selected
+	for i, n := range st.Nodes {
+		r, begun := st.Results[n.Node]
+		switch state := d.Nodes[i].State; {
+		case state == api.NodeUpdated, state == api.NodeBroken, n.Wave > h.Wave, h.leftOut(n.Wave, r, begun, state):
+		default:
+			nodes = append(nodes, n)
+		}
+	}
+	if len(nodes) == 0 {
+		return nil
+	}
+	c := AtOnce(d.Waves[min(h.Wave, len(d.Waves)-1)].Name, nodes, look)
+	return &c
 }
