@@ -39,6 +39,11 @@ type Figures struct {
 	DBSize   int64  `json:"db_size,omitempty"` // bytes
 	DBInUse  int64  `json:"db_size_in_use,omitempty"`
 	DiskFree int64  `json:"disk_free,omitempty"`
+	// Fingerprints of the authorities of the members: which one vouches for it,
+	// and which ones its process believes; unsettled, when a restart changes that.
+	Shows     string   `json:"shows,omitempty"`
+	Believes  []string `json:"believes,omitempty"`
+	Unsettled bool     `json:"unsettled,omitempty"`
 }
 
 // Peer is a coordinator as this one sees it.
@@ -89,10 +94,11 @@ func (d *DB) announce(ctx context.Context) error {
 		return err
 	}
 	_, err = d.leased(ctx, func(id clientv3.LeaseID) []clientv3.Op {
-		return []clientv3.Op{
-			clientv3.OpPut(d.prefix+"coordinators/"+self.ID, string(value), clientv3.WithLease(id)),
-			clientv3.OpPut(d.prefix+"quorum/"+aliveKey, self.At.Format(time.RFC3339Nano)),
+		ops := []clientv3.Op{clientv3.OpPut(d.prefix+"coordinators/"+self.ID, string(value), clientv3.WithLease(id))}
+		if d.tellsTime() {
+			ops = append(ops, clientv3.OpPut(d.prefix+"quorum/"+aliveKey, self.At.Format(time.RFC3339Nano)))
 		}
+		return ops
 	})
 	return err
 }

@@ -19,6 +19,9 @@ const (
 	outageKept = 7 * 24 * time.Hour
 	// outagesKept bounds how many are.
 	outagesKept = 100
+	// settledAfter is how long after its end a hold is overdue at the earliest,
+	// as the elected engine has it.
+	settledAfter = 2 * time.Minute
 )
 
 // Outage is a time without quorum, exact to announceEvery.
@@ -110,4 +113,49 @@ func (d *DB) Outages() []Outage {
 	}
 	slices.SortFunc(list, func(a, b Outage) int { return a.From.Compare(b.From) })
 	return list
+}
+
+// tellsTime reports whether what this coordinator says of the time may be held
+// against others: one whose clock is off would make an outage of the difference.
+// That is known once it has heard one of those that are here.
+func (d *DB) tellsTime() bool {
+	_, heard := d.ClockOff()
+	return d.ClockSkewed() == nil && (heard > 0 || !d.hasPeers())
+}
+
+func (d *DB) hasPeers() bool {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	for _, p := range d.peers {
+		if !p.Self {
+			return true
+		}
+	}
+	return false
+}
+
+// DeadlinesAt is how far deadlines have come that began at a moment: they stand
+// still without a quorum, and until some time after one is back.
+func (d *DB) DeadlinesAt(since time.Time) time.Time {
+	end := d.cfg.Now()
+	led := d.cfg.HasLeader()
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if now := end; d.alive.After(since) && d.alive.Before(now) && (!led || now.Sub(d.alive) > outageAfter) {
+		end = d.alive // there is none now, or it is not written down yet
+	}
+	at := end
+	for _, o := range d.outages {
+		from, to := o.From, o.To
+		if to.Add(settledAfter).After(end) {
+			to = end
+		}
+		if from.Before(since) {
+			from = since
+		}
+		if to.After(from) {
+			at = at.Add(from.Sub(to))
+		}
+	}
+	return at
 }

@@ -38,3 +38,52 @@ func TestOutages_ATimeInWhichNobodyWroteIsRemembered(t *testing.T) {
 		return true
 	})
 }
+
+// What began before a time without quorum has that time on top, and is judged
+// some time after it at the earliest.
+func TestDeadlinesAt_StandStillWithoutAQuorum(t *testing.T) {
+	began := time.Date(2026, 11, 27, 8, 0, 0, 0, time.UTC)
+	at := func(minutes float64) time.Time { return began.Add(time.Duration(minutes * float64(time.Minute))) }
+	past := map[string]Outage{"a": {From: at(5), To: at(15)}, "b": {From: at(20), To: at(30)}}
+	for _, c := range []struct {
+		what    string
+		now     float64
+		since   float64
+		alive   float64
+		leads   bool
+		outages map[string]Outage
+		want    float64 // how far they have come
+	}{
+		{"none", 40, 0, 40, true, nil, 40},
+		{"two that are long over", 40, 0, 40, true, past, 20},
+		{"one began before it did", 40, 10, 40, true, past, 25},
+		{"both before it did", 40, 35, 40, true, past, 40},
+		{"one is just over", 31, 0, 31, true, past, 10},
+		{"one that is not written down yet", 20, 0, 5, true, nil, 5},
+		{"there is none now", 5.2, 0, 5, false, nil, 5},
+		{"a moment without a word", 5.2, 0, 5, true, nil, 5.2},
+		{"there is none again, soon after the last", 31.5, 0, 31, false, past, 10},
+		{"what begins in one", 8, 7, 5, false, nil, 8},
+	} {
+		d := &DB{cfg: Config{Now: func() time.Time { return at(c.now) }, HasLeader: func() bool { return c.leads }}, alive: at(c.alive), outages: c.outages}
+		if got := d.DeadlinesAt(at(c.since)); !got.Equal(at(c.want)) {
+			t.Errorf("%s: they have come to minute %.1f, want %.1f", c.what, got.Sub(began).Minutes(), c.want)
+		}
+	}
+}
+
+// A coordinator whose clock is an hour off makes no outage of that hour.
+func TestOutages_AClockThatIsOffMakesNone(t *testing.T) {
+	_, prefix := client(t)
+	a := present(t, prefix, "a", 0)
+	off := present(t, prefix, "b", time.Hour)
+	tell(t, a, off)
+	tell(t, off, a)
+	if got := a.Outages(); len(got) != 0 {
+		t.Errorf("outages are %+v", got)
+	}
+	at := time.Now()
+	if got := a.DeadlinesAt(at.Add(-time.Minute)); got.Before(at) {
+		t.Errorf("deadlines have come to %s at %s", got, at)
+	}
+}

@@ -9,10 +9,11 @@ import (
 
 // viewer turns entries into nodes, by one look at the semaphores.
 type viewer struct {
-	heard   func(*entry) time.Time
-	now     time.Time
-	started time.Time
-	groups  map[string]groupView
+	heard       func(*entry) time.Time
+	now         time.Time
+	deadlinesAt func(since time.Time) time.Time
+	started     time.Time
+	groups      map[string]groupView
 }
 
 type groupView struct {
@@ -21,7 +22,7 @@ type groupView struct {
 }
 
 func newViewer(r *Registry) *viewer {
-	v := &viewer{heard: r.lastHeard, now: r.cfg.Now(), started: r.started, groups: map[string]groupView{}}
+	v := &viewer{heard: r.lastHeard, now: r.cfg.Now(), deadlinesAt: r.cfg.DeadlinesAt, started: r.started, groups: map[string]groupView{}}
 	if r.cfg.Semaphores == nil {
 		return v
 	}
@@ -54,7 +55,7 @@ func (v *viewer) node(e *entry) api.Node {
 		n.Duplicate = m.Duplicate
 	}
 	if h, found := g.state.Holds[rec.ID]; found {
-		n.Hold = HoldOf(rec.Group, h, v.now)
+		n.Hold = HoldOf(rec.Group, h, v.deadlinesAt(h.Since))
 		n.Hold.Phase = string(rec.Report.Phase)
 		n.Hold.Failed = Failed(&rec.Report)
 		heard := n.LastHeard
@@ -93,7 +94,7 @@ func Failed(r *api.Report) bool {
 	return !r.Healthy && (r.Phase == api.PhaseIdle || r.Phase == api.PhaseWaiting)
 }
 
-// HoldOf is a hold as the API shows it.
+// HoldOf is a hold as the API shows it, now being how far its deadline has come.
 func HoldOf(group string, h semaphore.Hold, now time.Time) *api.Hold {
 	out := &api.Hold{
 		Group: group, Node: h.Node, State: string(h.State), Via: string(h.Via), Instance: h.Instance, BootID: h.BootID,

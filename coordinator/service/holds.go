@@ -309,7 +309,7 @@ func latest(a, b time.Time) time.Time {
 
 // hold is a hold as the API shows it, with what its node last said.
 func (s *Service) hold(group string, h semaphore.Hold) *api.Hold {
-	out := fleet.HoldOf(group, h, s.now())
+	out := fleet.HoldOf(group, h, s.db.DeadlinesAt(h.Since))
 	if rec, found := s.fleet.Record(h.Node); found {
 		out.Phase, out.Failed = string(rec.Report.Phase), fleet.Failed(&rec.Report)
 		heard := s.fleet.Heard(h.Node)

@@ -225,7 +225,7 @@ func (s *Service) guestNode(st *semaphore.State, m semaphore.Member, waiting boo
 	}
 	h, holds := st.Holds[m.Node]
 	if holds {
-		n.Hold = fleet.HoldOf(st.Group, h, s.now())
+		n.Hold = fleet.HoldOf(st.Group, h, s.db.DeadlinesAt(h.Since))
 		n.Via = string(h.Via)
 		if h.OtherPeer != "" && n.Duplicate == "" {
 			n.Duplicate = "addresses " + h.Peer + " and " + h.OtherPeer + " ask under this id"
