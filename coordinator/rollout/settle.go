@@ -62,13 +62,23 @@ func (e *Engine) MayBegin(ctx context.Context, id string) error {
 		return api.Errorf(api.Conflict, "there is no rollout %s any more: nothing begins for it", id)
 	case err != nil:
 		return err
-	case h.State != api.RolloutRunning:
-		return api.Errorf(api.Conflict, "rollout %s is %s: nothing begins for it", id, h.State)
-	case !h.begun():
-		return api.Errorf(api.Conflict, "rollout %s has not begun: nothing begins for it", id)
 	}
-	if b := shut(&h.Spec, e.cfg.Now()); b != nil {
-		return api.Errorf(api.Conflict, "rollout %s: nothing begins for it: %s", id, b.Detail)
+	if refused := h.mayBegin(e.cfg.Now()); refused != nil {
+		return refused
+	}
+	return nil
+}
+
+// mayBegin refuses when nothing may begin for the rollout.
+func (h *Head) mayBegin(now time.Time) *api.Error {
+	switch {
+	case h.State != api.RolloutRunning:
+		return api.Errorf(api.Conflict, "rollout %s is %s: nothing begins for it", h.ID, h.State)
+	case !h.begun():
+		return api.Errorf(api.Conflict, "rollout %s has not begun: nothing begins for it", h.ID)
+	}
+	if b := shut(&h.Spec, now); b != nil {
+		return api.Errorf(api.Conflict, "rollout %s: nothing begins for it: %s", h.ID, b.Detail)
 	}
 	return nil
 }

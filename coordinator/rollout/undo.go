@@ -80,11 +80,17 @@ func (o *office) undo(ctx context.Context, p *picture) bool {
 	now := o.e.cfg.Now().UTC()
 	for _, id := range p.order {
 		st, d := p.states[id], p.decisions[id]
-		if st.Head.Undo == "" || st.Head.State != api.RolloutHalted || st.Newer != "" || d.Changed || now.Sub(st.Head.UndoAt) < undoAfter {
+		if !mayUndo(&st, &d, now) {
 			continue
 		}
-		change, err := o.undone(ctx, st, d, now)
+		change, err := undone(&st, &d, now, func(digest string) (string, error) {
+			if o.e.cfg.BundleName == nil {
+				return "", nil
+			}
+			return o.e.cfg.BundleName(ctx, digest)
+		})
 		if err == nil {
+			change.Term = o.term
 			err = o.e.cfg.Store.Write(ctx, change)
 		}
 		switch {
@@ -99,27 +105,32 @@ func (o *office) undo(ctx context.Context, p *picture) bool {
 	return true
 }
 
+// mayUndo reports whether nodes of a rollout are to be brought back now, when all
+// that is known of them is written.
+func mayUndo(st *State, d *Decisions, now time.Time) bool {
+	return st.Head.Undo != "" && st.Head.State == api.RolloutHalted && st.Newer == "" && !d.Changed && now.Sub(st.Head.UndoAt) >= undoAfter
+}
+
 // undone is the change of a halted rollout with which its nodes are brought back.
-func (o *office) undone(ctx context.Context, st State, d Decisions, now time.Time) (Change, error) {
-	list, left := undoing(&st, d.Nodes)
+// nameOf is the name of a stored bundle.
+func undone(st *State, d *Decisions, now time.Time, nameOf func(digest string) (string, error)) (Change, error) {
+	list, left := undoing(st, d.Nodes)
 	next := Decisions{Head: st.Head}
 	h := &next.Head
 	h.Undo, h.UndoAt = "", time.Time{}
 	var made []Creation
 	var told []string
 	for _, b := range list {
-		name := ""
-		if o.e.cfg.BundleName != nil {
-			var err error
-			var refused *api.Error
-			if name, err = o.e.cfg.BundleName(ctx, b.bundle); errors.As(err, &refused) && refused.Kind == api.NotFound {
-				left = append(left, fmt.Sprintf("%s with bundle %s before, which is not stored any more", plural(len(b.nodes), "node"), label("", b.bundle)))
-				continue
-			} else if err != nil {
-				return Change{}, err
-			}
+		name, err := nameOf(b.bundle)
+		var refused *api.Error
+		switch {
+		case errors.As(err, &refused) && refused.Kind == api.NotFound:
+			left = append(left, fmt.Sprintf("%s with bundle %s before, which is not stored any more", plural(len(b.nodes), "node"), label("", b.bundle)))
+			continue
+		case err != nil:
+			return Change{}, err
 		}
-		c := bringBack(&st, b, name, len(made)+1, now)
+		c := bringBack(st, b, name, len(made)+1, now)
 		made = append(made, c)
 		h.Rollbacks = append(slices.Clone(h.Rollbacks), c.Head.ID)
 		told = append(told, fmt.Sprintf("%s to bundle %s by rollout %s", plural(len(b.nodes), "node"), label(name, b.bundle), c.Head.ID))
@@ -133,7 +144,7 @@ func (o *office) undone(ctx context.Context, st State, d Decisions, now time.Tim
 	}
 	h.Why += "; " + detail
 	next.event(EventRollback, "", "", detail, now)
-	return Change{Revision: st.Revision, Head: *h, Events: next.Events, Creates: made, Term: o.term}, nil
+	return Change{Revision: st.Revision, Head: *h, Events: next.Events, Creates: made}, nil
 }
 
 // bringBack is the rollout that brings nodes back to one bundle. It goes on
