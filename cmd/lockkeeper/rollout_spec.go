@@ -94,8 +94,26 @@ func (s *selection) flags(a *app, c *cobra.Command) {
 	}
 }
 
-// check reads the file, and puts what the flags say into it.
+// check reads what is asked for, and wants a bundle and nodes.
 func (s *selection) check() error {
+	if err := s.read(); err != nil {
+		return err
+	}
+	switch {
+	case s.spec.Bundle == "" && s.dir == "":
+		return usagef("want --bundle DIGEST, or --dir with the folder to build the bundle from")
+	case s.spec.Bundle != "" && s.dir != "":
+		return usagef("--bundle and --dir both name a bundle: want one of them")
+	case s.key != "" && s.dir == "":
+		return usagef("--key signs what is built from --dir; \"lockkeeper bundle sign\" signs a bundle that is there")
+	case s.spec.Group == "" && s.spec.Selector == "" && len(s.spec.Nodes) == 0:
+		return usagef("want the nodes to update: --group, --selector or --node")
+	}
+	return nil
+}
+
+// read reads the file, and puts what the flags say into it.
+func (s *selection) read() error {
 	flags := s.spec
 	if s.path != "" {
 		var err error
@@ -117,16 +135,6 @@ func (s *selection) check() error {
 	}
 	if err := s.waves.into(&s.spec); err != nil {
 		return err
-	}
-	switch {
-	case s.spec.Bundle == "" && s.dir == "":
-		return usagef("want --bundle DIGEST, or --dir with the folder to build the bundle from")
-	case s.spec.Bundle != "" && s.dir != "":
-		return usagef("--bundle and --dir both name a bundle: want one of them")
-	case s.key != "" && s.dir == "":
-		return usagef("--key signs what is built from --dir; \"lockkeeper bundle sign\" signs a bundle that is there")
-	case s.spec.Group == "" && s.spec.Selector == "" && len(s.spec.Nodes) == 0:
-		return usagef("want the nodes to update: --group, --selector or --node")
 	}
 	if _, err := semaphore.ParseSlots(string(s.spec.MaxFailures)); s.set.Changed("max-failures") && err != nil {
 		return usagef("--max-failures %q: want a number of nodes, or percent such as 5%%", s.spec.MaxFailures)

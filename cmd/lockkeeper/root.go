@@ -85,7 +85,7 @@ LOCKKEEPER_CA_FILE. See also: lockkeeper help exit-codes.`,
 			root.AddCommand(c)
 		}
 	}
-	in("see", a.statusCommand(), a.watchCommand(), a.explainCommand(), a.eventsCommand(), a.planCommand(), a.clusterCommand())
+	in("see", a.statusCommand(), a.watchCommand(), a.explainCommand(), a.eventsCommand(), a.planCommand(), a.simulateCommand(), a.clusterCommand())
 	in("change", a.rolloutCommand(), a.bundleCommand(), a.groupCommand(), a.applyCommand(), a.nodeCommand(), a.holdCommand(), a.queueCommand(), a.freezeCommand(), a.unfreezeCommand(), a.blackoutCommand())
 	in("admin", a.tokenCommand(), a.snapshotCommand(), a.benchCommand(), a.versionCommand())
 	root.SetHelpCommandGroupID("admin")

@@ -62,7 +62,7 @@ func (c *canvas) summary() string {
 	r := c.r
 	text := fmt.Sprintf("%d simulated hosts: %s", r.Nodes, r.State)
 	if r.MakespanS > 0 {
-		text += " after " + humane(time.Duration(r.MakespanS*float64(time.Second)))
+		text += " after " + Span(time.Duration(r.MakespanS*float64(time.Second)))
 	}
 	return fmt.Sprintf("%s, at most %d out of service", text, r.PeakOut)
 }
@@ -115,7 +115,7 @@ func (c *canvas) axes() {
 	for d := time.Duration(0); d <= c.to.Sub(c.from); d += step {
 		x := c.x(c.from.Add(d))
 		c.printf(`<line class="rule" x1="%.1f" x2="%.1f" y1="%d" y2="%d"/><text x="%.1f" y="%d" text-anchor="middle">%s</text>`+"\n",
-			x, x, height-bottom, height-bottom+4, x, height-bottom+18, humane(d))
+			x, x, height-bottom, height-bottom+4, x, height-bottom+18, Span(d))
 	}
 	c.printf(`<text transform="translate(16 %d) rotate(-90)" text-anchor="middle">out of service</text>`+"\n", (top+height-bottom)/2)
 	c.printf(`<text class="soft" transform="translate(%d %d) rotate(90)" text-anchor="middle">updated</text>`+"\n", width-14, (top+height-bottom)/2)
@@ -222,8 +222,8 @@ func trimmed(n float64) string {
 	return fmt.Sprintf("%.1f", n)
 }
 
-// humane is a time in its two largest units.
-func humane(d time.Duration) string {
+// Span is a time in its two largest units.
+func Span(d time.Duration) string {
 	d = d.Round(time.Second)
 	days, d := d/(24*time.Hour), d%(24*time.Hour)
 	hours, minutes, secs := d/time.Hour, d%time.Hour/time.Minute, d%time.Minute/time.Second

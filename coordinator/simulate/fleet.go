@@ -14,8 +14,9 @@ import (
 
 // Host is a simulated host.
 type Host struct {
-	ID, Group string
-	Labels    map[string]string
+	ID, Group   string
+	Labels      map[string]string
+	NeedsReboot bool
 }
 
 // Label is a label of simulated hosts, which have its values in turn.
@@ -56,7 +57,7 @@ func Fleet(spec api.RolloutSpec, hosts int, groups []string, labels []Label) ([]
 	}
 	out := make([]Host, 0, len(ids))
 	for i, id := range ids {
-		h := Host{ID: id, Group: groups[i%len(groups)], Labels: map[string]string{}}
+		h := Host{ID: id, Group: groups[i%len(groups)], Labels: map[string]string{}, NeedsReboot: true}
 		turn := i / len(groups)
 		for _, l := range labels {
 			h.Labels[l.Name] = l.Values[turn%len(l.Values)]
@@ -140,7 +141,7 @@ func nodes(hosts []Host, now time.Time) []api.Node {
 	for _, h := range hosts {
 		out = append(out, api.Node{
 			ID: h.ID, Group: h.Group, Labels: h.Labels, Via: string(semaphore.ViaAgent), LastHeard: now, ChangedAt: now,
-			Report: api.Report{Group: h.Group, Labels: h.Labels, Phase: api.PhaseIdle, Healthy: true, Simulated: true, NeedsReboot: true},
+			Report: api.Report{Group: h.Group, Labels: h.Labels, Phase: api.PhaseIdle, Healthy: true, Simulated: true, NeedsReboot: h.NeedsReboot},
 		})
 	}
 	return out
