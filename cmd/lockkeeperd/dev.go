@@ -177,7 +177,7 @@ func (f *devFleet) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := f.judge(ctx, rollout, time.Since(started)); err != nil || f.once {
+	if err := f.judge(ctx, rollout, time.Since(started)); f.once || ctx.Err() != nil {
 		return err
 	}
 	f.say("The fleet keeps running. Try: lockkeeper --server %s status", f.url)
