@@ -14,6 +14,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/door"
+	"github.com/lockkeeper/lockkeeper/coordinator/silence"
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
@@ -45,6 +46,7 @@ type Config struct {
 	Join             JoinConfig      `yaml:"join"`
 	Snapshots        SnapshotsConfig `yaml:"snapshots"`
 	Gates            GatesConfig     `yaml:"gates"`
+	Silences         SilencesConfig  `yaml:"silences"`
 	Log              LogConfig       `yaml:"log"`
 }
 
@@ -123,6 +125,7 @@ func DefaultConfig() Config {
 		Etcd:      EtcdConfig{Quota: 2 << 30, Heartbeat: 100 * time.Millisecond, Election: time.Second},
 		Snapshots: SnapshotsConfig{Every: time.Hour, Keep: 48},
 		Gates:     GatesConfig{AlertmanagerSettle: 2 * time.Minute},
+		Silences:  SilencesConfig{Matchers: []string{silence.DefaultMatcher}, For: silence.DefaultFor, Linger: silence.DefaultLinger},
 		Log:       LogConfig{Level: "info", Format: "text"},
 	}
 }
@@ -140,6 +143,11 @@ func (c Config) withDefaults() Config {
 	fill(&c.Snapshots.Every, def.Snapshots.Every)
 	fill(&c.Snapshots.Keep, def.Snapshots.Keep)
 	fill(&c.Gates.AlertmanagerSettle, def.Gates.AlertmanagerSettle)
+	fill(&c.Silences.For, def.Silences.For)
+	fill(&c.Silences.Linger, def.Silences.Linger)
+	if len(c.Silences.Matchers) == 0 {
+		c.Silences.Matchers = def.Silences.Matchers
+	}
 	fill(&c.Log.Level, def.Log.Level)
 	fill(&c.Log.Format, def.Log.Format)
 	return c
@@ -236,6 +244,7 @@ func (c *Config) Validate() error {
 	}
 	c.Snapshots.validate(c.DataDir, c.Etcd.External(), bad)
 	c.Gates.validate(bad)
+	c.Silences.validate(bad)
 	if _, err := logLevel(c.Log.Level); err != nil {
 		bad("log.level", "%v", err)
 	}

@@ -241,15 +241,23 @@ func (c *Coordinator) startServices(ctx context.Context) error {
 			return b.Name, err
 		},
 	})
+	silencer, err := c.silencer(store, nodes, engine, db)
+	if err != nil {
+		return fmt.Errorf("silences: %w", err)
+	}
 	shots := c.snapshots(db)
 	var members service.Members
 	if c.member != nil {
 		members = c.member
 	}
+	var silences service.Silences
+	if silencer != nil {
+		silences = silencer
+	}
 	c.service = service.New(service.Config{
 		Store: store, Fleet: nodes, Guests: guests, Rollouts: engine, DB: db, Node: c.node, Members: members, OwnHosts: ownHosts, Logger: c.log, Version: c.version,
 		AutoCreateGroups: c.cfg.AutoCreateGroups, StrictAddress: c.cfg.FleetLock.StrictAddress, Snapshots: shots,
-		Gates: c.checker(),
+		Gates: c.checker(), Silences: silences,
 	})
 	// At every start, since the first may have been cut off before its end; and
 	// before the engine, whose election would be data of a nameless cluster.
@@ -261,6 +269,10 @@ func (c *Coordinator) startServices(ctx context.Context) error {
 		return err
 	}
 	c.stopFunc(engine.Stop)
+	if silencer != nil {
+		silencer.Start()
+		c.stopFunc(silencer.Stop)
+	}
 	c.service.Start()
 	c.stopFunc(c.service.Stop)
 	c.prune()

@@ -72,6 +72,7 @@ func scrape(t *testing.T) string {
 	c, err := coordinator.New(coordinator.Config{
 		DataDir: filepath.Join(t.TempDir(), "data"), Listen: "127.0.0.1:0",
 		Snapshots: coordinator.SnapshotsConfig{Dir: t.TempDir()},
+		Silences:  coordinator.SilencesConfig{AlertmanagerURL: "http://127.0.0.1:1"},
 	})
 	if err != nil {
 		t.Fatal(err)

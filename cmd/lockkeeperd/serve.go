@@ -80,6 +80,12 @@ func bindConfig(flags *pflag.FlagSet, cfg *coordinator.Config) {
 	flags.StringSliceVar(&cfg.Gates.Allow, "gates-allow", cfg.Gates.Allow, "`HOST` that gates may ask beside those two, as web.example.com:8443 or *.example.com (repeatable)")
 	flags.StringSliceVar(&cfg.Gates.Commands, "gates-command", cfg.Gates.Commands, "absolute `PATH` of a program that gates may run here (repeatable)")
 	flags.DurationVar(&cfg.Gates.AlertmanagerSettle, "gates-alertmanager-settle", cfg.Gates.AlertmanagerSettle, "how long an Alertmanager must have been up to be believed that nothing fires")
+	flags.StringVar(&cfg.Silences.AlertmanagerURL, "silences-alertmanager-url", cfg.Silences.AlertmanagerURL, "`URL` of the Alertmanager in which alerts of hosts that are out of service are silenced; without one none are")
+	flags.StringVar(&cfg.Silences.TokenFile, "silences-token-file", cfg.Silences.TokenFile, "`FILE` with a bearer token for it")
+	flags.StringVar(&cfg.Silences.CAFile, "silences-ca-file", cfg.Silences.CAFile, "PEM `FILE` of its CA (default: the system's)")
+	flags.StringArrayVar(&cfg.Silences.Matchers, "silences-matcher", cfg.Silences.Matchers, "`MATCHER` of a host's silence, with {node} or {label.NAME} in its value (repeatable)")
+	flags.DurationVar(&cfg.Silences.For, "silences-for", cfg.Silences.For, "how far ahead a silence reaches, and is renewed")
+	flags.DurationVar(&cfg.Silences.Linger, "silences-linger", cfg.Silences.Linger, "how long after its slot's return a host stays silent")
 	flags.StringVar(&cfg.Name, "name", cfg.Name, "`NAME` of this coordinator among the others (default: the host name)")
 	flags.StringVar(&cfg.Peer.Listen, "peer-listen", cfg.Peer.Listen, "`IP:PORT` for the other coordinators of the cluster; without it this one stays alone")
 	flags.StringVar(&cfg.Peer.URL, "peer-url", cfg.Peer.URL, "`URL`, https://HOST:PORT, by which they reach it (default: made of --peer-listen)")
@@ -121,7 +127,7 @@ func mergeConfig(file string, fromFlags coordinator.Config, flags *pflag.FlagSet
 }
 
 // settingFlags are the flags whose name is not that of their field.
-var settingFlags = map[string]string{"hosts": "host", "join.servers": "join", "gates.commands": "gates-command"}
+var settingFlags = map[string]string{"hosts": "host", "join.servers": "join", "gates.commands": "gates-command", "silences.matchers": "silences-matcher"}
 
 // nameSources names each bad field by the flag or the variable that set it. One
 // from the file keeps its path there.

@@ -80,6 +80,7 @@ func (s *Service) attention(o *overview, states map[string]semaphore.State) []ap
 		})
 	}
 	list = append(list, s.snapshotTrouble()...)
+	list = append(list, s.silencesTrouble()...)
 	list = append(list, clockOff(states)...)
 	list = append(list, schemaBehind(s.db.Coordinators(), s.db.Schema())...)
 	if s.cfg.Members != nil {

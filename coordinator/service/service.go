@@ -66,6 +66,8 @@ type Config struct {
 	StrictAddress bool
 	// Gates checks those of a new rollout. Nil: nobody does.
 	Gates Gates
+	// Silences of hosts that are out of service. Nil: there are none.
+	Silences Silences
 	// Snapshots of this coordinator. Nil: it takes none.
 	Snapshots Snapshots
 	Now       func() time.Time // nil: time.Now
