@@ -141,8 +141,12 @@ func (d *DB) DeadlinesAt(since time.Time) time.Time {
 	led := d.cfg.HasLeader()
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	if now := end; d.alive.After(since) && d.alive.Before(now) && (!led || now.Sub(d.alive) > outageAfter) {
-		end = d.alive // there is none now, or it is not written down yet
+	if now := end; !d.alive.IsZero() && (!led || now.Sub(d.alive) > outageAfter) {
+		// There is none now, or it is not written down yet. What has begun since
+		// the last word has come nowhere.
+		if last := slices.MaxFunc([]time.Time{d.alive, since}, time.Time.Compare); last.Before(now) {
+			end = last
+		}
 	}
 	at := end
 	for _, o := range d.outages {

@@ -63,7 +63,7 @@ func TestDeadlinesAt_StandStillWithoutAQuorum(t *testing.T) {
 		{"there is none now", 5.2, 0, 5, false, nil, 5},
 		{"a moment without a word", 5.2, 0, 5, true, nil, 5.2},
 		{"there is none again, soon after the last", 31.5, 0, 31, false, past, 10},
-		{"what begins in one", 8, 7, 5, false, nil, 8},
+		{"there is none now, and it began after the last word", 8, 5.1, 5, false, nil, 5.1},
 	} {
 		d := &DB{cfg: Config{Now: func() time.Time { return at(c.now) }, HasLeader: func() bool { return c.leads }}, alive: at(c.alive), outages: c.outages}
 		if got := d.DeadlinesAt(at(c.since)); !got.Equal(at(c.want)) {

@@ -1,0 +1,91 @@
+package e2e
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+)
+
+// A majority is gone for longer than a hold may last. That time counts against
+// nobody: not while it is, and not when it is over, and the rollout goes on.
+func TestOutage_LongerThanADeadlineMakesNobodyOverdue(t *testing.T) {
+	t.Parallel()
+	const deadline, lasts = 10 * time.Second, 32 * time.Second // a time without a word is an outage after 30 s
+	c := newCluster(t, 3)
+	d := &durable{cluster: c, w: newWitness(t), slots: 2, hosts: names("host", 2)}
+	must(t, c.any().url, "group", "set", "fleet", "--slots", "2", "--hold-timeout", deadline.String())
+	// They come back from their reboot when it is over.
+	startHerd(t, "herd", herd{Servers: strings.Split(c.urls(), ","), Nodes: d.hosts, Group: "fleet", Witness: string(d.w), Reboot: lasts + 8*time.Second})
+	eventually(t, time.Minute, "both hosts have reported", func() bool { return statusOf(t, c.any().url).Figures.Nodes == len(d.hosts) })
+	d.rollout = startRollout(t, c.any().url, pushBundle(t, c.any().url, "new", ""), "--group", "fleet")
+	eventually(t, 30*time.Second, "both hosts are rebooting", func() bool {
+		return d.w.count(t, "down host-01")+d.w.count(t, "down host-02") == 2
+	})
+	held := d.holds()
+
+	// overdue is what a coordinator says is, in all the places where it is said.
+	overdue := func(m *memberProcess) (list []string) {
+		for _, a := range statusOf(t, m.url).Attention {
+			if a.Kind == "overdue" {
+				list = append(list, "attention: "+a.Title)
+			}
+		}
+		var g api.Group
+		getJSON(t, m.url+"/api/v1/groups/fleet", &g)
+		for _, h := range g.Holds {
+			if h.Overdue {
+				list = append(list, fmt.Sprintf("hold of %s, since %s, until %s", h.Node, h.Since, h.Deadline))
+			}
+		}
+		var n api.NodeList
+		getJSON(t, m.url+"/api/v1/nodes", &n)
+		for _, node := range n.Nodes {
+			if node.State == api.NodeOverdue {
+				list = append(list, "node "+node.ID)
+			}
+		}
+		if r := rolloutOf(t, m.url, d.rollout); r.Progress.Failed > 0 || r.State == api.RolloutHalted {
+			list = append(list, fmt.Sprintf("the rollout is %s: %s", r.State, r.Why))
+		}
+		return list
+	}
+
+	gone, left := []*memberProcess{c.leader()}, slicesWithout(c.members, c.leader())
+	gone, left = append(gone, left[0]), left[1:]
+	for _, m := range gone {
+		m.kill()
+	}
+	began := time.Now()
+	for time.Since(began) < lasts {
+		if got := overdue(left[0]); len(got) > 0 {
+			t.Fatalf("%s after the majority was lost: %v", time.Since(began).Round(time.Second), got)
+		}
+		time.Sleep(time.Second)
+	}
+	for _, m := range gone {
+		m.start()
+	}
+	for _, m := range c.members {
+		m.waitReady()
+	}
+	back := time.Now()
+	shown := 0
+	eventually(t, 90*time.Second, "the rollout has succeeded", func() bool {
+		if now := d.holds(); len(now) == len(held) && now["host-01"] == held["host-01"] {
+			shown++
+		}
+		for _, m := range c.members {
+			if got := overdue(m); len(got) > 0 {
+				t.Fatalf("%s says %s after the majority was back: %v", m.name, time.Since(back).Round(time.Second), got)
+			}
+		}
+		return rolloutOf(t, c.any().url, d.rollout).State == api.RolloutSucceeded
+	})
+	if shown == 0 {
+		t.Error("the hosts had returned their slots before a quorum was back: nothing is shown")
+	}
+	d.finishes()
+}
