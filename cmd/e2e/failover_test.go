@@ -10,9 +10,12 @@ import (
 // kills is how many leaders TestFailover kills.
 var kills = flag.Int("kills", 3, "how many leaders are killed, one after another")
 
-// How long nobody writes after the leader is killed, over many kills. Two must
-// agree on who leads now; when both ask at the same moment, neither is chosen,
-// and they ask again a moment later.
+// electionTimeout is the default.
+const electionTimeout = time.Second
+
+// How long nobody writes after the leader is killed, over many kills. Its process
+// has ended, which the others know at once: no election timeout is waited for, and
+// one of them asks for votes after the other.
 func TestFailover_WritesGoOnAfterEachKillOfTheLeader(t *testing.T) {
 	d := &durable{cluster: newCluster(t, 3)}
 	for _, m := range d.members {
@@ -48,7 +51,10 @@ func TestFailover_WritesGoOnAfterEachKillOfTheLeader(t *testing.T) {
 	slices.Sort(took)
 	t.Logf("both survivors wrote after each of %d kills: min %s, median %s, max %s", len(took), took[0], took[len(took)/2], took[len(took)-1])
 	t.Logf("all: %s", took)
-	if median := took[len(took)/2]; median > writesWithin {
-		t.Errorf("the median is %s, want within %s", median, writesWithin)
+	if slowest := took[len(took)-1]; slowest > writesWithin {
+		t.Errorf("the slowest is %s, want within %s", slowest, writesWithin)
+	}
+	if median := took[len(took)/2]; median > electionTimeout {
+		t.Errorf("the median is %s, which is no less than the election timeout of %s", median, electionTimeout)
 	}
 }
