@@ -341,7 +341,14 @@ func (b *stage) NodeAction(_ context.Context, id, action string, req api.NodeAct
 }
 
 func (b *stage) RolloutAction(_ context.Context, id, action string, req api.RolloutActionRequest) (api.Rollout, error) {
-	return api.Rollout{}, b.write(fmt.Sprintf("%s %s %q", action, id, req.Reason))
+	call := fmt.Sprintf("%s %s %q", action, id, req.Reason)
+	if req.Wave > 0 {
+		call += fmt.Sprintf(" wave=%d", req.Wave)
+	}
+	if req.Gate != "" {
+		call += " gate=" + req.Gate
+	}
+	return api.Rollout{}, b.write(call)
 }
 
 func (b *stage) Events(_ context.Context, q api.EventQuery) (api.EventList, error) {

@@ -52,6 +52,7 @@ type tab struct {
 	mu       sync.Mutex
 	problems []string
 	expected []string
+	script   string // axe-core, once it was read
 }
 
 // openTab opens an empty page. Without a browser the test is skipped, unless
@@ -79,7 +80,7 @@ func openTab(t *testing.T) *tab {
 	}
 	p := &tab{T: t}
 	ctx, cancel := chromedp.NewContext(browser.ctx, chromedp.WithListener(p.listen))
-	ctx, cancelTime := context.WithTimeout(ctx, 3*time.Minute)
+	ctx, cancelTime := context.WithTimeout(ctx, 5*time.Minute)
 	p.ctx = ctx
 	t.Cleanup(func() {
 		cancelTime()

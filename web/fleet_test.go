@@ -60,13 +60,30 @@ func busyFleet() *stage {
 		{Kind: "failed", Severity: "bad", Title: broken.Node + " failed its health check", Detail: "Holds a slot of web. Previous bundle restored; :8080/healthz answered 503 for 5 min.", Node: broken.Node, Group: "web", Since: broken.Since, Hold: &broken},
 		{Kind: "overdue", Severity: "warn", Title: "web-014 has not come back", Detail: "Its deadline has passed and it was not heard since it rebooted.", Node: "web-014", Group: "web", Since: late.Deadline, Hold: &late},
 		{Kind: "unreachable", Severity: "lost", Title: "3 nodes unreachable", Detail: "worker-312, worker-588, edge-019. None holds a slot.", Group: "worker"}}
-	running := api.Rollout{ID: "ro-7k2f", BundleName: "base-2026.11.3", State: api.RolloutRunning, By: "ann", CreatedAt: ago(4 * time.Hour),
-		Spec: api.RolloutSpec{Group: "web", Bundle: digest, MaxFailures: "3"}, Progress: api.RolloutProgress{Total: 180, Pending: 90, Waiting: 30, Updating: 5, Updated: 54, Failed: 1, EstimateS: 4200},
-		Nodes: []api.RolloutNode{{Node: broken.Node, Group: "web", State: api.NodeBroken, Detail: "health check failed", Since: ago(time.Hour), Attempt: 2}, {Node: "web-077", Group: "web", State: api.NodeUpdating, Phase: api.PhaseRebooting, Since: ago(time.Minute)}}}
+	running := api.Rollout{Wave: 3, Budget: api.RolloutBudget{Failed: 1, Max: 3}, Estimate: now.Add(70 * time.Minute), EstimateBasis: "the last 50 holds of web, 8 m 36 s each",
+		Waves: []api.RolloutWave{
+			{Name: "canary", State: api.WaveDone, Total: 2, Updated: 2, MaxFailures: 0, StartedAt: ago(4 * time.Hour), DoneAt: ago(230 * time.Minute)},
+			{Name: "10%", State: api.WaveDone, Total: 16, Updated: 16, MaxFailures: -1, DoneAt: ago(200 * time.Minute)},
+			{Name: "50%", State: api.WaveRunning, Total: 72, Updated: 36, Failed: 1, MaxFailures: -1, Estimate: now.Add(50 * time.Minute)},
+			{Name: "100%", State: api.WavePending, Total: 90, MaxFailures: -1, Estimate: now.Add(200 * time.Minute)}},
+		Gates: []api.RolloutGate{
+			{Wave: 3, Name: "error rate", Kind: "promql", Condition: "sum(rate(http_5xx[5m])) / sum(rate(http[5m])) < 0.01", Passes: true, Value: "0.0021", Since: ago(20 * time.Minute), Checked: ago(8 * time.Second)},
+			{Wave: 3, Name: "front door", Kind: "http", Condition: "GET https://web.example.net/healthz answers 200", Detail: "no answer within 10 s", Since: ago(time.Minute), Checked: ago(21 * time.Second)},
+			{Wave: 3, Name: "release", Kind: "approval", Condition: "2 operators approve", Needed: 2, Role: "operator", Approvals: []api.Approval{{By: "ann", At: ago(time.Minute), Reason: "canary looks fine"}}}},
+		Concurrency: &api.Concurrency{Nodes: 6, Bound: "slots", Detail: "At most 6 at once: web has 6 slots, the wave 72 nodes."},
+		Undelivered: []api.Undelivered{{To: "hooks.example.net", What: "halted", At: ago(time.Hour), Tries: 5, Detail: "answered 502"}},
+		ID:          "ro-7k2f", BundleName: "base-2026.11.3", State: api.RolloutRunning, By: "ann", CreatedAt: ago(4 * time.Hour),
+		Spec: api.RolloutSpec{Group: "web", Bundle: digest, MaxFailures: "3", Waves: []api.WaveSpec{{Count: 2, Soak: "10m0s"}, {Percent: 10, Soak: "20m0s"}, {Percent: 50, Soak: "20m0s"}, {Soak: "20m0s"}}}, Progress: api.RolloutProgress{Total: 180, Pending: 90, Waiting: 30, Updating: 5, Updated: 54, Failed: 1, EstimateS: 4200},
+		Nodes: rolloutNodes(now, broken.Node)}
+	asks := api.Rollout{ID: "ro-7k19", BundleName: "valkey-8.1.2", State: api.RolloutApproval, Why: "Wave 1 is done; a person's word is missing.", By: "token:ci", CreatedAt: ago(2 * time.Hour), Wave: 1, Spec: api.RolloutSpec{Group: "worker", Bundle: digest, MaxFailures: "2%"},
+		Progress: api.RolloutProgress{Total: 960, Pending: 864, Updated: 96}, Budget: api.RolloutBudget{Max: 19}, Nodes: manyNodes(960),
+		Waves: []api.RolloutWave{{Name: "10%", State: api.WaveGates, Total: 96, Updated: 96, MaxFailures: -1, FinishedAt: ago(time.Hour)}, {Name: "rest", State: api.WavePending, Total: 864, MaxFailures: -1}},
+		Gates: []api.RolloutGate{{Wave: 1, Name: "approval", Kind: "approval", Condition: "1 operator approves", Needed: 1, Role: "operator"}}}
+	over := api.Rollout{ID: "ro-7jz8", BundleName: "base-2026.10.2", State: api.RolloutSucceeded, By: "token:ci", CreatedAt: ago(600 * time.Hour), EndedAt: ago(590 * time.Hour), Spec: api.RolloutSpec{Selector: "role!=storage", Bundle: digest}, Progress: api.RolloutProgress{Total: 1269, Updated: 1267, Failed: 2}, Budget: api.RolloutBudget{Failed: 2, Max: 13}}
 	paused := api.Rollout{ID: "ro-7k11", BundleName: "pg-17.4-tuning", State: api.RolloutPaused, Why: "Paused by ann.", By: "ann", CreatedAt: ago(time.Hour), Spec: api.RolloutSpec{Group: "edge", Bundle: digest},
 		Progress: api.RolloutProgress{Total: 24, Pending: 23, Updated: 1}, Stalled: &api.Stalled{Since: ago(time.Hour), Blockers: []api.Blocker{{Kind: api.Frozen, Detail: "group edge is frozen"}}}}
-	b.status.Rollouts = []api.Rollout{running, paused}
-	b.rollouts = map[string]api.Rollout{running.ID: running, paused.ID: paused}
+	b.status.Rollouts = []api.Rollout{running, asks, paused}
+	b.rollouts = map[string]api.Rollout{running.ID: running, paused.ID: paused, asks.ID: asks, over.ID: over}
 	b.addBundles(now)
 	b.nodes = hosts(now, b.status.Groups)
 	b.change("web-077", api.Node{ID: "web-077", Group: "web", State: api.NodeOut, Via: "agent", LastHeard: ago(4 * time.Second), FirstSeen: ago(1000 * time.Hour), ChangedAt: ago(2 * time.Minute), BootID: "3f0c…", Hold: &b.status.Groups[0].Holds[1],
@@ -76,6 +93,41 @@ func busyFleet() *stage {
 		Members: []api.Member{{ID: "1", Name: "coord-1", Role: "leader", Version: "1.4.0"}, {ID: "2", Name: "coord-2", Role: "follower", Self: true, Version: "1.4.0"}, {ID: "3", Name: "coord-3", Role: "unknown"}},
 		Store:   api.StoreInfo{Revision: 4821190, DBSize: 19 << 20, DBInUse: 12 << 20, Quota: 2 << 30, DiskFree: 40 << 30, EtcdVersion: "3.7.3", Embedded: true}}
 	return b
+}
+
+// rolloutNodes are 180 nodes in four waves, the third half done.
+func rolloutNodes(now time.Time, broken string) (list []api.RolloutNode) {
+	for i := range 180 {
+		n := api.RolloutNode{Node: fmt.Sprintf("web-%03d", i), Group: "web", State: api.NodeUpdated, Wave: 1, Since: now.Add(-time.Hour)}
+		switch {
+		case i >= 90:
+			n.Wave, n.State, n.Since, n.Estimate = 4, api.NodePending, time.Time{}, now.Add(time.Duration(i)*time.Minute)
+		case i >= 60:
+			n.Wave, n.State, n.Estimate = 3, api.NodeQueued, now.Add(time.Duration(i-50)*time.Minute)
+		case i >= 56:
+			n.Wave, n.State, n.Phase, n.Since = 3, api.NodeUpdating, api.PhaseRebooting, now.Add(-time.Minute)
+		case i == 55:
+			n.Node, n.Wave, n.State, n.Detail, n.Attempt = broken, 3, api.NodeBroken, "health check failed", 2
+		case i >= 18:
+			n.Wave = 3
+		case i >= 2:
+			n.Wave = 2
+		}
+		list = append(list, n)
+	}
+	return list
+}
+
+// manyNodes are in two waves, of which the second is too large to draw each.
+func manyNodes(total int) (list []api.RolloutNode) {
+	for i := range total {
+		n := api.RolloutNode{Node: fmt.Sprintf("worker-%03d", i), Group: "worker", State: api.NodeUpdated, Wave: 1}
+		if i >= total/10 {
+			n.Wave, n.State = 2, api.NodePending
+		}
+		list = append(list, n)
+	}
+	return list
 }
 
 // hosts are the nodes of the groups: those that hold are out, those in the queue

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"crypto/rand"
 	"net/http"
 	"strconv"
 	"time"
@@ -25,7 +24,7 @@ func (s *server) formRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("POST /ui/nodes/{node}/{action}", s.nodeAction)
 	mux.HandleFunc("GET /rollouts/new", s.showNewRollout)
 	mux.HandleFunc("POST /ui/rollouts/new", s.newRollout)
-	mux.HandleFunc("GET /rollouts/{id}/abort", s.showAbort)
+	mux.HandleFunc("GET /rollouts/{id}/{action}", s.showRolloutAction)
 	mux.HandleFunc("POST /ui/rollouts/{id}/{action}", s.rolloutAction)
 }
 
@@ -186,95 +185,4 @@ func (s *server) free(w http.ResponseWriter, r *http.Request, step func(freeForm
 		return
 	}
 	http.Redirect(w, r, next, http.StatusSeeOther)
-}
-
-// rolloutForm is the input of a new rollout, and its preview.
-type rolloutForm struct {
-	Spec     api.RolloutSpec
-	Failures string // as typed
-	Key      string // the same for every post of this form: one rollout
-	Bundles  []api.Bundle
-	Groups   []api.Group
-	Plan     *api.Plan
-}
-
-func (s *server) showNewRollout(w http.ResponseWriter, r *http.Request) {
-	in := r.URL.Query()
-	s.showRolloutForm(w, r, rolloutForm{Key: rand.Text(), Failures: "0",
-		Spec: api.RolloutSpec{Bundle: in.Get("bundle"), Group: in.Get("group"), Selector: in.Get("selector")}}, nil)
-}
-
-// showRolloutForm fills the choices in, and previews what is chosen.
-func (s *server) showRolloutForm(w http.ResponseWriter, r *http.Request, f rolloutForm, p *problem) {
-	var err error
-	if f.Bundles, err = s.backend.Bundles(r.Context()); err != nil && p == nil {
-		p = newProblem(w, "Bundles not listed", err)
-	}
-	if st, serr := s.backend.Status(r.Context()); serr == nil {
-		f.Groups = st.Groups
-	}
-	s.showForm(w, r, "rollout-new", "rollouts", "New rollout", f, p)
-}
-
-func (s *server) newRollout(w http.ResponseWriter, r *http.Request) {
-	f := rolloutForm{Key: r.PostFormValue("key"), Failures: r.PostFormValue("max_failures"), Spec: api.RolloutSpec{
-		Bundle: r.PostFormValue("bundle"), Group: r.PostFormValue("group"), Selector: r.PostFormValue("selector"),
-		Name: r.PostFormValue("name"), Reason: r.PostFormValue("reason")}}
-	f.Spec.MaxFailures = api.Slots(f.Failures)
-	if r.PostFormValue("do") == "plan" {
-		plan, err := s.backend.Plan(r.Context(), f.Spec)
-		if err != nil {
-			s.showRolloutForm(w, r, f, newProblem(w, "No plan", err))
-			return
-		}
-		f.Plan = &plan
-		s.showRolloutForm(w, r, f, nil)
-		return
-	}
-	ro, _, err := s.backend.CreateRollout(r.Context(), f.Spec, f.Key)
-	if err != nil {
-		s.showRolloutForm(w, r, f, newProblem(w, "Rollout not started", err))
-		return
-	}
-	http.Redirect(w, r, "/rollouts/"+segment(ro.ID), http.StatusSeeOther)
-}
-
-// abortForm is the input of an abort.
-type abortForm struct {
-	Rollout api.Rollout
-	Reason  string
-}
-
-func (s *server) showAbort(w http.ResponseWriter, r *http.Request) {
-	ro, err := s.backend.Rollout(r.Context(), pathID(r, "id"))
-	if err != nil {
-		s.refuse(w, r, err)
-		return
-	}
-	s.showForm(w, r, "abort", "rollouts", "Abort the rollout", abortForm{Rollout: ro}, nil)
-}
-
-// rolloutAction pauses, resumes or aborts, and goes back to where the button was.
-func (s *server) rolloutAction(w http.ResponseWriter, r *http.Request) {
-	id, action, reason := pathID(r, "id"), r.PathValue("action"), r.PostFormValue("reason")
-	if action != "pause" && action != "resume" && action != "abort" {
-		s.notFound(w, r)
-		return
-	}
-	_, err := s.backend.RolloutAction(r.Context(), id, action, api.RolloutActionRequest{Reason: reason})
-	if err == nil {
-		http.Redirect(w, r, cameFrom(r, "/rollouts/"+segment(id)), http.StatusSeeOther)
-		return
-	}
-	p := newProblem(w, "Rollout not changed", err)
-	if ro, rerr := s.backend.Rollout(r.Context(), id); action == "abort" && rerr == nil {
-		s.showForm(w, r, "abort", "rollouts", "Abort the rollout", abortForm{ro, reason}, p)
-		return
-	}
-	f, ferr := s.loadFrame(r.Context(), "rollout", id, nil)
-	if ferr != nil {
-		s.refuse(w, r, err)
-		return
-	}
-	s.render(w, r, p.Kind.Status(), "rollout", view{Frame: f, Title: id, Problem: p})
 }

@@ -50,8 +50,8 @@ func livePages() map[string]*page {
 			fragments: []string{"nodes-head", "node-states", "node-rows"}, each: eachTile},
 		"events": {nav: "events", title: fixed("Events"), load: loadEvents, query: append([]string{"before"}, eventKeys...),
 			fragments: []string{"event-rows"}},
-		"rollouts": {nav: "rollouts", title: fixed("Rollouts"), load: loadRollouts, fragments: []string{"rollout-list"}},
-		"rollout":  {nav: "rollouts", title: same, load: loadRollout, fragments: []string{"rollout-head", "progress", "rollout-nodes"}},
+		"rollouts": {nav: "rollouts", title: fixed("Rollouts"), load: loadRollouts, fragments: []string{"rollouts-head", "rollout-list"}},
+		"rollout":  {nav: "rollouts", title: same, load: loadRollout, fragments: []string{"rollout-head", "waves", "gates", "budget", "ahead", "undelivered", "rollout-nodes", "latest"}},
 		"bundles":  {nav: "bundles", title: fixed("Bundles"), load: loadBundles, fragments: []string{"bundle-list"}},
 		"cluster":  {nav: "cluster", title: fixed("Cluster"), load: loadCluster, fragments: []string{"cluster-head", "members", "store"}},
 		"page":     {load: func(context.Context, *server, *Frame, string, url.Values) error { return nil }},
@@ -173,7 +173,7 @@ func (s *server) renderTopic(ctx context.Context, topic string) ([]fragment, err
 		if err := set.ExecuteTemplate(&b, id, view{Frame: f, Version: s.opts.Version}); err != nil {
 			return nil, fmt.Errorf("fragment %s: %w", id, err)
 		}
-		out = append(out, fragment{ID: id, HTML: b.String()})
+		out = append(out, fragment{ID: id, HTML: string(straight(b.Bytes()))})
 	}
 	if p.each == nil {
 		return out, nil
@@ -183,7 +183,7 @@ func (s *server) renderTopic(ctx context.Context, topic string) ([]fragment, err
 		if err := set.ExecuteTemplate(&b, it.template, it.data); err != nil {
 			return nil, fmt.Errorf("fragment %s: %w", it.id, err)
 		}
-		out = append(out, fragment{ID: it.id, HTML: b.String(), key: it.key})
+		out = append(out, fragment{ID: it.id, HTML: string(straight(b.Bytes())), key: it.key})
 	}
 	return out, nil
 }

@@ -96,7 +96,7 @@ func (s *server) render(w http.ResponseWriter, r *http.Request, status int, name
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = body.WriteTo(w) // a client that left is no error of ours
+	_, _ = w.Write(straight(body.Bytes())) // a client that left is no error of ours
 }
 
 // newFrame reads what every page shows around its content. Without a status

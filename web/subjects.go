@@ -255,19 +255,46 @@ func phaseSteps(at api.Phase) []phaseStep {
 }
 
 // rolloutsData is the list of rollouts.
-type rolloutsData struct{ Rollouts []api.Rollout }
+type rolloutsData struct {
+	Active, Ended []api.Rollout
+	More          int // ended ones left out
+}
+
+// endedRows bounds the list of rollouts that have ended.
+const endedRows = 50
 
 func loadRollouts(ctx context.Context, s *server, f *Frame, _ string, _ url.Values) error {
 	list, err := s.backend.Rollouts(ctx)
-	f.Data = rolloutsData{list}
+	var d rolloutsData
+	for _, r := range list {
+		switch {
+		case r.State.Active():
+			d.Active = append(d.Active, r)
+		case len(d.Ended) < endedRows:
+			d.Ended = append(d.Ended, r)
+		default:
+			d.More++
+		}
+	}
+	f.Data = d
 	return err
 }
 
 // rolloutData is the page of one rollout.
 type rolloutData struct {
+	withEvents
 	Rollout api.Rollout
+	Waves   []waveView
+	Legend  []cellCount
+	Ahead   []step
 	Nodes   []api.RolloutNode // those that somebody would look for first
 	More    int               // nodes left out
+}
+
+// cellCount is how many nodes are in a state.
+type cellCount struct {
+	State, Word string
+	Count       int
 }
 
 // rolloutRows bounds the table; the counts above it are of all nodes.
@@ -278,7 +305,11 @@ func loadRollout(ctx context.Context, s *server, f *Frame, id string, _ url.Valu
 	if err != nil {
 		return err
 	}
-	d := rolloutData{Rollout: r}
+	d := rolloutData{Rollout: r, Waves: wavesOf(r), Ahead: stepsAhead(r)}
+	p := r.Progress
+	for i, n := range []int{p.Updated, p.Updating, p.Waiting, p.Failed, p.Pending} {
+		d.Legend = append(d.Legend, cellCount{cellStates[i], strings.ToLower(known(rolloutNodeLooks, cellStates[i]).Word), n})
+	}
 	for _, state := range []string{api.NodeBroken, api.NodeUpdating, api.NodeQueued, api.NodePending, api.NodeUpdated} {
 		for _, n := range r.Nodes {
 			if n.State == state && len(d.Nodes) < rolloutRows {
@@ -287,8 +318,9 @@ func loadRollout(ctx context.Context, s *server, f *Frame, id string, _ url.Valu
 		}
 	}
 	d.More = len(r.Nodes) - len(d.Nodes)
+	d.withEvents, err = s.latest(ctx, api.EventQuery{Rollout: id})
 	f.Data = d
-	return nil
+	return err
 }
 
 // bundlesData is the list of bundles.

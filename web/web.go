@@ -8,7 +8,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"strings"
+	"path"
+	"slices"
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
@@ -163,7 +164,7 @@ func cached(next http.Handler) http.Handler {
 // or the fallback.
 func cameFrom(r *http.Request, fallback string) string {
 	u, err := url.Parse(r.Referer())
-	if err != nil || u.Host != r.Host || u.Path == "" || strings.HasSuffix(u.Path, "/abort") {
+	if err != nil || u.Host != r.Host || u.Path == "" || slices.Contains(askedActions, path.Base(u.Path)) {
 		return fallback
 	}
 	return localPath(u.RequestURI())

@@ -41,7 +41,10 @@ var nodeLooks = map[api.NodeState]look{
 }
 
 var rolloutLooks = map[api.RolloutState]look{
+	api.RolloutScheduled: {"is-calm", "scheduled", "Scheduled"},
 	api.RolloutRunning:   {"is-busy", "running", "Running"},
+	api.RolloutSoaking:   {"is-busy", "soaking", "Soaking"},
+	api.RolloutApproval:  {"is-warn", "approval", "Waiting for approval"},
 	api.RolloutPaused:    {"is-warn", "paused", "Paused"},
 	api.RolloutHalted:    {"is-bad", "halted", "Halted"},
 	api.RolloutSucceeded: {"is-ok", "ok", "Succeeded"},
@@ -153,6 +156,7 @@ var funcs = template.FuncMap{
 	"age": ageTag, "clock": clockTag, "when": whenTag, "late": lateTag, "zoned": zonedTag, "span": spanText,
 	"pct": percent, "minutes": minutes, "plural": plural,
 	"mayRetry": mayRetry, "mayRollBack": mayRollBack, "mayForget": mayForget,
+	"gateLook": gateLook, "gatePlace": gatePlace, "budget": newBudget, "legendCell": legendCell,
 	"nodeLook": nodeLook, "legendMark": legendMark,
 	"pair":     func(a, b any) struct{ A, B any } { return struct{ A, B any }{a, b} },
 	"nodeURL":  func(id string) string { return "/nodes/" + segment(id) },
@@ -167,7 +171,7 @@ var funcs = template.FuncMap{
 	"rollout":   func(s api.RolloutState) look { return known(rolloutLooks, s) },
 	"inRollout": func(s string) look { return known(rolloutNodeLooks, s) },
 	"attention": attentionLook, "event": eventLook, "eventCounts": eventCounts,
-	"track": newTrack, "title": rolloutTitle, "where": rolloutWhere,
+	"track": trackOf, "title": rolloutTitle, "where": rolloutWhere,
 	"lockOf": func(f Frame, g api.Group) lock { return newLock(g, f.Status.Stale, f.Now) },
 	"bigLockOf": func(f Frame) bigLock {
 		d := f.Data.(groupData)
@@ -176,6 +180,7 @@ var funcs = template.FuncMap{
 	"boatOf":    func(f Frame, h api.Hold) boat { return newBoat(h, f.Now) },
 	"withStale": func(data any, stale bool) dated { return dated{Stale: stale, Data: data} },
 	"minus":     func(a, b int) int { return a - b },
+	"waveHints": func() []string { return []string{"", "1", "10%", "50%", "100%", ""} },
 	"stepX":     func(i int) string { return fmt.Sprintf("%.1f%%", 0.5+20*float64(i)) },
 	"turn":      turnTag,
 	"count":     func(by map[api.NodeState]int, s string) int { return by[api.NodeState(s)] },
