@@ -36,8 +36,8 @@ func (d *Decisions) advance(c *course, spec api.RolloutSpec, st State, failed in
 			return
 		}
 		isLast := at == len(c.specs)-1
-		if w.FinishedAt.IsZero() {
-			w.FinishedAt = c.finished(at)
+		if finished := c.finished(at); w.FinishedAt.IsZero() || finished.After(w.FinishedAt) {
+			w.FinishedAt = finished
 			d.Changed = true
 			if t := &c.tally[at]; s.Soak != "" || len(s.Gates) > 0 {
 				d.event(EventWaveSoaks, "", "", fmt.Sprintf("%s: %d updated, %d failed", c.name(at), t.updated, t.failed), now)

@@ -64,11 +64,11 @@ func TestDecide_OneWaveAfterAnotherWithASoakBetween(t *testing.T) {
 	if got := asked(st, noon, idle("n1"), idle("n2"), idle("n3")); got != "n1" {
 		t.Fatalf("asked: %s", got)
 	}
-	st = at(t, noon, st, done("n1"), idle("n2"), idle("n3"))
-	if st.Head.State != api.RolloutSoaking || !strings.Contains(st.Head.Why, "12:10:00") {
+	st = at(t, noon.Add(time.Hour), st, done("n1"), idle("n2"), idle("n3"))
+	if st.Head.State != api.RolloutSoaking || !strings.Contains(st.Head.Why, "13:10:00") {
 		t.Fatalf("after its nodes it is %s: %s", st.Head.State, st.Head.Why)
 	}
-	soaked := noon.Add(10 * time.Minute)
+	soaked := noon.Add(70 * time.Minute)
 	st = at(t, soaked.Add(-time.Second), st, done("n1"), idle("n2"), idle("n3"))
 	if got := asked(st, soaked, idle("n2"), idle("n3")); got != "" || st.Head.State != api.RolloutSoaking {
 		t.Fatalf("it soaks (%s) and asks %s", st.Head.State, got)
@@ -118,6 +118,20 @@ func TestDecide_ANodeTriedAgainWhileItSoaksBeginsTheSoakAnew(t *testing.T) {
 	st = at(t, back.Add(10*time.Minute), st, done("n1"), done("n2"), idle("n3"))
 	if st.Head.State != api.RolloutRunning || st.Head.Wave != 1 {
 		t.Errorf("it is %s in wave %d", st.Head.State, st.Head.Wave)
+	}
+}
+
+func TestDecide_ANodeTriedAgainWithNobodyInOfficeBeginsTheSoakAnewToo(t *testing.T) {
+	st := inWaves([]api.WaveSpec{{Name: "canary", Count: 1, Soak: "10m"}, {}}, 1, 1)
+	st.Head.Spec.MaxFailures = "1"
+	st = at(t, noon, st, failedAt(noon, "n1"), idle("n2"))
+	d, err := RetryNode(st, "n1", "ann", "", noon.Add(time.Minute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	st = at(t, noon.Add(11*time.Minute), applied(st, d), done("n1"), idle("n2"))
+	if st.Head.State != api.RolloutSoaking || st.Head.Wave != 0 {
+		t.Errorf("it is %s in wave %d: %s", st.Head.State, st.Head.Wave, st.Head.Why)
 	}
 }
 

@@ -99,11 +99,12 @@ func Decide(spec api.RolloutSpec, st State, fleet []NodeView, now time.Time) Dec
 			Attempt: s.attempt, Detail: s.detail, Since: s.since,
 		})
 		count(&d.Progress, s.state)
-		if c.count(&h, n, s, r, out) {
-			todo = append(todo, v)
-		}
 		if next, ok := result(&h, n, r, begun, s, v, now); ok && active {
 			found = append(found, next)
+			r = next
+		}
+		if c.count(&h, n, s, r, out) {
+			todo = append(todo, v)
 		}
 	}
 	if active {
