@@ -47,7 +47,13 @@ type Config struct {
 	Snapshots        SnapshotsConfig `yaml:"snapshots"`
 	Gates            GatesConfig     `yaml:"gates"`
 	Silences         SilencesConfig  `yaml:"silences"`
-	Log              LogConfig       `yaml:"log"`
+	// Webhooks are told of rollouts that name them.
+	Webhooks []WebhookConfig `yaml:"webhooks"`
+	// WebhookHosts are where a rollout's own URL may lead, as web.example.com,
+	// 10.0.0.5:9090 or *.example.com. A coordinator that listens on this host only
+	// may send to this host too.
+	WebhookHosts []string  `yaml:"webhook_hosts"`
+	Log          LogConfig `yaml:"log"`
 }
 
 // TLSConfig names the listener's certificate.
@@ -244,6 +250,7 @@ func (c *Config) Validate() error {
 	}
 	c.Snapshots.validate(c.DataDir, c.Etcd.External(), bad)
 	c.Gates.validate(bad)
+	c.validateWebhooks(bad)
 	c.Silences.validate(bad)
 	if _, err := logLevel(c.Log.Level); err != nil {
 		bad("log.level", "%v", err)

@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -33,12 +37,15 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup:               startCoordinator,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code": code, "node": node, "hold": hold, "agents": agents,
+			"code": code, "node": node, "hold": hold, "agents": agents, "told": told,
 		},
 	})
 }
 
-type clientKey struct{}
+type (
+	clientKey struct{}
+	hookKey   struct{}
+)
 
 func startCoordinator(env *testscript.Env) error {
 	free, err := net.Listen("tcp", "127.0.0.1:0")
@@ -47,8 +54,16 @@ func startCoordinator(env *testscript.Env) error {
 	}
 	peers := free.Addr().String()
 	free.Close()
+	bodies := make(chan string, 100)
+	hook := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		text, _ := io.ReadAll(r.Body)
+		bodies <- string(text)
+	}))
+	env.Defer(hook.Close)
+	env.Values[hookKey{}] = bodies
 	c, err := daemon.New(daemon.Config{
 		DataDir: filepath.Join(env.WorkDir, ".data"), Listen: "127.0.0.1:0", Name: "alone", Peer: daemon.PeerConfig{Listen: peers},
+		Webhooks: []daemon.WebhookConfig{{Name: "ops", URL: hook.URL + "/T0SECRET"}},
 	})
 	if err != nil {
 		return err
@@ -114,6 +129,21 @@ func hold(ts *testscript.TestScript, _ bool, args []string) {
 		Fence: got.Hold.Fence, Instance: args[1] + "-instance", BootID: args[1] + "-boot",
 	})
 	ts.Check(err)
+}
+
+// told waits until the webhook ops is told something: told PATTERN.
+func told(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: told PATTERN")
+	}
+	select {
+	case body := <-ts.Value(hookKey{}).(chan string):
+		if !regexp.MustCompile(args[0]).MatchString(body) {
+			ts.Fatalf("told %s, want %s", body, args[0])
+		}
+	case <-time.After(20 * time.Second):
+		ts.Fatalf("nobody was told")
+	}
 }
 
 // agents runs simulated hosts until the script ends: agents web web1 web2.

@@ -27,6 +27,7 @@ const (
 	attentionSchema      = "schema_behind"
 	attentionUnreachable = "unreachable"
 	attentionForeign     = "foreign_agent"
+	attentionUntold      = "undelivered"
 	attentionRolledBack  = "rolled_back"
 )
 
@@ -87,6 +88,7 @@ func (s *Service) attention(o *overview, states map[string]semaphore.State) []ap
 		list = append(list, membersDown(s.cluster().Members)...)
 	}
 	list = append(list, unreachable(o)...)
+	list = append(list, untold(o)...)
 	for _, f := range s.db.Foreign() {
 		if o.at.Sub(f.At) > foreignShown {
 			continue

@@ -63,6 +63,9 @@ func (s *Service) checkRollout(ctx context.Context, v *invalid, spec api.Rollout
 		}
 		return s.problem(ctx, err)
 	}
+	if err := s.checkWebhooks(spec); err != nil {
+		return err
+	}
 	return s.checkGates(ctx, spec)
 }
 

@@ -66,6 +66,8 @@ type Config struct {
 	StrictAddress bool
 	// Gates checks those of a new rollout. Nil: nobody does.
 	Gates Gates
+	// Webhooks checks those of a new rollout. Nil: nobody does.
+	Webhooks Webhooks
 	// Silences of hosts that are out of service. Nil: there are none.
 	Silences Silences
 	// Snapshots of this coordinator. Nil: it takes none.
