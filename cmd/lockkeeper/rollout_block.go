@@ -114,7 +114,7 @@ func (a *app) waveLines(r api.Rollout, width int) []string {
 }
 
 func waveTitle(i int, w api.RolloutWave) string {
-	if w.Name == "" || w.Name == fmt.Sprintf("wave %d", i+1) {
+	if w.Name == "" {
 		return fmt.Sprintf("wave %d", i+1)
 	}
 	return cli.Cell(fmt.Sprintf("%d %s", i+1, w.Name))

@@ -108,7 +108,7 @@ func waved() api.Rollout {
 	r.Waves = []api.RolloutWave{
 		{Name: "canary", State: api.WaveDone, Total: 1, Updated: 1, MaxFailures: 0},
 		{Name: "50%", State: api.WaveRunning, Total: 3, Updated: 1, Failed: 1, MaxFailures: 1},
-		{Name: "wave 3", State: api.WavePending, Total: 2, MaxFailures: -1, Estimate: noon.Add(time.Hour)},
+		{Name: "rest", State: api.WavePending, Total: 2, MaxFailures: -1, Estimate: noon.Add(time.Hour)},
 	}
 	r.Wave, r.Estimate = 2, noon.Add(90*time.Minute)
 	r.Budget = api.RolloutBudget{Failed: 1, Max: 2}
@@ -124,7 +124,7 @@ func TestRolloutWatch_DrawsWavesWithACellForEachNodeGatesAndBudget(t *testing.T)
 	s.run(t, "rollout", "watch", "01ROLL").want(t, exitOK,
 		"about 1h30m left, until "+noon.Add(90*time.Minute).Local().Format("15:04"),
 		"1 of 2 failures used; 1 node at once, by the slots: group web has 1 slot",
-		"  1 canary  done     █ 1/1", "  2 50%     running  █✗▒ 1/3, 1 failed of 1", "  wave 3    pending  ·· 0/2, until about",
+		"  1 canary  done     █ 1/1", "  2 50%     running  █✗▒ 1/3, 1 failed of 1", "  3 rest    pending  ·· 0/2, until about",
 		"  gate go after wave 2  waits  2 operators 1 of 2 approvals", "web4   web     updating")
 }
 

@@ -140,10 +140,10 @@ func TestSelect_NeedsRebootKeepsThoseThatSaySo(t *testing.T) {
 
 func TestWaveSpecs_HaveNames(t *testing.T) {
 	var names []string
-	for _, w := range WaveSpecs(api.RolloutSpec{Waves: []api.WaveSpec{{Name: "canary", Count: 1}, {Percent: 10}, {Selector: "zone=a"}, {}}}, 30) {
+	for _, w := range WaveSpecs(api.RolloutSpec{Waves: []api.WaveSpec{{Name: "canary", Count: 1}, {Percent: 10}, {Selector: "zone=a"}, {Count: 20}, {}}}, 30) {
 		names = append(names, w.Name)
 	}
-	if diff := cmp.Diff([]string{"canary", "10%", "zone=a", "wave 4"}, names); diff != "" {
+	if diff := cmp.Diff([]string{"canary", "10%", "zone=a", "up to 20", "rest"}, names); diff != "" {
 		t.Error(diff)
 	}
 }

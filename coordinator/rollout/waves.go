@@ -22,20 +22,23 @@ func WaveSpecs(spec api.RolloutSpec, nodes int) []api.WaveSpec {
 	}
 	for i := range waves {
 		if waves[i].Name == "" {
-			waves[i].Name = waveName(waves[i], i)
+			waves[i].Name = waveName(waves[i])
 		}
 	}
 	return waves
 }
 
-func waveName(w api.WaveSpec, i int) string {
+// waveName is what a wave without a name is called: its size.
+func waveName(w api.WaveSpec) string {
 	switch {
 	case w.Selector != "":
 		return w.Selector
 	case w.Percent > 0:
 		return fmt.Sprintf("%d%%", w.Percent)
+	case w.Count > 0:
+		return fmt.Sprintf("up to %d", w.Count)
 	}
-	return fmt.Sprintf("wave %d", i+1)
+	return "rest"
 }
 
 // grown expands waves of start, start × factor, start × factor² … nodes, each at
