@@ -97,6 +97,6 @@ func (c *Coordinator) checker() *gate.Checker {
 	return gate.New(gate.Config{
 		Prometheus:   ask.Service{URL: g.PrometheusURL, TokenFile: g.PrometheusTokenFile},
 		Alertmanager: ask.Service{URL: g.AlertmanagerURL, TokenFile: g.AlertmanagerTokenFile},
-		Allow:        g.Allow, Loopback: c.doors.main.Loopback, CAFile: g.CAFile, Commands: g.Commands, Settle: g.AlertmanagerSettle,
+		Allow:        g.Allow, Loopback: c.doors.loopback, CAFile: g.CAFile, Commands: g.Commands, Settle: g.AlertmanagerSettle,
 	})
 }

@@ -31,7 +31,8 @@ const drainFor = 2 * time.Second
 type doors struct {
 	cfg       Config
 	log       *slog.Logger
-	main      *door.Listener
+	main      *door.Listener // with a certificate of our own nil until openLate
+	loopback  bool           // of main, known from the start
 	fleetlock *door.Listener // nil when off
 	admin     *door.Listener // nil when the main one needs no tokens
 
@@ -62,11 +63,15 @@ func openDoors(cfg Config, log *slog.Logger) (*doors, error) {
 		if probe, err = net.Listen("tcp", cfg.Listen); err != nil {
 			return nil, fmt.Errorf("listen address %s: %w", cfg.Listen, err)
 		}
+		addr, ok := probe.Addr().(*net.TCPAddr)
+		d.loopback = ok && addr.IP.IsLoopback()
 		if err = probe.Close(); err != nil {
 			return nil, err
 		}
 	} else if d.main, err = door.Listen(d.mainConfig()); err != nil {
 		return nil, err
+	} else {
+		d.loopback = d.main.Loopback
 	}
 	if cfg.FleetLock.Listen != "" {
 		d.fleetlock, err = door.Listen(door.Config{Listen: cfg.FleetLock.Listen, Plain: true, Logger: log})
