@@ -61,7 +61,7 @@ func (c *Checker) command(ctx context.Context, g *api.CommandGate) Answer {
 	case err != nil && !errors.Is(err, exec.ErrWaitDelay):
 		return missed("%s could not be run: %v", program, err)
 	}
-	a := ended("0", fmt.Sprintf("%s ended with 0 after %s", program, took.Round(10*time.Millisecond)), &out)
+	a := ended("0", fmt.Sprintf("%s ended with 0 after %s", program, took.Round(time.Millisecond)), &out)
 	a.Passes = true
 	return a
 }

@@ -179,7 +179,7 @@ func readQuery(host string, a ask.Answer) ([]sample, *trouble) {
 		return nil, &trouble{notIt, fmt.Sprintf("%s does not answer as a Prometheus: %v", host, err)}
 	case a.Status == http.StatusOK && body.Status == "success":
 	case err == nil && body.Status == "error" && (a.Status == http.StatusBadRequest || a.Status == http.StatusUnprocessableEntity):
-		return nil, &trouble{badQuery, "the Prometheus refuses the query: " + body.Error}
+		return nil, &trouble{badQuery, "the Prometheus refuses the query: " + strings.TrimPrefix(body.Error, `invalid parameter "query": `)}
 	case err == nil && body.Status == "error":
 		return nil, &trouble{noAnswer, fmt.Sprintf("the Prometheus failed (%s): %s", body.ErrorType, body.Error)}
 	case a.Status == http.StatusOK:

@@ -80,7 +80,7 @@ func TestPromQL_ARealPrometheusDecides(t *testing.T) {
 
 	// At submit, with the place in the query that the Prometheus names.
 	broken := c.Validate(t.Context(), promQL(`sum(errors) by (`, "<", 10))
-	wantField(t, broken, "promql.query", "1:17: parse error:")
+	wantField(t, broken, "promql.query", "refuses the query: 1:17: parse error:")
 	wantField(t, c.Validate(t.Context(), promQL(`errors[5m]`, "<", 10)), "promql.query", "a range of values")
 	wantField(t, c.Validate(t.Context(), promQL(`nonsense(errors)`, "<", 10)), "promql.query", `unknown function with name "nonsense"`)
 	if f := c.Validate(t.Context(), promQL(`errors`, "<", 10)); len(f) != 0 {
