@@ -85,6 +85,19 @@ func newStaged(t *testing.T, hosts, slots int) *staged {
 	return s
 }
 
+// allReported waits until each coordinator knows all hosts.
+func (s *staged) allReported() {
+	s.t.Helper()
+	eventually(s.t, 2*time.Minute, "all hosts have reported", func() bool {
+		for _, m := range s.members {
+			if statusOf(s.t, m.url).Figures.Nodes != len(s.hosts) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
 // The elected engine is killed in every state that a rollout can be in, and each
 // host is updated once.
 func TestWaves_GoOnThoughTheElectedEngineIsKilledInEveryState(t *testing.T) {
@@ -93,7 +106,7 @@ func TestWaves_GoOnThoughTheElectedEngineIsKilledInEveryState(t *testing.T) {
 	at := s.any().url
 	good := pushBundle(t, at, "good", "")
 	startHerd(t, "herd", herd{Servers: strings.Split(s.urls(), ","), Nodes: s.hosts, Group: "fleet", Witness: string(s.w), Reboot: 300 * time.Millisecond})
-	eventually(t, 2*time.Minute, "all hosts have reported", func() bool { return statusOf(t, s.any().url).Figures.Nodes == len(s.hosts) })
+	s.allReported()
 
 	id := s.begin(api.RolloutSpec{
 		Name: "good", Bundle: good, Group: "fleet", Start: time.Now().Add(8 * time.Second),
@@ -139,5 +152,63 @@ func (s *staged) onceEach(times int) {
 	}
 	if most := s.w.most(t); most > s.slots {
 		t.Errorf("%d hosts were out at once, with %d slots", most, s.slots)
+	}
+}
+
+// A bundle that one host of the first wave cannot bear stops there, and the hosts
+// of that wave that bore it are brought back.
+func TestWaves_ABadBundleHaltsInTheFirstWaveAndIsTakenBack(t *testing.T) {
+	t.Parallel()
+	s := newStaged(t, 30, 6)
+	at := s.any().url
+	good, bad := pushBundle(t, at, "good", ""), pushBundle(t, at, "bad", "healthy_deadline: 2s\n")
+	canary := s.hosts[:3]
+	startHerd(t, "herd", herd{
+		Servers: strings.Split(s.urls(), ","), Nodes: s.hosts, Group: "fleet", Witness: string(s.w), Reboot: 100 * time.Millisecond,
+		Fails: map[string]string{canary[2]: bad},
+	})
+	s.allReported()
+	s.comesTo(s.begin(api.RolloutSpec{Name: "good", Bundle: good, Group: "fleet"}), api.RolloutSucceeded)
+	s.onceEach(1)
+	must(t, at, "group", "set", "fleet", "--slots", "1")
+
+	id := s.begin(api.RolloutSpec{
+		Name: "bad", Bundle: bad, Group: "fleet", AutoRollback: api.RollbackFailedWave, Order: &api.OrderSpec{},
+		Waves: []api.WaveSpec{{Name: "canary", Count: 3}, {Percent: 50}, {}},
+	})
+	r := s.comesTo(id, api.RolloutHalted)
+	s.killed(api.RolloutHalted)
+	if r.Wave != 1 || r.Progress.Failed != 1 || r.Progress.Updated != 2 {
+		t.Errorf("halted in wave %d with %+v, want wave 1, 2 updated and 1 failed", r.Wave, r.Progress)
+	}
+	eventually(t, 30*time.Second, "a rollback has begun", func() bool { r = s.show(id); return r.Rollback != "" })
+	back := s.comesTo(r.Rollback, api.RolloutSucceeded)
+	if back.RollbackOf != id || back.Spec.Bundle != good {
+		t.Errorf("the rollback is of %s, to %s", back.RollbackOf, back.Spec.Bundle)
+	}
+	rollbacks := 0
+	var all api.RolloutList
+	getJSON(t, s.any().url+"/api/v1/rollouts", &all)
+	for _, o := range all.Rollouts {
+		if o.RollbackOf != "" {
+			rollbacks++
+		}
+	}
+	if rollbacks != 1 {
+		t.Errorf("%d rollbacks were made, want 1", rollbacks)
+	}
+	for i, node := range s.hosts {
+		want := 1 // for the good bundle
+		if i < 2 {
+			want = 3 // for the bad one, and back
+		} else if i == 2 {
+			want = 2 // it went back by itself, within the same slot
+		}
+		if down := s.w.count(t, "down "+node); down != want {
+			t.Errorf("%s went out %d times, want %d", node, down, want)
+		}
+		if has := nodeOf(t, s.any().url, node).Report.Bundle; has != good {
+			t.Errorf("%s has bundle %s, want the good one", node, has)
+		}
 	}
 }
