@@ -324,9 +324,10 @@ func (c *Coordinator) figures() func() etcdstore.Figures {
 		return nil
 	}
 	return func() etcdstore.Figures {
-		info := c.member.Info()
+		info, authority := c.member.Info(), c.member.Authority()
 		return etcdstore.Figures{
 			Member: c.member.MemberID(), Applied: c.member.Applied(), DBSize: info.DBSize, DBInUse: info.DBInUse, DiskFree: info.DiskFree,
+			Shows: authority.Shows, Believes: authority.Believes, Unsettled: !authority.Settled(),
 		}
 	}
 }

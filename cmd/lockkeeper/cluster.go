@@ -15,7 +15,7 @@ import (
 
 func (a *app) clusterCommand() *cobra.Command {
 	c := noun("cluster", "The coordinators and their store", a.clusterStatus(),
-		a.clusterToken(), a.clusterPromote(), a.clusterRemove(), a.clusterReplace(), a.clusterMoveLeader())
+		a.clusterToken(), a.clusterPromote(), a.clusterRemove(), a.clusterReplace(), a.clusterMoveLeader(), a.clusterRotateCA())
 	c.RunE = a.showCluster
 	return c
 }

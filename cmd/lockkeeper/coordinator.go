@@ -61,6 +61,8 @@ type coordinator interface {
 	PromoteMember(ctx context.Context, member string) (api.MemberChange, error)
 	RemoveMember(ctx context.Context, member string) (api.MemberChange, error)
 	MoveLeader(ctx context.Context, req api.LeaderRequest) (api.MemberChange, error)
+	Authority(ctx context.Context) (api.AuthorityStatus, error)
+	RotateAuthority(ctx context.Context, req api.AuthorityRequest) (api.AuthorityStatus, error)
 
 	Snapshot(ctx context.Context) (io.ReadCloser, error)
 	Snapshots(ctx context.Context) (api.SnapshotList, error)

@@ -63,3 +63,41 @@ type MemberChange struct {
 	Done     string   `json:"done"` // as a sentence
 	Warnings []string `json:"warnings,omitempty"`
 }
+
+// AuthorityStage is how far the members' own authority has been replaced.
+type AuthorityStage string
+
+// The stages, in order. An empty one: it never was.
+const (
+	AuthorityTrust   AuthorityStage = "trust"   // members believe the next one beside the one of now
+	AuthorityShow    AuthorityStage = "show"    // the next one vouches for them
+	AuthorityDone    AuthorityStage = "done"    // they believe the next one only
+	AuthorityAborted AuthorityStage = "aborted" // they believe the one of before only
+)
+
+// AuthorityRequest takes one step of replacing the members' own authority.
+type AuthorityRequest struct {
+	Step string `json:"step"` // begin, next, abort
+}
+
+// AuthorityStatus is how far the members' own authority has been replaced.
+// Authorities are named by the SHA-256 of their certificates.
+type AuthorityStatus struct {
+	Stage   AuthorityStage    `json:"stage,omitempty"`
+	From    string            `json:"from,omitempty"`
+	To      string            `json:"to,omitempty"`
+	By      string            `json:"by,omitempty"`
+	Since   time.Time         `json:"since,omitzero"`
+	Members []AuthorityMember `json:"members"`
+	Next    string            `json:"next"` // what to do now, as a sentence
+}
+
+// AuthorityMember is what a member has of it.
+type AuthorityMember struct {
+	Member   string   `json:"member"` // name
+	Shows    string   `json:"shows,omitempty"`
+	Believes []string `json:"believes,omitempty"`
+	// Todo is what it needs for the step that was taken last; empty when it has
+	// taken that.
+	Todo string `json:"todo,omitempty"`
+}

@@ -37,6 +37,16 @@ func (c *Client) MoveLeader(ctx context.Context, req api.LeaderRequest) (api.Mem
 	return send[api.MemberChange](ctx, c, http.MethodPost, req, "cluster", "leader")
 }
 
+// Authority is how far the members' own authority has been replaced.
+func (c *Client) Authority(ctx context.Context) (api.AuthorityStatus, error) {
+	return send[api.AuthorityStatus](ctx, c, http.MethodGet, nil, "cluster", "authority")
+}
+
+// RotateAuthority takes a step of that.
+func (c *Client) RotateAuthority(ctx context.Context, req api.AuthorityRequest) (api.AuthorityStatus, error) {
+	return send[api.AuthorityStatus](ctx, c, http.MethodPost, req, "cluster", "authority")
+}
+
 // send asks with a body, if there is one, and reads an object.
 func send[T any](ctx context.Context, c *Client, method string, in any, path ...string) (T, error) {
 	var out T

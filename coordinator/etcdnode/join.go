@@ -180,7 +180,7 @@ func hasLog(dir string) bool {
 // answerJoin answers with the member's name where its peers will find it, until
 // stopped.
 func (n *Node) answerJoin(name string) (stop func(), err error) {
-	config, err := peerca.Config(n.PeerFiles(), n.ca)
+	config, err := peerca.Config(n.PeerFiles(), n.CA())
 	if err != nil {
 		return nil, err
 	}

@@ -87,7 +87,8 @@ type Node struct {
 	lock         *os.File
 	etcd         *embed.Etcd
 	client       *clientv3.Client
-	ca           *peerca.CA
+	ca           atomic.Pointer[peerca.CA]
+	believes     []string // fingerprints of the authorities that etcd was started with
 	terms        *terms
 	id           types.ID
 	bootstrapped bool

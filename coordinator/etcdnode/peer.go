@@ -140,12 +140,13 @@ func (n *Node) openAuthority(m *marker) error {
 	if err != nil {
 		return fmt.Errorf("data folder %s: the certificate for the other members: %w", n.cfg.DataDir, err)
 	}
-	n.ca = ca
+	n.ca.Store(ca)
+	n.believes = ca.Trusted()
 	return nil
 }
 
 // CA is the authority of the cluster.
-func (n *Node) CA() *peerca.CA { return n.ca }
+func (n *Node) CA() *peerca.CA { return n.ca.Load() }
 
 // PeerFiles are the member's own certificate and key.
 func (n *Node) PeerFiles() peerca.Files {
@@ -170,7 +171,7 @@ func (n *Node) monitorCertificate(ctx context.Context) {
 		if n.cfg.Peer.Listen == "" || !peerca.Due(dir, time.Now()) {
 			continue
 		}
-		if err := n.ca.Issue(dir, time.Now(), n.cfg.Peer.names()...); err != nil {
+		if err := n.CA().Issue(dir, time.Now(), n.cfg.Peer.names()...); err != nil {
 			n.cfg.Logger.Error("the certificate for the other members could not be renewed; trying again", "error", err)
 		}
 	}

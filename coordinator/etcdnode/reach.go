@@ -65,7 +65,7 @@ func Ask(ctx context.Context, files peerca.Files, ca *peerca.CA, peerURL, path s
 
 // Ask is a GET of another member's peer port, or of one that is to become one.
 func (n *Node) Ask(ctx context.Context, peerURL, path string) (string, error) {
-	return Ask(ctx, n.PeerFiles(), n.ca, peerURL, path)
+	return Ask(ctx, n.PeerFiles(), n.CA(), peerURL, path)
 }
 
 // Reach asks all other members at once whether they are there, and returns why

@@ -86,10 +86,10 @@ func (n *Node) line(ctx context.Context, changed <-chan struct{}, at string) boo
 	if err != nil {
 		return false
 	}
-	ended := make(chan error, 1)
+	ended := make(chan struct{})
 	go func() {
-		_, err := io.Copy(io.Discard, conn) // nobody says anything here
-		ended <- err
+		defer close(ended)
+		_, _ = io.Copy(io.Discard, conn) // nobody says anything here
 	}()
 	own := time.NewTimer(lineFor)
 	defer own.Stop()
@@ -108,7 +108,7 @@ func (n *Node) line(ctx context.Context, changed <-chan struct{}, at string) boo
 
 // dialPeer connects to a member's peer port as a member.
 func (n *Node) dialPeer(ctx context.Context, at string) (net.Conn, error) {
-	config, err := peerca.Config(n.PeerFiles(), n.ca)
+	config, err := peerca.Config(n.PeerFiles(), n.CA())
 	if err != nil {
 		return nil, err
 	}

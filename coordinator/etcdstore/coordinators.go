@@ -78,9 +78,18 @@ func (d *DB) Announce() {
 			case <-d.life.Done():
 				return
 			case <-wait:
+			case <-d.again:
 			}
 		}
 	})
+}
+
+// AnnounceAgain says now what this coordinator is, since that has changed.
+func (d *DB) AnnounceAgain() {
+	select {
+	case d.again <- struct{}{}:
+	default:
+	}
 }
 
 func (d *DB) announce(ctx context.Context) error {

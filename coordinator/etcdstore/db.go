@@ -75,6 +75,7 @@ type DB struct {
 	mu       sync.RWMutex
 	identity Identity
 	schema   Schema
+	rotation Rotation
 	foreign  map[string]Foreign
 	tokens   map[string]liveToken
 	peers    map[string]Peer // coordinators by id
@@ -84,6 +85,7 @@ type DB struct {
 	loaded   map[string]bool // by followed prefix
 
 	lease lease
+	again chan struct{} // holds one wish to announce
 
 	life   context.Context
 	cancel context.CancelFunc
@@ -115,7 +117,7 @@ func New(cfg Config) *DB {
 	d := &DB{
 		cfg: cfg, client: cfg.Client, prefix: root + "/", blobs: root + "-bundles/",
 		foreign: map[string]Foreign{}, tokens: map[string]liveToken{}, peers: map[string]Peer{}, outages: map[string]Outage{},
-		changed: make(chan struct{}), loaded: map[string]bool{},
+		changed: make(chan struct{}), again: make(chan struct{}, 1), loaded: map[string]bool{},
 	}
 	d.life, d.cancel = context.WithCancel(context.Background())
 	d.feed.init()

@@ -163,6 +163,8 @@ func (d *DB) clusterTable() table {
 				}
 			case k.key == schemaKey && !k.deleted:
 				d.adoptSchema(k)
+			case k.key == authorityKey:
+				d.setRotation(k)
 			case foreign:
 				d.setForeign(rest, k)
 			}
@@ -173,6 +175,7 @@ func (d *DB) clusterTable() table {
 		reload: func(kvs []kv, _ int64) {
 			d.mu.Lock()
 			clear(d.foreign)
+			d.rotation = Rotation{}
 			d.mu.Unlock()
 			apply(kvs)
 		},

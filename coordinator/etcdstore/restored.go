@@ -182,6 +182,8 @@ func (m *marking) mark(ctx context.Context, source string) error {
 		at(m.prefix+"cluster/identity", m.Was.Revision), at(m.prefix+"freeze", m.freezeRev), nobody,
 	}, []clientv3.Op{
 		clientv3.OpPut(m.prefix+"cluster/identity", string(identity)), clientv3.OpPut(m.prefix+"freeze", string(freeze)),
+		// What has become of the members' authority is in their folders.
+		clientv3.OpDelete(m.prefix + "cluster/" + authorityKey),
 	})
 	if err == nil && !done {
 		err = fmt.Errorf("%w under %s: stop them all, and wait 30 s until what they said of themselves has ended", ErrInUse, m.prefix)

@@ -70,6 +70,8 @@ type Backend interface {
 	PromoteMember(ctx context.Context, member string) (api.MemberChange, error)
 	RemoveMember(ctx context.Context, member string) (api.MemberChange, error)
 	MoveLeader(ctx context.Context, req api.LeaderRequest) (api.MemberChange, error)
+	Authority(ctx context.Context) (api.AuthorityStatus, error)
+	RotateAuthority(ctx context.Context, req api.AuthorityRequest) (api.AuthorityStatus, error)
 
 	Bench(ctx context.Context, req api.BenchRequest) (api.Measured, error)
 }

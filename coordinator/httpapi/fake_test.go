@@ -202,6 +202,12 @@ func (f *fake) RemoveMember(_ context.Context, member string) (api.MemberChange,
 func (f *fake) MoveLeader(_ context.Context, req api.LeaderRequest) (api.MemberChange, error) {
 	return api.MemberChange{Done: "moved"}, f.saw("MoveLeader", req)
 }
+func (f *fake) Authority(context.Context) (api.AuthorityStatus, error) {
+	return api.AuthorityStatus{Stage: api.AuthorityTrust}, f.saw("Authority")
+}
+func (f *fake) RotateAuthority(_ context.Context, req api.AuthorityRequest) (api.AuthorityStatus, error) {
+	return api.AuthorityStatus{Stage: api.AuthorityShow}, f.saw("RotateAuthority", req)
+}
 func (f *fake) Bench(_ context.Context, req api.BenchRequest) (api.Measured, error) {
 	return api.Measured{Count: 7}, f.saw("Bench", req)
 }

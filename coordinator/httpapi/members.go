@@ -40,4 +40,13 @@ func (s *service) members() {
 	on(s, post("/cluster/leader", "Move the leader"), func(ctx context.Context, in *leader) (*body[api.MemberChange], error) {
 		return answer(s.MoveLeader(ctx, in.Body))
 	})
+	on(s, get("/cluster/authority", "Show how the members' authority is replaced"), func(ctx context.Context, _ *struct{}) (*body[api.AuthorityStatus], error) {
+		return answer(s.Authority(ctx))
+	})
+	type step struct{ Body api.AuthorityRequest }
+	op = post("/cluster/authority", "Replace the members' authority")
+	op.Description = "One step of it: begin, next, abort. It is refused while a member has not taken the step before."
+	on(s, op, func(ctx context.Context, in *step) (*body[api.AuthorityStatus], error) {
+		return answer(s.RotateAuthority(ctx, in.Body))
+	})
 }

@@ -152,6 +152,10 @@ var everyMethod = []roundTrip{
 	{"MoveLeader[{Member:c-2}]", func(ctx context.Context, c *client.Client) (any, error) {
 		return one(c.MoveLeader(ctx, api.LeaderRequest{Member: "c-2"}))
 	}, api.MemberChange{Done: "moved"}},
+	{"Authority[]", func(ctx context.Context, c *client.Client) (any, error) { return one(c.Authority(ctx)) }, api.AuthorityStatus{Stage: api.AuthorityTrust}},
+	{"RotateAuthority[{Step:next}]", func(ctx context.Context, c *client.Client) (any, error) {
+		return one(c.RotateAuthority(ctx, api.AuthorityRequest{Step: "next"}))
+	}, api.AuthorityStatus{Stage: api.AuthorityShow}},
 	{"MoveLeader[{Member:}]", func(ctx context.Context, c *client.Client) (any, error) {
 		return one(c.MoveLeader(ctx, api.LeaderRequest{}))
 	}, nil},

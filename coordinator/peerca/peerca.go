@@ -49,10 +49,12 @@ const (
 // ErrMissing: the folder holds no authority.
 var ErrMissing = errors.New("there is no authority of the cluster")
 
-// CA is the authority: its certificate and its key.
+// CA is the authority: its certificate and its key, and whom else members believe
+// while one authority takes the place of another.
 type CA struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
+	cert   *x509.Certificate
+	key    *ecdsa.PrivateKey
+	beside []*x509.Certificate
 }
 
 // New makes an authority.
@@ -90,17 +92,11 @@ func newSerial() (*big.Int, error) {
 	return n.SetBit(n, 118, 1), nil
 }
 
-// Parse reads an authority from PEM.
-func Parse(cert, key []byte) (*CA, error) {
-	block, _ := pem.Decode(cert)
+// Parse reads an authority from PEM. Of several certificates the authority's is
+// the one that the key belongs to; the others are believed as well.
+func Parse(certs, key []byte) (*CA, error) {
+	block, _ := pem.Decode(key)
 	if block == nil {
-		return nil, errors.New("the authority's certificate is not in PEM form")
-	}
-	c, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		return nil, fmt.Errorf("the authority's certificate: %w", err)
-	}
-	if block, _ = pem.Decode(key); block == nil {
 		return nil, errors.New("the authority's key is not in PEM form")
 	}
 	k, err := x509.ParsePKCS8PrivateKey(block.Bytes)
@@ -108,24 +104,56 @@ func Parse(cert, key []byte) (*CA, error) {
 		return nil, fmt.Errorf("the authority's key: %w", err)
 	}
 	own, ok := k.(*ecdsa.PrivateKey)
-	if !ok || !own.PublicKey.Equal(c.PublicKey) {
-		return nil, errors.New("the authority's key and certificate do not belong together")
+	if !ok {
+		return nil, errors.New("the authority's key is none of ECDSA")
 	}
-	return &CA{cert: c, key: own}, nil
+	ca := &CA{key: own}
+	for block, rest := pem.Decode(certs); ; block, rest = pem.Decode(rest) {
+		if block == nil {
+			break
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("the authority's certificate: %w", err)
+		case own.PublicKey.Equal(c.PublicKey):
+			ca.cert = c
+		default:
+			ca.beside = append(ca.beside, c)
+		}
+	}
+	switch {
+	case ca.cert != nil:
+		return ca, nil
+	case len(ca.beside) == 0:
+		return nil, errors.New("the authority's certificate is not in PEM form")
+	}
+	return nil, errors.New("the authority's key and certificate do not belong together")
 }
 
-// PEM is the authority as Parse reads it.
-func (c *CA) PEM() (cert, key []byte, err error) {
+// PEM is the authority as Parse reads it, its own certificate first.
+func (c *CA) PEM() (certs, key []byte, err error) {
 	der, err := x509.MarshalPKCS8PrivateKey(c.key)
 	if err != nil {
 		return nil, nil, err
 	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.cert.Raw}),
-		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
+	for _, cert := range append([]*x509.Certificate{c.cert}, c.beside...) {
+		certs = append(certs, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})...)
+	}
+	return certs, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 }
 
 // Fingerprint is the SHA-256 of the authority's certificate, in hexadecimal.
 func (c *CA) Fingerprint() string { return Fingerprint(c.cert) }
+
+// Trusted are the fingerprints of all authorities that are believed, its own first.
+func (c *CA) Trusted() []string {
+	list := []string{c.Fingerprint()}
+	for _, cert := range c.beside {
+		list = append(list, Fingerprint(cert))
+	}
+	return list
+}
 
 // Fingerprint of a certificate.
 func Fingerprint(cert *x509.Certificate) string {

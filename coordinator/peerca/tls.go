@@ -8,8 +8,8 @@ import (
 )
 
 // Config is for both ends of a connection between members: each shows its
-// certificate of the authority, and believes nobody else. The files are read
-// now.
+// certificate of the authority, and believes nobody but those that it says. The
+// files are read now.
 func Config(files Files, ca *CA) (*tls.Config, error) {
 	pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
 	if err != nil {
@@ -17,6 +17,9 @@ func Config(files Files, ca *CA) (*tls.Config, error) {
 	}
 	pool := x509.NewCertPool()
 	pool.AddCert(ca.cert)
+	for _, cert := range ca.beside {
+		pool.AddCert(cert)
+	}
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{pair},
 		RootCAs: pool, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert,

@@ -21,6 +21,12 @@ type Members interface {
 	MemberID() string
 	PeerURL() string // empty: no other member can find this one
 	CA() *peerca.CA
+	// Authority is which authority vouches for this member and which ones it
+	// believes; the others are the steps to another one.
+	Authority() etcdnode.Authority
+	TrustAuthority(next *peerca.CA) error
+	ShowAuthority() error
+	KeepAuthority() error
 	// Ask is a GET of the peer port of a member, or of one that is to become one.
 	Ask(ctx context.Context, peerURL, path string) (string, error)
 	// Reach looks at all other members now.

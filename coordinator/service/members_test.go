@@ -59,6 +59,12 @@ func (f *fakeMembers) MemberID() string                       { return "1" }
 func (f *fakeMembers) PeerURL() string                        { return "https://10.0.0.1:2380" }
 func (f *fakeMembers) CA() *peerca.CA                         { return f.ca }
 func (f *fakeMembers) Reach(context.Context) map[string]error { return nil }
+func (f *fakeMembers) Authority() etcdnode.Authority {
+	return etcdnode.Authority{Shows: f.ca.Fingerprint(), Believes: f.ca.Trusted(), Keeps: f.ca.Trusted()}
+}
+func (f *fakeMembers) TrustAuthority(*peerca.CA) error { return f.change("trust", func() {}) }
+func (f *fakeMembers) ShowAuthority() error            { return f.change("show", func() {}) }
+func (f *fakeMembers) KeepAuthority() error            { return f.change("keep", func() {}) }
 func (f *fakeMembers) change(what string, do func()) (err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

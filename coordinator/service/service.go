@@ -134,6 +134,7 @@ func (s *Service) Start() {
 	s.wg.Go(func() { s.monitorQuorum(s.life) })
 	if s.cfg.Members != nil {
 		s.wg.Go(func() { s.keepMembers(s.life) })
+		s.wg.Go(func() { s.keepAuthority(s.life) })
 		if s.cfg.OwnHosts != nil {
 			s.lookAtHosts() // before anybody can ask
 			s.wg.Go(func() { s.watchHosts(s.life) })
