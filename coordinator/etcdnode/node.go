@@ -96,8 +96,9 @@ type Node struct {
 	forced       bool // it takes itself for the only member, whoever is in its data
 
 	said  sayings
-	over  atomic.Bool // the server must not be used any more
-	left  atomic.Bool // it was removed, and can be closed
+	slow  atomic.Int64 // nanoseconds that a write to a slow disk takes, else 0
+	over  atomic.Bool  // the server must not be used any more
+	left  atomic.Bool  // it was removed, and can be closed
 	use   sync.RWMutex
 	fatal chan error // buffered: the first message
 
@@ -203,6 +204,7 @@ func (n *Node) run(ctx context.Context, free func(string) (int64, error)) error 
 	n.loops.Go(func() { n.monitorPeerURL(loop) })
 	n.loops.Go(func() { n.monitorReach(loop) })
 	n.loops.Go(func() { n.monitorLeader(loop) })
+	n.loops.Go(func() { n.monitorDisk(loop) })
 	n.loops.Go(func() { n.monitorCertificate(loop) })
 	return nil
 }

@@ -22,6 +22,7 @@ const (
 	attentionUnconfirmed = "unconfirmed"
 	attentionDuplicate   = "duplicate_id"
 	attentionDisk        = "disk_low"
+	attentionDiskSlow    = "disk_slow"
 	attentionClock       = "clock_off"
 	attentionMember      = "member_down"
 	attentionSchema      = "schema_behind"
@@ -80,6 +81,7 @@ func (s *Service) attention(o *overview, states map[string]semaphore.State) []ap
 			Detail: fmt.Sprintf("%d MB are free, %d MB are needed: nothing new starts until there is room.", free>>20, diskFloor>>20),
 		})
 	}
+	list = append(list, s.diskSlow()...)
 	list = append(list, s.snapshotTrouble()...)
 	list = append(list, s.silencesTrouble()...)
 	list = append(list, clockOff(states)...)
@@ -223,6 +225,18 @@ func clockOff(states map[string]semaphore.State) []api.Attention {
 	return []api.Attention{{
 		Kind: attentionClock, Severity: bad, Title: "This coordinator's clock is off",
 		Detail: sentenceOf(why) + "It grants nothing in groups with windows, blackouts or a grant interval (" + strings.Join(groups, ", ") + "). Set its clock.",
+	}}
+}
+
+// diskSlow says that writing to this coordinator's disk takes too long.
+func (s *Service) diskSlow() []api.Attention {
+	n, embedded := s.node.(interface{ DiskSlow() time.Duration })
+	if !embedded || n.DiskSlow() == 0 {
+		return nil
+	}
+	return []api.Attention{{
+		Kind: attentionDiskSlow, Severity: warn, Title: "The coordinator's disk is slow",
+		Detail: fmt.Sprintf("A write to it takes %s on average, and each change waits for the disk of the member that leads. Of several members another one is made to lead. Mend the disk, or replace this member.", roundly(n.DiskSlow())),
 	}}
 }
 
