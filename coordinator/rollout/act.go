@@ -127,7 +127,7 @@ func (a *Ask) by() string {
 // restart gives a rollout that is to go on again the whole time of its gates'
 // deadlines. Approvals stay. What was to be brought back stays where it is.
 func (d *Decisions) restart(st *State) {
-	d.Head.Undo, d.Head.UndoAt, d.Head.Gates = "", time.Time{}, nil
+	d.Head.Undo, d.Head.Gates = "", nil
 	for key, g := range st.Head.Gates {
 		if len(g.Approvals) > 0 {
 			if d.Head.Gates == nil {

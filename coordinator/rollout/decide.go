@@ -293,7 +293,7 @@ func (d *Decisions) waveBudget(c *course, st State) (over bool, where string, co
 // from here on, by whoever is elected.
 func (d *Decisions) halt(spec api.RolloutSpec, now time.Time, format string, args ...any) {
 	if scope := spec.AutoRollback; scope != "" && scope != api.RollbackNone && len(d.Head.Rollbacks) == 0 {
-		d.Head.Undo, d.Head.UndoAt = scope, now
+		d.Head.Undo = scope
 	}
 	d.enter(api.RolloutHalted, EventHalted, now, format, args...)
 }

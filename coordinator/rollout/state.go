@@ -47,10 +47,9 @@ type Head struct {
 	// Undo says that nodes are to be brought back, because it halted by itself:
 	// the scope, as of auto_rollback. It goes when the rollouts that do so are
 	// made; those are Rollbacks. RollbackOf is the other direction.
-	Undo       string    `json:"undo,omitempty"`
-	UndoAt     time.Time `json:"undo_at,omitzero"` // since when
-	Rollbacks  []string  `json:"rollbacks,omitempty"`
-	RollbackOf string    `json:"rollback_of,omitempty"`
+	Undo       string   `json:"undo,omitempty"`
+	Rollbacks  []string `json:"rollbacks,omitempty"`
+	RollbackOf string   `json:"rollback_of,omitempty"`
 
 	Extra semaphore.Extra `json:"-"`
 }

@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// undoAfter is how long after a halt its nodes are brought back: a node that
-	// was let begin just before is known to have begun by then.
+	// undoAfter is how long after an engine has seen a halt it brings nodes back: a
+	// node that was let begin just before is known to have begun by then.
 	undoAfter = 5 * time.Second
 	// maxUndone bounds the bundles to which nodes of one rollout are brought
 	// back, each by a rollout of its own.
@@ -80,7 +80,14 @@ func (o *office) undo(ctx context.Context, p *picture) bool {
 	now := o.e.cfg.Now().UTC()
 	for _, id := range p.order {
 		st, d := p.states[id], p.decisions[id]
-		if !mayUndo(&st, &d, now) {
+		if !mustUndo(&st, &d) {
+			delete(o.halted, id)
+			continue
+		}
+		if o.halted[id].IsZero() {
+			o.halted[id] = now
+		}
+		if now.Sub(o.halted[id]) < undoAfter {
 			continue
 		}
 		change, err := undone(&st, &d, now, func(digest string) (string, error) {
@@ -105,10 +112,10 @@ func (o *office) undo(ctx context.Context, p *picture) bool {
 	return true
 }
 
-// mayUndo reports whether nodes of a rollout are to be brought back now, when all
+// mustUndo reports whether nodes of a rollout are to be brought back, and all
 // that is known of them is written.
-func mayUndo(st *State, d *Decisions, now time.Time) bool {
-	return st.Head.Undo != "" && st.Head.State == api.RolloutHalted && st.Newer == "" && !d.Changed && now.Sub(st.Head.UndoAt) >= undoAfter
+func mustUndo(st *State, d *Decisions) bool {
+	return st.Head.Undo != "" && st.Head.State == api.RolloutHalted && st.Newer == "" && !d.Changed
 }
 
 // undone is the change of a halted rollout with which its nodes are brought back.
@@ -117,7 +124,7 @@ func undone(st *State, d *Decisions, now time.Time, nameOf func(digest string) (
 	list, left := undoing(st, d.Nodes)
 	next := Decisions{Head: st.Head}
 	h := &next.Head
-	h.Undo, h.UndoAt = "", time.Time{}
+	h.Undo = ""
 	var made []Creation
 	var told []string
 	for _, b := range list {

@@ -1,0 +1,129 @@
+package rollout
+
+import (
+	"flag"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+)
+
+var checkerBudget = flag.Duration("checker", 6*time.Second, "how long the model checker of the engine explores a world at most")
+
+// explored is what a search found.
+type explored struct {
+	states    int
+	complete  bool // every reachable world was seen
+	violation string
+	trace     []string
+	ends      map[api.RolloutState]int // worlds in which nothing is left to happen, by the rollout's state
+}
+
+// explore searches breadth-first until a violation, the end, or the deadline.
+func explore(m *model, budget time.Duration) explored {
+	type visit struct {
+		parent int32
+		what   string
+	}
+	start := m.start()
+	seen := map[mWorld]struct{}{start: {}}
+	visits := []visit{{parent: -1}}
+	queue := []mWorld{start}
+	e := explored{ends: map[api.RolloutState]int{}}
+	deadline := time.Now().Add(budget)
+	trace := func(at int32) (steps []string) {
+		for ; at > 0; at = visits[at].parent {
+			steps = append([]string{visits[at].what}, steps...)
+		}
+		return steps
+	}
+	for at := int32(0); int(at) < len(queue); at++ {
+		if at%256 == 0 && time.Now().After(deadline) {
+			e.states = len(queue)
+			return e
+		}
+		steps := m.steps(queue[at])
+		if len(steps) == 0 {
+			if e.violation = m.brokenEnd(queue[at]); e.violation != "" {
+				e.states, e.trace = len(queue), trace(at)
+				return e
+			}
+			e.ends[m.main(queue[at]).Head.State]++
+		}
+		for _, s := range steps {
+			if _, known := seen[s.world]; known && s.violation == "" {
+				continue
+			}
+			seen[s.world] = struct{}{}
+			visits = append(visits, visit{at, s.what})
+			queue = append(queue, s.world)
+			if s.violation != "" {
+				e.states, e.violation, e.trace = len(queue), s.violation, trace(int32(len(queue)-1))
+				return e
+			}
+		}
+	}
+	e.states, e.complete = len(queue), true
+	return e
+}
+
+// worlds are what is explored: three nodes in two waves, a soak and an approval
+// between them, two engines of which now one and now the other is elected, and
+// whose writes come when they come; coordinators that see the store late; nodes
+// that fail.
+var worlds = map[string]mConfig{
+	"one failure is too many":      {slots: 1, budget: 0, fails: 1, elections: 1, rollback: api.RollbackAll},
+	"two at a time in one wave":    {flat: true, slots: 2, budget: 0, fails: 1, rollback: api.RollbackAll},
+	"the failed wave is undone":    {slots: 1, budget: 0, fails: 1, elections: 1, rollback: api.RollbackFailedWave},
+	"one failure is in the budget": {slots: 1, budget: 1, fails: 1, elections: 1},
+	"a person resumes and retries": {slots: 1, budget: 0, fails: 1, elections: 1, resumes: 1, retries: 1},
+}
+
+func TestChecker_NothingIsDoneTwiceWhoeverDiesWhenever(t *testing.T) {
+	for name, c := range worlds {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := explore(newModel(c), *checkerBudget)
+			if e.violation != "" {
+				t.Fatalf("%s, by\n  %s", e.violation, strings.Join(e.trace, "\n  "))
+			}
+			t.Logf("%d worlds, all of them: %v, ends %v", e.states, e.complete, e.ends)
+			if e.states < 10_000 {
+				t.Errorf("only %d worlds", e.states)
+			}
+		})
+	}
+}
+
+// Each rule that the checker is to guard is broken once, and it must see that.
+func TestChecker_FindsEachBrokenRule(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*mConfig)
+		want   string
+	}{
+		"a write that compares no head":               {func(c *mConfig) { c.blindHead = true }, ""},
+		"a write that compares no election":           {func(c *mConfig) { c.blindTerm = true }, "elected"},
+		"a node that begins without asking":           {func(c *mConfig) { c.blindBegin, c.slots = true, 2 }, "begins"},
+		"a slot returned before the failure is told":  {func(c *mConfig) { c.lateSettle, c.slots = true, 2 }, "begins"},
+		"nodes brought back at once":                  {func(c *mConfig) { c.hastyUndo, c.flat, c.slots = true, true, 2 }, "the bundle that"},
+		"a rollback made by a write of its own":       {func(c *mConfig) { c.looseUndo = true }, "rollback"},
+		"waves that begin without the one before":     {func(c *mConfig) { c.allWaves = true }, "begins"},
+		"an approval that nobody gave":                {func(c *mConfig) { c.freeGate = true }, "approval"},
+		"a resume while its rollback is made or runs": {func(c *mConfig) { c.resumes, c.freeResume = 1, true }, "rollback"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := worlds["one failure is too many"]
+			c.change(&cfg)
+			e := explore(newModel(cfg), 30*time.Second)
+			if e.violation == "" {
+				t.Fatalf("not found in %d worlds (all: %v)", e.states, e.complete)
+			}
+			if !strings.Contains(e.violation, c.want) {
+				t.Errorf("found %q, want %q", e.violation, c.want)
+			}
+			t.Logf("%s, after %d worlds in %d steps", e.violation, e.states, len(e.trace))
+		})
+	}
+}
