@@ -1,11 +1,20 @@
 // Package prometheus_test runs the checks of Prometheus itself over the files
-// in this folder.
+// in this folder, and holds each alert to what whoever gets it needs. That each
+// fires when what it is about happens is shown in cmd/e2e.
 package prometheus_test
 
 import (
+	"encoding/json"
+	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
 	"testing"
+
+	"github.com/goccy/go-yaml"
 )
 
 func TestPromtool_AcceptsTheFilesAndTheAlertsFireWhenTheyShould(t *testing.T) {
@@ -18,10 +27,164 @@ func TestPromtool_AcceptsTheFilesAndTheAlertsFireWhenTheyShould(t *testing.T) {
 	for _, args := range [][]string{
 		{"check", "config", "prometheus.yml"},
 		{"check", "rules", "lockkeeper.rules.yml"},
-		{"test", "rules", "lockkeeper.rules.test.yml"},
+		{"test", "rules", "lockkeeper.rules.test.yml", "lockkeeper.rules.days.test.yml"},
 	} {
 		if out, err := exec.Command("promtool", args...).CombinedOutput(); err != nil {
 			t.Errorf("promtool %v: %v\n%s", args, err, out)
 		}
 	}
+}
+
+type rule struct {
+	Alert, Record, Expr string
+	Labels, Annotations map[string]string
+}
+
+func read(t *testing.T, path string, into any) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := yaml.Unmarshal(text, into); err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+}
+
+func alerts(t *testing.T) map[string]rule {
+	t.Helper()
+	var file struct {
+		Groups []struct{ Rules []rule }
+	}
+	read(t, "lockkeeper.rules.yml", &file)
+	list := map[string]rule{}
+	for _, g := range file.Groups {
+		for _, r := range g.Rules {
+			if r.Alert != "" {
+				list[r.Alert] = r
+			}
+		}
+	}
+	if len(list) == 0 {
+		t.Fatal("there are no alerts")
+	}
+	return list
+}
+
+// promtool is happy with an alert that no case names.
+func TestAlerts_EachHasACaseInWhichItFiresAndOneInWhichItDoesNot(t *testing.T) {
+	fires, rests := map[string]bool{}, map[string]bool{}
+	for _, path := range []string{"lockkeeper.rules.test.yml", "lockkeeper.rules.days.test.yml"} {
+		var file struct {
+			Tests []struct {
+				Cases []struct {
+					Name     string `yaml:"alertname"`
+					Expected []any  `yaml:"exp_alerts"`
+				} `yaml:"alert_rule_test"`
+			}
+		}
+		read(t, path, &file)
+		for _, test := range file.Tests {
+			for _, c := range test.Cases {
+				if len(c.Expected) > 0 {
+					fires[c.Name] = true
+				} else {
+					rests[c.Name] = true
+				}
+			}
+		}
+	}
+	for name := range alerts(t) {
+		if !fires[name] || !rests[name] {
+			t.Errorf("%s: shown to fire: %v, not to fire: %v", name, fires[name], rests[name])
+		}
+	}
+}
+
+const runbook = "https://github.com/lockkeeper/lockkeeper/blob/main/docs/runbooks/alerts.md#"
+
+// Whoever is woken has a sentence, a page that says what to do, and a dashboard;
+// and the page is about nothing else.
+func TestAlerts_EachLeadsToItsPartOfTheRunbookAndToADashboard(t *testing.T) {
+	page, err := os.ReadFile("../../docs/runbooks/alerts.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, err := os.ReadFile("../../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts := map[string]string{} // what each says, by its heading
+	for part := range strings.SplitSeq("\n"+string(page), "\n### ") {
+		heading, text, _ := strings.Cut(part, "\n")
+		if strings.HasPrefix(heading, "Lockkeeper") {
+			parts[heading] = text
+		}
+	}
+	all := alerts(t)
+	for name, r := range all {
+		if got := r.Annotations["runbook_url"]; got != runbook+strings.ToLower(name) {
+			t.Errorf("%s: its runbook is %q", name, got)
+		}
+		text := parts[name]
+		if text == "" {
+			t.Errorf("docs/runbooks/alerts.md says nothing of %s", name)
+		}
+		severity := r.Labels["severity"]
+		if severity != "page" && severity != "ticket" {
+			t.Errorf("%s: severity %q", name, severity)
+		}
+		if !strings.HasPrefix(strings.ToLower(text), "*"+severity+".*") {
+			t.Errorf("%s: the runbook calls it something else than a %s", name, severity)
+		}
+		if !strings.Contains(string(table), "\n| ["+name+"](runbooks/alerts.md#"+strings.ToLower(name)+") | "+severity+" |") {
+			t.Errorf("docs/metrics.md has no row that links %s and calls it a %s", name, severity)
+		}
+		if r.Annotations["summary"] == "" || r.Annotations["description"] == "" {
+			t.Errorf("%s: want a summary and a description", name)
+		}
+		checkDashboard(t, name, r.Annotations["dashboard"])
+	}
+	for heading := range parts {
+		if _, found := all[heading]; !found {
+			t.Errorf("docs/runbooks/alerts.md is about %s, which is no alert", heading)
+		}
+	}
+}
+
+// checkDashboard holds a link to the dashboard that it leads to.
+func checkDashboard(t *testing.T, alert, link string) {
+	t.Helper()
+	u, err := url.Parse(regexp.MustCompile(`{{[^}]*}}`).ReplaceAllString(link, "x"))
+	if err != nil {
+		t.Errorf("%s: %v", alert, err)
+		return
+	}
+	boards, err := filepath.Glob("../grafana/*.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range boards {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var d struct {
+			UID        string
+			Templating struct{ List []struct{ Name string } }
+		}
+		if err := json.Unmarshal(text, &d); err != nil {
+			t.Fatal(err)
+		}
+		if u.Path != "/d/"+d.UID {
+			continue
+		}
+		for key := range u.Query() {
+			if !slices.ContainsFunc(d.Templating.List, func(v struct{ Name string }) bool { return "var-"+v.Name == key }) {
+				t.Errorf("%s: dashboard %s has no variable %s", alert, d.UID, key)
+			}
+		}
+		return
+	}
+	t.Errorf("%s: there is no dashboard %q", alert, link)
 }
