@@ -74,7 +74,7 @@ func explore(m *model, budget time.Duration) explored {
 // that fail.
 var worlds = map[string]mConfig{
 	"one failure is too many":      {slots: 1, budget: 0, fails: 1, elections: 1, rollback: api.RollbackAll},
-	"two at a time in one wave":    {flat: true, slots: 2, budget: 0, fails: 1, rollback: api.RollbackAll},
+	"two at a time in one wave":    {flat: true, small: true, slots: 2, budget: 0, fails: 1, elections: 1, rollback: api.RollbackAll},
 	"the failed wave is undone":    {slots: 1, budget: 0, fails: 1, elections: 1, rollback: api.RollbackFailedWave},
 	"one failure is in the budget": {slots: 1, budget: 1, fails: 1, elections: 1},
 	"a person resumes and retries": {slots: 1, budget: 0, fails: 1, elections: 1, resumes: 1, retries: 1},
@@ -106,7 +106,7 @@ func TestChecker_FindsEachBrokenRule(t *testing.T) {
 		"a write that compares no election":           {func(c *mConfig) { c.blindTerm = true }, "elected"},
 		"a node that begins without asking":           {func(c *mConfig) { c.blindBegin, c.slots = true, 2 }, "begins"},
 		"a slot returned before the failure is told":  {func(c *mConfig) { c.lateSettle, c.slots = true, 2 }, "begins"},
-		"nodes brought back at once":                  {func(c *mConfig) { c.hastyUndo, c.flat, c.slots = true, true, 2 }, "the bundle that"},
+		"nodes brought back at once":                  {func(c *mConfig) { c.hastyUndo, c.flat, c.small, c.elections, c.slots = true, true, true, 0, 2 }, "the bundle that"},
 		"a rollback made by a write of its own":       {func(c *mConfig) { c.looseUndo = true }, "rollback"},
 		"waves that begin without the one before":     {func(c *mConfig) { c.allWaves = true }, "begins"},
 		"an approval that nobody gave":                {func(c *mConfig) { c.freeGate = true }, "approval"},

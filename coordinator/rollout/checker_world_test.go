@@ -15,6 +15,7 @@ import (
 type mConfig struct {
 	slots, budget    int
 	flat             bool // one wave without a soak or gate
+	small            bool // two nodes, nobody dies, and no time passes that nobody waits for
 	fails            int  // so many updates may fail
 	elections        int  // so often another engine is elected
 	resumes, retries int  // so often a person does
@@ -131,7 +132,10 @@ func (m *model) start() mWorld {
 		{Name: "rest"},
 	}, 1, 2)
 	if m.cfg.flat {
-		st = rolloutOf(3, 0)
+		st = rolloutOf(mNodes, 0)
+		if m.cfg.small {
+			st.Nodes = st.Nodes[:2]
+		}
 	}
 	st.Head.Spec.MaxFailures = api.Slots(fmt.Sprint(m.cfg.budget))
 	st.Head.Spec.AutoRollback = m.cfg.rollback
@@ -140,7 +144,7 @@ func (m *model) start() mWorld {
 	}
 	main := m.keep(st)
 	return mWorld{
-		main: main, seenMain: main, deaths: 1, fails: uint8(m.cfg.fails), elections: uint8(m.cfg.elections),
+		main: main, seenMain: main, deaths: 1 - uint8(btoi(m.cfg.small)), fails: uint8(m.cfg.fails), elections: uint8(m.cfg.elections),
 		resumes: uint8(m.cfg.resumes), retries: uint8(m.cfg.retries),
 	}
 }
@@ -357,7 +361,7 @@ func (m *model) steps(w mWorld) (out []mStep) {
 	}
 	m.personSteps(w, add)
 	// Time passes in longer steps than a confirm takes.
-	if (w.ticks < 2 || m.timely(&w)) && !slices.ContainsFunc(w.nodes[:], func(n mNode) bool { return n.phase == mAllowed }) {
+	if (w.ticks < 2 && !m.cfg.small || m.timely(&w)) && !slices.ContainsFunc(w.nodes[:], func(n mNode) bool { return n.phase == mAllowed }) {
 		next := w
 		next.ticks++
 		add("10 minutes pass", next, "")
