@@ -120,10 +120,11 @@ func (b *draft) takeOut(m *Member) {
 	b.change(Change{Out: &MemberOut{V: BaseSchema, Member: c.Name, Group: b.s.Group, Node: m.Node, At: b.now}})
 }
 
-// bringBack notes that a host is not out any more, with its hold gone. A host
-// that is not known to be out is compared too: what is known may be behind.
+// bringBack notes that a host is not out any more, with its hold gone: whichever
+// coordinator its label names by now, the key goes with the hold. Where others
+// write it as well, what is known of it may be behind, and it is compared.
 func (b *draft) bringBack(node string) {
-	b.d.GuardOut = b.d.GuardOut || b.s.HostOf(node) != ""
+	b.d.GuardOut = b.d.GuardOut || len(b.s.Coordinators) > 1
 	if out := b.s.Out; out != nil && out.Group == b.s.Group && out.Node == node {
 		b.d.GuardOut = true
 		b.change(Change{DeleteOut: true})

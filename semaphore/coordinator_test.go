@@ -60,6 +60,26 @@ func TestCoordinatorHost_TheReturnOfOneIsComparedThoughItIsNotKnownToBeOut(t *te
 	}
 }
 
+// The label of a host may change while it is out: what it wrote goes with its hold.
+func TestCoordinatorHost_ItsKeyGoesWithItsHoldWhateverTheLabelSaysByThen(t *testing.T) {
+	for _, behind := range []bool{false, true} {
+		b := newHosts(t)
+		h := b.take(agent("n2"))
+		b.ok(semaphore.PutMember{Node: "n2", Declared: map[string]string{semaphore.HostLabel: semaphore.NoCoordinator}})
+		if behind {
+			b.State.Out = nil
+			if d := b.ok(releaseOf(h)); !d.GuardOut {
+				t.Error("the key is not compared, so that it may stay")
+			}
+			continue
+		}
+		b.ok(releaseOf(h))
+		if b.Out != nil {
+			t.Errorf("out is still %+v", b.Out)
+		}
+	}
+}
+
 func TestCoordinatorHost_NeedsTheOthersWellAndAnotherToLead(t *testing.T) {
 	b := newHosts(t)
 	b.State.Unwell = "c3 cannot be reached"
