@@ -148,7 +148,8 @@ func (n *Node) startEtcd(ctx context.Context, m *marker) error {
 			n.cfg.Logger.Warn("this member is up and still catching up with the others")
 			return nil
 		}
-		n.cfg.Logger.Error("this member is up and most of the others are not: what it knows may be read, marked as stale, and nothing can be changed until a majority is there")
+		n.cfg.Logger.Error("this member is up and most of the others are not: what it knows may be read, marked as stale, and nothing can be changed until a majority is there",
+			"hint", "if no majority can come back, `lockkeeperd recover` goes on with this member: docs/runbooks/recover.md")
 		return nil
 	case err := <-n.fatal:
 		return n.failed(err)

@@ -154,6 +154,9 @@ func Warnings(members []api.Member) []string {
 	return list
 }
 
+// LostForGood says what is left to do when no majority can come back.
+const LostForGood = "if so many members are lost for good that no majority can come back, `lockkeeperd recover` goes on with one that is left: docs/runbooks/recover.md"
+
 func areCatching(names []string) string {
 	if len(names) == 1 {
 		return names[0] + " is"

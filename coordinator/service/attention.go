@@ -26,6 +26,7 @@ const (
 	attentionClock       = "clock_off"
 	attentionMember      = "member_down"
 	attentionSchema      = "schema_behind"
+	attentionVersions    = "versions_apart"
 	attentionUnreachable = "unreachable"
 	attentionForeign     = "foreign_agent"
 	attentionUntold      = "undelivered"
@@ -89,6 +90,7 @@ func (s *Service) attention(o *overview, states map[string]semaphore.State) []ap
 	if s.cfg.Members != nil {
 		list = append(list, membersDown(s.cluster().Members)...)
 	}
+	list = append(list, versionsApart(o, s.cfg.Version)...)
 	list = append(list, unreachable(o)...)
 	list = append(list, untold(o)...)
 	for _, f := range s.db.Foreign() {
@@ -268,7 +270,7 @@ func membersDown(members []api.Member) []api.Attention {
 			a.Detail += "The cluster bears no other loss."
 		default:
 			a.Severity = bad
-			a.Detail += "Too few members are left: nothing can be changed."
+			a.Detail += "Too few members are left: nothing can be changed, and " + membership.LostForGood + "."
 		}
 		list = append(list, a)
 	}

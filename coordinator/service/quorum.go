@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/membership"
 )
 
 const (
@@ -51,11 +53,15 @@ func (s *Service) monitorQuorum(ctx context.Context) {
 		case s.node.HasLeader():
 			since = time.Time{}
 			if s.quorum.until().Err() != nil {
+				s.logger.Info("there is a quorum again")
 				s.quorum.begin()
 			}
 		case since.IsZero():
 			since = time.Now()
 		case time.Since(since) >= lostAfter:
+			if s.quorum.until().Err() == nil && s.cfg.Members != nil && len(s.node.Members()) > 1 {
+				s.logger.Error("there is no quorum: what is known may be read, and nothing can be changed until a majority of the members is back", "hint", membership.LostForGood)
+			}
 			s.quorum.lose()
 		}
 		select {

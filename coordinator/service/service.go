@@ -10,6 +10,7 @@ import (
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/etcdstore"
 	"github.com/lockkeeper/lockkeeper/coordinator/fleet"
+	"github.com/lockkeeper/lockkeeper/coordinator/membership"
 	"github.com/lockkeeper/lockkeeper/coordinator/rollout"
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
@@ -198,7 +199,7 @@ func (s *Service) Ready(context.Context) error {
 	if s.Stale() {
 		e := noQuorum()
 		if s.cfg.Members != nil && len(s.node.Members()) > 1 {
-			e.Detail = "the store has no quorum: " + s.unreachable()
+			e.Detail = "the store has no quorum: " + s.unreachable() + "; " + membership.LostForGood
 		}
 		return e
 	}

@@ -64,6 +64,9 @@ func (s *Service) cluster() api.Cluster {
 	}
 	if c.Store.Embedded {
 		c.Warnings = membership.Warnings(c.Members)
+		if !c.Quorum && len(membership.Voters(c.Members)) > 1 {
+			c.Warnings = append(c.Warnings, "there is no quorum: start the members that are down; "+membership.LostForGood)
+		}
 	}
 	return c
 }
