@@ -94,6 +94,25 @@ func TestServers_WithoutAnyTheReasonIsKept(t *testing.T) {
 	}
 }
 
+func TestServers_WhereOneIsLowOnDiskAnotherIsAsked(t *testing.T) {
+	low := start(t, func(w http.ResponseWriter, _ *http.Request) { api.WriteProblem(w, api.Errorf(api.DiskLow, "400 MB free")) })
+	live := start(t, ok)
+	c := dial(t, Config{Servers: []string{low.URL, live.URL}})
+	for range 3 {
+		if _, err := c.Acquire(t.Context(), "g", "n", api.AcquireRequest{}, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if low.asked.Load() != 1 || live.asked.Load() != 3 {
+		t.Errorf("asked %d and %d times", low.asked.Load(), live.asked.Load())
+	}
+	c = dial(t, Config{Servers: []string{low.URL}})
+	var e *api.Error
+	if _, err := c.Acquire(t.Context(), "g", "n", api.AcquireRequest{}, 0); !errors.As(err, &e) || e.Kind != api.DiskLow {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestServers_ARefusalIsAnAnswerAndAskedOfNobodyElse(t *testing.T) {
 	first := start(t, func(w http.ResponseWriter, _ *http.Request) { api.WriteProblem(w, api.Errorf(api.Full, "2 of 2")) })
 	second := start(t, ok)

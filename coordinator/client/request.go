@@ -91,12 +91,13 @@ func (c *Client) send(ctx context.Context, k call) (*http.Response, context.Canc
 			return nil, nil, fmt.Errorf("%s %s: %w", k.method, c.servers[n].name, context.Cause(ctx))
 		}
 		var refused *api.Error
-		if errors.As(err, &refused) && refused.Kind != api.NoQuorum {
+		if errors.As(err, &refused) && refused.Kind != api.NoQuorum && refused.Kind != api.DiskLow {
 			c.good.Store(n)
 			return nil, nil, err
 		}
-		// A coordinator without quorum may be cut off from those that have it.
-		// Its answer says more than that another could not be reached.
+		// A coordinator without quorum may be cut off from those that have it, and
+		// others may have room on their disks. Its answer says more than that
+		// another could not be reached.
 		if failed == nil || refused != nil {
 			failed = err
 		}
