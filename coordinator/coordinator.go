@@ -226,7 +226,7 @@ func (c *Coordinator) startServices(ctx context.Context) error {
 	}
 	c.stopFunc(nodes.Stop)
 
-	hooks := c.webhooks()
+	hooks, lasted := c.webhooks(), service.NewLasted(db.Events)
 	engine := rollout.NewEngine(rollout.EngineConfig{
 		Store: rolloutstore.New(rolloutstore.Config{Client: etcd, Prefix: prefix, HasLeader: c.node.HasLeader, Floor: grants, Logger: c.log}),
 		Fleet: nodes, Semaphores: store, Logger: c.log, Registerer: c.registry, Quorum: c.node.HasLeader,
@@ -236,7 +236,7 @@ func (c *Coordinator) startServices(ctx context.Context) error {
 			}
 			return spans
 		},
-		Gates: c.checker(), Notify: hooks.tell,
+		Gates: c.checker(), Notify: hooks.tell, Lasted: lasted.Of,
 		BundleName: func(ctx context.Context, digest string) (string, error) {
 			b, err := db.Bundle(ctx, digest)
 			return b.Name, err
@@ -258,7 +258,7 @@ func (c *Coordinator) startServices(ctx context.Context) error {
 	c.service = service.New(service.Config{
 		Store: store, Fleet: nodes, Guests: guests, Rollouts: engine, DB: db, Node: c.node, Members: members, OwnHosts: ownHosts, Logger: c.log, Version: c.version,
 		AutoCreateGroups: c.cfg.AutoCreateGroups, StrictAddress: c.cfg.FleetLock.StrictAddress, Snapshots: shots, Webhooks: hooks,
-		Gates: c.checker(), Silences: silences,
+		Gates: c.checker(), Silences: silences, Lasted: lasted,
 	})
 	// At every start, since the first may have been cut off before its end; and
 	// before the engine, whose election would be data of a nameless cluster.

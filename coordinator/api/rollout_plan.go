@@ -7,6 +7,7 @@ type Plan struct {
 	Total    int            `json:"total"`   // nodes selected
 	Already  int            `json:"already"` // of them have the bundle
 	Groups   []PlanGroup    `json:"groups"`
+	Gates    []string       `json:"gates,omitempty"` // before the first wave, a line for people each
 	Waves    []PlanWave     `json:"waves"`
 	Excluded []PlanExcluded `json:"excluded"` // that match and are left out, and why
 	// Concurrency is how many may be out at once, and which bound binds.

@@ -45,6 +45,9 @@ type EngineConfig struct {
 	Notify func(ctx context.Context, n Notice, to api.NotifySpec) error
 	// Gates asks the gates of rollouts. nil: none passes but approvals.
 	Gates Gates
+	// Lasted is how long the last updates of a group's nodes took; nil or none when
+	// nothing is on record. By it goes what is estimated.
+	Lasted func(ctx context.Context, group string) []time.Duration
 	// BundleName is the name of a stored bundle. Its error is passed on: an
 	// *api.Error of kind not_found when there is no such bundle.
 	BundleName func(ctx context.Context, digest string) (string, error)
@@ -68,7 +71,9 @@ type Engine struct {
 	shown      *picture
 	overdue    map[holdKey]bool // as the elected engine judges
 	changed    chan struct{}
-	news       chan struct{} // a gate has answered
+	news       chan struct{}       // a gate has answered
+	expected   map[string]expected // of the active rollouts, as last forecast
+	planning   sync.Mutex          // one plan at a time
 
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -105,6 +110,7 @@ func (e *Engine) Start(ctx context.Context) error {
 	terms := make(chan Term)
 	e.wg.Go(func() { e.campaign(life, terms) })
 	e.wg.Go(func() { e.run(life, terms) })
+	e.wg.Go(func() { e.expect(life) })
 	return nil
 }
 
@@ -360,6 +366,9 @@ func (e *Engine) resolve(ctx context.Context, spec api.RolloutSpec) ([]Selected,
 	if refused != nil {
 		return nil, "", refused
 	}
+	if refused := e.fits(ctx, &spec, nodes); refused != nil {
+		return nil, "", refused
+	}
 	return nodes, name, nil
 }
 
@@ -375,7 +384,7 @@ func (e *Engine) answer(id string, st State) api.Rollout {
 	if r, ok := e.Get(id); ok && e.picture().states[id].Head.EventSeq >= st.Head.EventSeq {
 		return r
 	}
-	return present(st, Decide(st.Head.Spec, st, nil, e.cfg.Now()), nil)
+	return present(st, Decide(st.Head.Spec, st, nil, e.cfg.Now()))
 }
 
 func specDigest(spec api.RolloutSpec) (string, error) {

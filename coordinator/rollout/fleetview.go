@@ -90,14 +90,6 @@ func (f *fleetView) of(st State) []NodeView {
 	return views
 }
 
-func (f *fleetView) slots(group string) int {
-	g := f.group(group)
-	if !g.exists {
-		return 0
-	}
-	return g.state.SlotCount()
-}
-
 func (f *fleetView) look(group string) (semaphore.State, bool) {
 	g := f.group(group)
 	return g.state, g.exists

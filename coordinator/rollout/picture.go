@@ -45,7 +45,7 @@ func (e *Engine) refresh() *picture {
 	now := e.cfg.Now()
 	snap := e.cfg.Store.View()
 	e.mu.Lock()
-	overdue := e.overdue
+	overdue, expected := e.overdue, e.expected
 	e.mu.Unlock()
 
 	p := &picture{
@@ -68,7 +68,7 @@ func (e *Engine) refresh() *picture {
 		if !st.Head.State.Active() {
 			old, ok := e.ended[id]
 			if !ok || old.revision != st.Revision {
-				old = endedRollout{st.Revision, present(st, Decide(st.Head.Spec, st, nil, now), nil)}
+				old = endedRollout{st.Revision, present(st, Decide(st.Head.Spec, st, nil, now))}
 			}
 			ended[id] = old
 			old.shown.Undelivered = undelivered(&st)
@@ -99,8 +99,9 @@ func (e *Engine) refresh() *picture {
 		}
 		d := Decide(st.Head.Spec, st, views, now)
 		p.decisions[id] = d
-		shown := present(st, d, fleet.slots)
+		shown := present(st, d)
 		shown.Concurrency = concurrency(&st, &d, fleet.look)
+		expected[id].tell(&shown, now)
 		p.rollouts[id] = shown
 	}
 	e.ended = ended
@@ -130,13 +131,13 @@ func waits(snap Snapshot, after []string) (out []string) {
 // follows from its rollout's head and from where the node stands.
 func (p *picture) same(old *picture) bool {
 	return maps.EqualFunc(p.rollouts, old.rollouts, func(a, b api.Rollout) bool {
-		return a.Revision == b.Revision && a.Why == b.Why && a.Progress == b.Progress && slices.Equal(a.Nodes, b.Nodes) && slices.Equal(a.Undelivered, b.Undelivered)
+		a.Progress.EstimateS, b.Progress.EstimateS = 0, 0 // it runs down by itself; Estimate says when it is over
+		return a.Revision == b.Revision && a.Why == b.Why && a.Progress == b.Progress && a.Estimate.Equal(b.Estimate) && slices.Equal(a.Nodes, b.Nodes) && slices.Equal(a.Undelivered, b.Undelivered)
 	})
 }
 
-// present is a rollout as the API tells it. slots is how many nodes of a group
-// may go at once, nil when unknown.
-func present(st State, d Decisions, slots func(group string) int) api.Rollout {
+// present is a rollout as the API tells it.
+func present(st State, d Decisions) api.Rollout {
 	h := &st.Head
 	r := api.Rollout{
 		ID: h.ID, Spec: shownSpec(h.Spec), BundleName: h.BundleName, State: h.State, Why: h.Why, By: h.By,
@@ -156,40 +157,5 @@ func present(st State, d Decisions, slots func(group string) int) api.Rollout {
 	if st.Newer != "" {
 		r.Why = st.Newer + " was written by a newer version: this coordinator only shows the rollout"
 	}
-	if h.State.Active() && slots != nil {
-		r.Progress.EstimateS = estimate(st, d, slots)
-	}
 	return r
-}
-
-// estimate is the time to go in seconds: the mean time of the nodes that are
-// updated, for as many turns as the slots of the slowest group need. 0 when
-// nothing is known to go by.
-func estimate(st State, d Decisions, slots func(group string) int) int {
-	var sum time.Duration
-	n := 0
-	for _, r := range st.Results {
-		if r.State == api.NodeUpdated && !r.Began.IsZero() && r.At.After(r.Began) {
-			sum += r.At.Sub(r.Began)
-			n++
-		}
-	}
-	if n == 0 {
-		return 0
-	}
-	left := map[string]int{}
-	for _, node := range d.Nodes {
-		if node.State != api.NodeUpdated && node.State != api.NodeBroken {
-			left[node.Group]++
-		}
-	}
-	turns := 0
-	for group, nodes := range left {
-		at := slots(group)
-		if at <= 0 {
-			return 0
-		}
-		turns = max(turns, (nodes+at-1)/at)
-	}
-	return int((sum / time.Duration(n) * time.Duration(turns)).Round(time.Second) / time.Second)
 }

@@ -19,29 +19,41 @@ const (
 	lastedFor = 10 * time.Second
 )
 
-// lasted knows how long the holds of each group lasted that were returned of
+// Lasted knows how long the holds of each group lasted that were returned of
 // late. It is read from the audit trail, so that it outlives a restart and has
 // the holds that other coordinators granted.
-type lasted struct {
+type Lasted struct {
+	events func(context.Context, api.EventQuery) (api.EventList, error)
+
 	mu sync.Mutex
 	at time.Time // of the look, zero before the first
 	by map[string][]time.Duration
 }
 
-// meanHold is the mean of the holds that a group's nodes returned of late, and
-// what it rests on; 0 when there is none.
-func (s *Service) meanHold(ctx context.Context, group string) (mean time.Duration, basis string) {
-	l := &s.lasted
+// NewLasted reads the events as needed.
+func NewLasted(events func(context.Context, api.EventQuery) (api.EventList, error)) *Lasted {
+	return &Lasted{events: events}
+}
+
+// Of is how long the last holds of a group took, oldest first; none when nothing
+// is on record, or the trail cannot be read: an estimate is not worth an error.
+func (l *Lasted) Of(ctx context.Context, group string) []time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.by == nil || time.Since(l.at) > lastedFor {
-		events, err := s.db.Events(ctx, api.EventQuery{Last: true, Limit: lastedEvents})
+		events, err := l.events(ctx, api.EventQuery{Last: true, Limit: lastedEvents})
 		if err != nil {
-			return 0, "" // an estimate is not worth an error
+			return nil
 		}
 		l.by, l.at = holdsThatEnded(events.Events), time.Now()
 	}
-	list := l.by[group]
+	return l.by[group]
+}
+
+// meanHold is the mean of the holds that a group's nodes returned of late, and
+// what it rests on; 0 when there is none.
+func (s *Service) meanHold(ctx context.Context, group string) (mean time.Duration, basis string) {
+	list := s.lasted.Of(ctx, group)
 	if len(list) == 0 {
 		return 0, ""
 	}

@@ -222,7 +222,7 @@ func TestExplainNode_SaysWhenItCouldGoAndWhenItProbablyWill(t *testing.T) {
 }
 
 // forget makes the next estimate rest on the trail as it is then.
-func (l *lasted) forget() {
+func (l *Lasted) forget() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.by = nil

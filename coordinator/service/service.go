@@ -73,7 +73,9 @@ type Config struct {
 	Silences Silences
 	// Snapshots of this coordinator. Nil: it takes none.
 	Snapshots Snapshots
-	Now       func() time.Time // nil: time.Now
+	// Lasted tells how long updates took; nil: it is read from DB.
+	Lasted *Lasted
+	Now    func() time.Time // nil: time.Now
 }
 
 // Service carries the requests of all doors out.
@@ -96,7 +98,7 @@ type Service struct {
 	// revoked holds, and since when that is known.
 	revoked revocations
 
-	lasted    lasted
+	lasted    *Lasted
 	estimates estimates
 
 	joining sync.Mutex // held while a new member is taken in
@@ -117,8 +119,12 @@ func New(cfg Config) *Service {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.Lasted == nil {
+		cfg.Lasted = NewLasted(cfg.DB.Events)
+	}
 	s := &Service{
-		cfg: cfg, store: cfg.Store, fleet: cfg.Fleet, roll: cfg.Rollouts, db: cfg.DB, node: cfg.Node,
+		lasted: cfg.Lasted,
+		cfg:    cfg, store: cfg.Store, fleet: cfg.Fleet, roll: cfg.Rollouts, db: cfg.DB, node: cfg.Node,
 		logger: cfg.Logger, now: cfg.Now, changed: make(chan struct{}), started: cfg.Now(),
 	}
 	s.polls.parked = map[string]*parked{}

@@ -73,6 +73,7 @@ type world struct {
 	gates   rollout.Gates
 	out     int
 	mostOut int
+	lasted  func(context.Context, string) []time.Duration // of past updates
 }
 
 // newWorld makes a group web of that many nodes n00, n01, … in it.
@@ -143,7 +144,7 @@ func (w *world) store() *Store {
 func (w *world) engine(s rollout.Store) *rollout.Engine {
 	w.t.Helper()
 	e := rollout.NewEngine(rollout.EngineConfig{
-		Store: s, Fleet: w, Semaphores: w.sems, Gates: w.gates,
+		Store: s, Fleet: w, Semaphores: w.sems, Gates: w.gates, Lasted: w.lasted,
 		BundleName: func(_ context.Context, digest string) (string, error) {
 			if digest != newBundle && digest != oldBundle {
 				return "", api.Errorf(api.NotFound, "there is no bundle %s", digest)
