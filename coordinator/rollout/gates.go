@@ -157,7 +157,7 @@ func (c *course) gateStates(h *Head, st *State) []api.RolloutGate {
 		if g.Approval != nil {
 			var role api.Role
 			r.Needed, role = needed(g.Approval)
-			r.Role = string(role)
+			r.Role, r.Detail = string(role), "" // the numbers say it
 		}
 		if limit := gateLimit(g); limit > 0 && !gs.AskedAt.IsZero() {
 			r.Expires = gs.AskedAt.Add(limit)
