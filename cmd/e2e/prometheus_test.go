@@ -36,13 +36,19 @@ func promQL(t *testing.T, server, query string) string {
 // lockkeeper, with what else is to be in its configuration. It returns its URL.
 func startPrometheus(t *testing.T, coordinator, more string) string {
 	t.Helper()
-	dir := writeFiles(t, t.TempDir(), map[string]string{"prometheus.yml": fmt.Sprintf(`
+	return runPrometheus(t, fmt.Sprintf(`
 global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}
 %s
 scrape_configs:
   - job_name: lockkeeper
     static_configs: [{targets: [%q]}]
-`, more, strings.TrimPrefix(coordinator, "http://"))})
+`, more, strings.TrimPrefix(coordinator, "http://")))
+}
+
+// runPrometheus starts one with a configuration, and returns its URL.
+func runPrometheus(t *testing.T, config string) string {
+	t.Helper()
+	dir := writeFiles(t, t.TempDir(), map[string]string{"prometheus.yml": config})
 	addr := freePort(t)
 	startProcess(t, "prometheus", needTool(t, "prometheus"), "--config.file="+filepath.Join(dir, "prometheus.yml"),
 		"--storage.tsdb.path="+filepath.Join(dir, "tsdb"), "--web.listen-address="+addr)
@@ -62,7 +68,7 @@ func TestMetrics_PrometheusSeesTheSlotsAndTheHolds(t *testing.T) {
 
 	shows := func(query, want string) {
 		t.Helper()
-		eventually(t, 15*time.Second, query+" is "+want, func() bool { return promQL(t, server, query) == want })
+		eventually(t, 40*time.Second, query+" is "+want, func() bool { return promQL(t, server, query) == want })
 	}
 	held := `lockkeeper_holds{group="default",state="confirmed"}`
 	shows(`up{job="lockkeeper"}`, "1")
