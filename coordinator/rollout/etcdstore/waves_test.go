@@ -2,6 +2,7 @@ package etcdstore
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -110,5 +111,60 @@ func TestEngine_WhatHaltsIsBroughtBackOnceWhoeverIsInOffice(t *testing.T) {
 	}
 	if got := kinds(w.events(r.ID)); got[rollout.EventRollback] != 1 || got[rollout.EventHalted] != 1 {
 		t.Errorf("events: %v", got)
+	}
+}
+
+func TestEngine_InStepsItIsContinuedHoweverOftenItIsRestarted(t *testing.T) {
+	w := newWorld(t, 8, 2)
+	w.pace = 30 * time.Millisecond
+	w.fails["n05"] = 1
+	w.gates = &answers{passes: true}
+	e := w.engine(w.store())
+	w.agents()
+	r := w.create(e, func(s *api.RolloutSpec) {
+		inSteps(s)
+		s.Waves[1].Count = 4
+		s.Waves = append(s.Waves, api.WaveSpec{Name: "last", Soak: "100ms"})
+		s.MaxFailures, s.MinHealthyTime = "1", "50ms"
+	})
+	seen := map[api.RolloutState]bool{}
+	restarts := 0
+	for ; restarts < 300; restarts++ {
+		now, _ := e.Get(r.ID)
+		seen[now.State] = true
+		if now.State == api.RolloutApproval && restarts%2 == 1 {
+			// Asked of two at once, the word counts once.
+			for range 2 {
+				_, err := e.Act(t.Context(), r.ID, rollout.Ask{Action: rollout.ActApprove, By: "bob", Role: api.RoleOperator})
+				var refused *api.Error
+				if err != nil && !errors.As(err, &refused) {
+					t.Fatal(err)
+				}
+			}
+		}
+		if now.ID != "" && !now.State.Active() {
+			break
+		}
+		next := w.engine(w.store())
+		time.Sleep(time.Duration(restarts*37%250) * time.Millisecond)
+		e.Stop()
+		e = next
+	}
+	got := w.comesTo(e, r.ID, api.RolloutFailed)
+	if got.Progress.Updated != 7 || got.Progress.Failed != 1 {
+		t.Errorf("%+v", got.Progress)
+	}
+	if restarts < 5 || !seen[api.RolloutRunning] || !seen[api.RolloutSoaking] || !seen[api.RolloutApproval] {
+		t.Errorf("%d restarts, in states %v", restarts, seen)
+	}
+	w.appliedOnce()
+	n := kinds(w.events(r.ID))
+	for kind, want := range map[string]int{
+		rollout.EventNodeUpdated: 7, rollout.EventNodeFailed: 1, rollout.EventApproved: 1,
+		rollout.EventWaveDone: 3, rollout.EventFailed: 1,
+	} {
+		if n[kind] != want {
+			t.Errorf("%d events %s, want %d", n[kind], kind, want)
+		}
 	}
 }
