@@ -182,3 +182,37 @@ func TestErrors_ShowNoPathAndNoQuery(t *testing.T) {
 		}
 	}
 }
+
+func TestRedirect_ToAHostThatIsNotAllowedIsNotFollowed(t *testing.T) {
+	t.Parallel()
+	asked := make(chan struct{}, 1)
+	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked <- struct{}{} }))
+	t.Cleanup(other.Close)
+	server := httptest.NewServer(http.RedirectHandler(other.URL+"/path-secret", http.StatusFound))
+	t.Cleanup(server.Close)
+	c := ask.New(ask.Config{Allow: []string{parse(t, server.URL).Host}})
+	_, err := c.Once(t.Context(), ask.Request{URL: parse(t, server.URL), Limit: 1 << 10})
+	if err == nil || !strings.Contains(err.Error(), "it redirects: "+parse(t, other.URL).Host+" is not among the hosts") || strings.Contains(err.Error(), "secret") {
+		t.Errorf("error %v", err)
+	}
+	select {
+	case <-asked:
+		t.Error("it was asked")
+	default:
+	}
+}
+
+func TestLimit_WhatIsLongerIsNoAnswer(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write(make([]byte, 2048))
+	}))
+	t.Cleanup(server.Close)
+	c := ask.New(ask.Config{Loopback: true})
+	if a, err := c.Once(t.Context(), ask.Request{URL: parse(t, server.URL), Limit: 2048}); err != nil || len(a.Body) != 2048 {
+		t.Errorf("%d bytes, %v", len(a.Body), err)
+	}
+	if _, err := c.Once(t.Context(), ask.Request{URL: parse(t, server.URL), Limit: 2047}); err == nil || !strings.Contains(err.Error(), "more than 1 KiB") {
+		t.Errorf("a byte too many: %v", err)
+	}
+}

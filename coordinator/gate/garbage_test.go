@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -185,5 +187,29 @@ func TestCheck_ADripOfBytesIsNoAnswer(t *testing.T) {
 	wants(t, c, g, false, "no answer within 300ms")
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("it took %s", took)
+	}
+}
+
+// TestAlertmanager_AnEmptyListCountsOnlyOfAnAlertmanager: many servers answer an
+// unknown path with an empty list or object. No alert is what lets a gate pass.
+func TestAlertmanager_AnEmptyListCountsOnlyOfAnAlertmanager(t *testing.T) {
+	t.Parallel()
+	for status, passes := range map[string]bool{
+		`{"uptime":"2020-01-01T00:00:00Z"}`: true,
+		`{}`:                                false,
+		`[]`:                                false,
+		`null`:                              false,
+		`{"uptime":"yesterday"}`:            false,
+		`{"uptime":"9999-01-01T00:00:00Z"}`: false,
+	} {
+		mux := http.NewServeMux()
+		mux.HandleFunc("/api/v2/alerts", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "[]") })
+		mux.HandleFunc("/api/v2/status", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, status) })
+		server := httptest.NewServer(mux)
+		t.Cleanup(server.Close)
+		c := gate.New(gate.Config{Alertmanager: ask.Service{URL: server.URL}})
+		if a := c.Check(t.Context(), alerts()); a.Passes != passes {
+			t.Errorf("status %s: passes %v, %s", status, a.Passes, a.Detail)
+		}
 	}
 }

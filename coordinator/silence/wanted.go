@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/coordinator/ask"
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
@@ -64,7 +65,7 @@ func (s *Silencer) failed(node string) bool {
 func (w want) comment() string {
 	text := fmt.Sprintf("lockkeeper: node %q of group %q is out of service, by hold %d", w.node, w.group, w.fence)
 	if w.reason != "" {
-		text += ": " + w.reason
+		text += ": " + ask.Line(w.reason)
 	}
 	return text
 }
