@@ -95,7 +95,9 @@ func TestServers_WithoutAnyTheReasonIsKept(t *testing.T) {
 }
 
 func TestServers_WhereOneIsLowOnDiskAnotherIsAsked(t *testing.T) {
-	low := start(t, func(w http.ResponseWriter, _ *http.Request) { api.WriteProblem(w, api.Errorf(api.DiskLow, "400 MB free")) })
+	low := start(t, func(w http.ResponseWriter, _ *http.Request) {
+		api.WriteProblem(w, api.Errorf(api.DiskLow, "400 MB free"))
+	})
 	live := start(t, ok)
 	c := dial(t, Config{Servers: []string{low.URL, live.URL}})
 	for range 3 {
