@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -23,7 +24,7 @@ type metrics struct {
 }
 
 var (
-	descRollouts = prometheus.NewDesc("lockkeeper_rollouts", "Rollouts that are kept, by state: running, paused, halted, succeeded, failed, aborted.", []string{"state"}, nil)
+	descRollouts = prometheus.NewDesc("lockkeeper_rollouts", "Rollouts that are kept, by state: scheduled, running, soaking, waiting_for_approval, paused, halted, succeeded, failed, aborted.", []string{"state"}, nil)
 
 	ofOne       = []string{"rollout", "name"}
 	descNodes   = prometheus.NewDesc("lockkeeper_rollout_nodes", "Nodes of a rollout, by state: pending, waiting, updating, updated, failed. Like all that has a rollout as label it is there while the rollout is active, and for an hour after.", append(ofOne, "state"), nil)
@@ -31,6 +32,9 @@ var (
 	descLeft    = prometheus.NewDesc("lockkeeper_rollout_remaining_seconds", "Estimated time until a rollout is done; 0 when unknown, or ended.", ofOne, nil)
 	descStalled = prometheus.NewDesc("lockkeeper_rollout_stalled", "1 while nothing of a rollout may start, else 0.", ofOne, nil)
 	descStuckBy = prometheus.NewDesc("lockkeeper_rollout_stalled_by", "1 for each kind of blocker by which nothing of a rollout may start; not there while something may.", append(ofOne, "reason"), nil)
+	descWave    = prometheus.NewDesc("lockkeeper_rollout_wave", "Number of a rollout's current wave, from 1; 0 before the first.", ofOne, nil)
+	descWaves   = prometheus.NewDesc("lockkeeper_rollout_waves", "Waves of a rollout, by state: pending, running, soaking, gates, done, skipped.", append(ofOne, "state"), nil)
+	descGates   = prometheus.NewDesc("lockkeeper_rollout_gates", "Gates at which a rollout stands, by whether they pass: true, false.", append(ofOne, "passes"), nil)
 	descStarted = prometheus.NewDesc("lockkeeper_rollout_started_timestamp_seconds", "When a rollout was started.", ofOne, nil)
 	descEnded   = prometheus.NewDesc("lockkeeper_rollout_ended_timestamp_seconds", "When a rollout ended; 0 while it is active.", ofOne, nil)
 )
@@ -66,7 +70,7 @@ func (m *metrics) count(p *picture) {
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descRollouts, descNodes, descAllowed, descLeft, descStalled, descStuckBy, descStarted, descEnded} {
+	for _, d := range []*prometheus.Desc{descRollouts, descNodes, descAllowed, descLeft, descStalled, descStuckBy, descWave, descWaves, descGates, descStarted, descEnded} {
 		out <- d
 	}
 }
@@ -96,6 +100,7 @@ func collect(out chan<- prometheus.Metric, r *api.Rollout) {
 	} {
 		out <- gauge(descNodes, float64(nodes), r.ID, r.Spec.Name, state)
 	}
+	collectWaves(out, r)
 	stalled, ended := 0.0, 0.0
 	if r.Stalled != nil {
 		stalled = 1
@@ -116,6 +121,27 @@ func collect(out chan<- prometheus.Metric, r *api.Rollout) {
 	} {
 		out <- gauge(d, v, r.ID, r.Spec.Name)
 	}
+}
+
+// collectWaves tells where a rollout stands.
+func collectWaves(out chan<- prometheus.Metric, r *api.Rollout) {
+	waves := map[string]int{
+		api.WavePending: 0, api.WaveRunning: 0, api.WaveSoaking: 0, api.WaveGates: 0, api.WaveDone: 0, api.WaveSkipped: 0,
+	}
+	for _, w := range r.Waves {
+		waves[w.State]++
+	}
+	for state, n := range waves {
+		out <- gauge(descWaves, float64(n), r.ID, r.Spec.Name, state)
+	}
+	passes := map[bool]int{false: 0, true: 0}
+	for _, g := range r.Gates {
+		passes[g.Passes]++
+	}
+	for p, n := range passes {
+		out <- gauge(descGates, float64(n), r.ID, r.Spec.Name, strconv.FormatBool(p))
+	}
+	out <- gauge(descWave, float64(r.Wave), r.ID, r.Spec.Name)
 }
 
 func gauge(d *prometheus.Desc, v float64, labels ...string) prometheus.Metric {
