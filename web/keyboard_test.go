@@ -15,6 +15,19 @@ import (
 // press sends keys to whatever has the focus.
 func (p *tab) press(keys string) { p.Helper(); p.do(chromedp.KeyEvent(keys)) }
 
+// load opens a page. What is still under way of the one before, such as a form
+// that was just sent, may end the first try.
+func (p *tab) load(url string) {
+	p.Helper()
+	err := chromedp.Do(p.ctx, chromedp.Navigate(url))
+	if err != nil && strings.Contains(err.Error(), "ERR_ABORTED") {
+		err = chromedp.Do(p.ctx, chromedp.Navigate(url))
+	}
+	if err != nil {
+		p.Fatal(err)
+	}
+}
+
 // tabTo moves the focus with the tab key, and nothing else, until it is on what is
 // meant; the ring that shows the focus must then be seen.
 func (p *tab) tabTo(css string) {
@@ -140,7 +153,7 @@ func TestKeyboard_IsEnoughForEveryAction(t *testing.T) {
 				if a.prepare != nil {
 					b.set(a.prepare)
 				}
-				p.do(chromedp.Navigate(url + a.path))
+				p.load(url + a.path)
 				p.until(a.name+": the page is live", isLive)
 				if a.skip {
 					p.tabTo(".skip")
@@ -177,6 +190,7 @@ func TestKeyboard_ADialogEndsWithEscapeWhereItBegan(t *testing.T) {
 	}
 	p.press("/")
 	p.until("the search has the focus", `document.activeElement.id === 'q'`)
+	p.press(kb.Backspace) // the debugger sends the character all the same
 	p.press("web-077")
 	p.press(kb.Enter)
 	p.until("the node's page comes", `location.pathname === '/nodes/web-077'`)

@@ -53,7 +53,7 @@ func livePages() map[string]*page {
 		"rollouts": {nav: "rollouts", title: fixed("Rollouts"), load: loadRollouts, fragments: []string{"rollouts-head", "rollout-list"}},
 		"rollout":  {nav: "rollouts", title: same, load: loadRollout, fragments: []string{"rollout-head", "waves", "gates", "budget", "ahead", "undelivered", "rollout-nodes", "latest"}},
 		"bundles":  {nav: "bundles", title: fixed("Bundles"), load: loadBundles, fragments: []string{"bundle-list"}},
-		"cluster":  {nav: "cluster", title: fixed("Cluster"), load: loadCluster, fragments: []string{"cluster-head", "members", "store"}},
+		"cluster":  {nav: "cluster", title: fixed("Cluster"), load: loadCluster, fragments: []string{"cluster-head", "members", "store", "latest"}},
 		"page":     {load: func(context.Context, *server, *Frame, string, url.Values) error { return nil }},
 	}
 }

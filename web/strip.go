@@ -65,6 +65,7 @@ var stripSpans = []struct {
 	name, word, format string
 	lasts, tick        time.Duration
 }{
+	{"15m", "15 m", "15:04", 15 * time.Minute, 3 * time.Minute},
 	{"2h", "2 h", "15:04", 2 * time.Hour, 15 * time.Minute},
 	{"24h", "24 h", "15:04", 24 * time.Hour, 3 * time.Hour},
 	{"7d", "7 d", "Mon 2", 7 * 24 * time.Hour, 24 * time.Hour},
@@ -87,9 +88,9 @@ func (c scale) at(t time.Time) float64 {
 func percentText(x float64) string { return strconv.FormatFloat(x, 'f', 2, 64) + "%" }
 
 // newStrip draws a group's stays up to now in the range that is named; an unknown
-// name is the first range.
+// name is two hours.
 func newStrip(group, span string, stays []stay, turns []waiterTurn, slots int, now time.Time) strip {
-	chosen := stripSpans[0]
+	chosen := stripSpans[1]
 	for _, s := range stripSpans {
 		if s.name == span {
 			chosen = s

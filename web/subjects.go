@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/coordinator/auth"
 )
 
 // why is a verdict as a page shows it.
@@ -332,5 +333,31 @@ func loadBundles(ctx context.Context, s *server, f *Frame, _ string, _ url.Value
 	return err
 }
 
-// loadCluster: the status has all of it.
-func loadCluster(context.Context, *server, *Frame, string, url.Values) error { return nil }
+// clusterData is the page of the coordinators; the status has what is live of it.
+type clusterData struct {
+	withEvents
+	// Snapshots and Tokens are shown to those who may see them, nil to others.
+	Snapshots *api.SnapshotList
+	Tokens    []api.Token
+}
+
+func loadCluster(ctx context.Context, s *server, f *Frame, _ string, _ url.Values) error {
+	var d clusterData
+	who := auth.From(ctx)
+	if who.Allows(api.RoleOperator) {
+		if list, err := s.backend.Snapshots(ctx); err == nil {
+			d.Snapshots = &list
+		}
+	}
+	if who.Allows(api.RoleAdmin) {
+		tokens, err := s.backend.Tokens(ctx)
+		if err != nil {
+			return err
+		}
+		d.Tokens = tokens
+	}
+	var err error
+	d.withEvents, err = s.latest(ctx, api.EventQuery{Kind: "cluster,token"})
+	f.Data = d
+	return err
+}

@@ -181,12 +181,18 @@ var funcs = template.FuncMap{
 	"withStale": func(data any, stale bool) dated { return dated{Stale: stale, Data: data} },
 	"minus":     func(a, b int) int { return a - b },
 	"waveHints": func() []string { return []string{"", "1", "10%", "50%", "100%", ""} },
-	"stepX":     func(i int) string { return fmt.Sprintf("%.1f%%", 0.5+20*float64(i)) },
-	"turn":      turnTag,
-	"count":     func(by map[api.NodeState]int, s string) int { return by[api.NodeState(s)] },
-	"legend":    func() []look { return legend },
-	"active":    activeRollouts,
-	"withNow":   func(f Frame, data any) dated { return dated{f.Now, f.Status.Stale, data} },
+	"sentence": func(s string) string {
+		if s == "" || strings.HasSuffix(s, ".") {
+			return s
+		}
+		return s + "."
+	},
+	"stepX":   func(i int) string { return fmt.Sprintf("%.1f%%", 0.5+20*float64(i)) },
+	"turn":    turnTag,
+	"count":   func(by map[api.NodeState]int, s string) int { return by[api.NodeState(s)] },
+	"legend":  func() []look { return legend },
+	"active":  activeRollouts,
+	"withNow": func(f Frame, data any) dated { return dated{f.Now, f.Status.Stale, data} },
 }
 
 func activeRollouts(list []api.Rollout) (n int) {
