@@ -90,6 +90,16 @@ type Session struct {
 	http http.Client
 }
 
+// Late is that there was no answer within a time.
+type Late time.Duration
+
+func (l Late) Error() string { return "no answer within " + time.Duration(l).String() }
+
+// Within bounds questions, and lets their errors say by how much.
+func Within(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, d, Late(d))
+}
+
 // Session opens one. Close it.
 func (c *Client) Session() (*Session, error) {
 	roots, err := c.roots()
@@ -278,7 +288,11 @@ var metadataIPv6 = netip.MustParseAddr("fd00:ec2::254")
 
 // failure is why there was no answer.
 func (s *Session) failure(ctx context.Context, u *url.URL, began time.Time, err error) error {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	var late Late
+	switch {
+	case errors.As(context.Cause(ctx), &late):
+		return fmt.Errorf("%s: %w", u.Host, late)
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return fmt.Errorf("%s: no answer within %s", u.Host, rounded(time.Since(began)))
 	}
 	return errors.New(Line(u.Host + ": " + bare(err).Error()))

@@ -53,7 +53,7 @@ func (c *Checker) command(ctx context.Context, g *api.CommandGate) Answer {
 	var exit *exec.ExitError
 	switch {
 	case ctx.Err() != nil:
-		return ended("", fmt.Sprintf("%s did not end within %s and was killed", program, took.Truncate(100*time.Millisecond)), &out)
+		return ended("", fmt.Sprintf("%s did not end in time and was killed after %s", program, took.Round(100*time.Millisecond)), &out)
 	case errors.As(err, &exit) && exit.Exited():
 		return ended(fmt.Sprint(exit.ExitCode()), fmt.Sprintf("%s ended with %d, want 0", program, exit.ExitCode()), &out)
 	case errors.As(err, &exit):

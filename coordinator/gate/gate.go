@@ -59,7 +59,7 @@ func New(cfg Config) *Checker {
 
 // Check makes one try, which takes no longer than the gate's timeout.
 func (c *Checker) Check(ctx context.Context, g api.GateSpec) Answer {
-	ctx, cancel := context.WithTimeout(ctx, timeout(g))
+	ctx, cancel := ask.Within(ctx, timeout(g))
 	defer cancel()
 	a := c.try(ctx, g)
 	a.Value, a.Detail, a.At = ask.Line(a.Value), ask.Line(a.Detail), c.cfg.Now()

@@ -68,7 +68,7 @@ func (c *Checker) Validate(ctx context.Context, g api.GateSpec) []api.FieldError
 	if len(f) > 0 {
 		return f
 	}
-	ctx, cancel := context.WithTimeout(ctx, min(timeout(g), asking))
+	ctx, cancel := ask.Within(ctx, min(timeout(g), asking))
 	defer cancel()
 	switch {
 	case g.PromQL != nil:

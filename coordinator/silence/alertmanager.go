@@ -112,7 +112,7 @@ func (a *alertmanager) call(ctx context.Context, method, path string, body, answ
 			return err
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, a.within)
+	ctx, cancel := ask.Within(ctx, a.within)
 	defer cancel()
 	began := time.Now()
 	r, err := a.session.Do(ctx, ask.Request{Method: method, URL: a.base.JoinPath("api/v2", path), Body: text, Service: a.service, Limit: limit})
