@@ -41,6 +41,7 @@ type idleClock struct {
 	round int
 	seen  uint64 // what there was to see
 	seq   int64
+	stuck bool // nothing could start
 	idle  time.Duration
 }
 
@@ -85,12 +86,16 @@ func (c *Clocks) Look(st *State, views []NodeView, step time.Duration, frozen fu
 		c.idle[h.ID] = k
 	}
 	k.round = c.round
-	switch seen := sum.Sum64(); {
-	case seen != k.seen || h.EventSeq != k.seq || h.State != api.RolloutRunning:
-		*k = idleClock{round: c.round, seen: seen, seq: h.EventSeq}
-	case h.Stalled == nil && !stands:
+	seen, stuck := sum.Sum64(), h.Stalled != nil
+	// That it comes to a stop, or may go on, is told by an event and is no movement.
+	told := h.EventSeq != k.seq && stuck == k.stuck
+	switch {
+	case seen != k.seen || told || h.State != api.RolloutRunning:
+		k.idle = 0
+	case !stuck && !stands:
 		k.idle += step
 	}
+	k.seen, k.seq, k.stuck = seen, h.EventSeq, stuck
 	return k.idle, k.seq
 }
 
