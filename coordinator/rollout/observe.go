@@ -149,7 +149,7 @@ func findFailure(h *Head, r Result, attempt int, v NodeView) (f *failure, told b
 			at:     r.FailedAt, fence: v.Fence,
 		}, false
 	}
-	if limit := Duration(h.Spec.HealthyDeadline); limit > 0 && v.BusyAttempt == attempt && v.Busy >= limit && !inPlace(h, v) {
+	if limit := Duration(h.Spec.HealthyDeadline); limit > 0 && r.State == api.NodeUpdating && v.BusyAttempt == attempt && v.Busy >= limit && !inPlace(h, v) {
 		return &failure{
 			reason: fmt.Sprintf("not updated within %s (healthy_deadline)", limit),
 			at:     r.FailedAt, fence: cmp.Or(v.Fence, r.Fence),
