@@ -192,7 +192,7 @@ func TestSilence_LastsWhileTheHostIsOutOfService(t *testing.T) {
 	}
 	w.hold("web-1", semaphore.Confirmed)
 	eventually(t, "web-1 is silenced, and no other", func() bool {
-		return firing(t, server) == strings.TrimSpace(strings.Replace(all, "web-1:9100", "", 1)) || len(strings.Fields(firing(t, server))) == 2
+		return len(strings.Fields(firing(t, server))) == 2
 	})
 	if strings.Contains(firing(t, server)+" ", "web-1:9100") {
 		t.Errorf("firing %q, want all but web-1", firing(t, server))
@@ -204,9 +204,7 @@ func TestSilence_LastsWhileTheHostIsOutOfService(t *testing.T) {
 	if ends := time.Until(got[0].EndsAt); ends < 4*time.Minute || ends > 6*time.Minute {
 		t.Errorf("it ends in %s, want 5 min: it ends by itself if nobody renews it", ends)
 	}
-	if n := metric(t, reg, "lockkeeper_silences", ""); n != 1 {
-		t.Errorf("lockkeeper_silences is %v, want 1", n)
-	}
+	eventually(t, "lockkeeper_silences is 1", func() bool { return metric(t, reg, "lockkeeper_silences", "") == 1 })
 
 	// A node whose id has characters of regular expressions silences itself alone.
 	w.hold("web.1", semaphore.Confirmed)
@@ -349,15 +347,11 @@ func TestSilence_AnAlertmanagerThatHangsIsLoggedOnceAndTriedAgain(t *testing.T) 
 	if n := log.count("cannot be kept"); n != 1 {
 		t.Errorf("logged %d times, want once", n)
 	}
-	if n := metric(t, reg, "lockkeeper_silences_failing", ""); n != 1 {
-		t.Errorf("lockkeeper_silences_failing is %v, want 1", n)
-	}
+	eventually(t, "lockkeeper_silences_failing is 1", func() bool { return metric(t, reg, "lockkeeper_silences_failing", "") == 1 })
 	server.Continue()
 	eventually(t, "the silence is made", func() bool { return len(active(t, server)) == 1 })
 	eventually(t, "it is told", func() bool { why, _ := s.Failure(); return why == "" && log.count("are kept again") == 1 })
-	if n := metric(t, reg, "lockkeeper_silences_failing", ""); n != 0 {
-		t.Errorf("lockkeeper_silences_failing is %v, want 0", n)
-	}
+	eventually(t, "lockkeeper_silences_failing is 0", func() bool { return metric(t, reg, "lockkeeper_silences_failing", "") == 0 })
 	// What the paused one was asked, it may have done when it went on.
 	if got := active(t, server); len(got) != 1 {
 		t.Errorf("silences %+v, want one", got)
