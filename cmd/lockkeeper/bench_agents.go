@@ -68,17 +68,18 @@ func (w *benchWorld) agents(ctx context.Context, idle time.Duration, row *benchR
 	g, gctx := errgroup.WithContext(polling)
 	var answered atomic.Int64
 	w.r.progress("%s a poll", count(len(w.nodes), "agent parks", "agents park"))
-	for i, node := range w.nodes {
-		if i%arrivals == arrivals-1 {
-			pause(gctx, time.Second/10)
-		}
+	hands := make(chan struct{}, benchHands)
+	for _, node := range w.nodes {
 		g.Go(func() error {
-			err := w.pollOn(gctx, node, &answered)
+			err := w.pollOn(gctx, node, hands, &answered)
 			if polling.Err() != nil {
 				return nil
 			}
 			return err
 		})
+	}
+	for answered.Load() < int64(len(w.nodes)) && gctx.Err() == nil {
+		pause(gctx, time.Second/10)
 	}
 	pause(gctx, parkedAfter)
 	before := answered.Load()
@@ -93,21 +94,28 @@ func (w *benchWorld) agents(ctx context.Context, idle time.Duration, row *benchR
 	return cause(ctx, err)
 }
 
-// pollOn polls as an agent does that has nothing to do, until ctx ends.
-func (w *benchWorld) pollOn(ctx context.Context, node string, answered *atomic.Int64) error {
+// pollOn polls as an agent does that has nothing to do, until ctx ends. The first
+// poll, which does not wait, needs a hand.
+func (w *benchWorld) pollOn(ctx context.Context, node string, hands chan struct{}, answered *atomic.Int64) error {
+	select {
+	case hands <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	c, err := w.r.c.Wire(ctx)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	req := w.poll(1)
-	for req.Report.Seq++; ; req.Report.Seq++ {
-		if req.Seen, err = poll(ctx, c, node, req); err != nil {
-			return err
-		}
-		req.WaitS = int(agentPoll / time.Second)
+	req := w.poll(2)
+	req.Seen, err = poll(ctx, c, node, req)
+	<-hands
+	for err == nil {
 		answered.Add(1)
+		req.Report.Seq, req.WaitS = req.Report.Seq+1, int(agentPoll/time.Second)
+		req.Seen, err = poll(ctx, c, node, req)
 	}
+	return err
 }
 
 // poll asks again where the coordinator has too much to do.
