@@ -43,7 +43,7 @@ type benchFlags struct {
 func (a *app) benchCommand() *cobra.Command {
 	f := &benchFlags{}
 	c := noun("bench", "Measure a running coordinator beside raw puts on its store",
-		a.benchCyclesCommand(f), a.benchHandoverCommand(f), a.benchWaitersCommand(f), a.benchMakespanCommand(f),
+		a.benchCyclesCommand(f), a.benchHandoverCommand(f), a.benchWaitersCommand(f), a.benchMakespanCommand(f), a.benchRolloutCommand(f),
 		a.benchRefusedCommand(f), a.benchHoldsCommand(f), a.benchCommitsCommand(f), a.benchAgentsCommand(f), a.benchCleanCommand())
 	c.Long = `Measure a running coordinator beside raw puts on its store.
 

@@ -33,9 +33,10 @@ type benchRow struct {
 	Measured api.Measured  `json:"measured,omitzero"`
 	Raw      *api.Measured `json:"raw_puts,omitempty"`
 
-	Idle     *serverCost `json:"idle,omitempty"`
-	Makespan *makespan   `json:"makespan,omitempty"`
-	Writes   *int64      `json:"writes,omitempty"` // revisions of the store that came about meanwhile
+	Idle     *serverCost  `json:"idle,omitempty"`
+	Makespan *makespan    `json:"makespan,omitempty"`
+	Rollout  *rolloutCost `json:"rollout,omitempty"`
+	Writes   *int64       `json:"writes,omitempty"` // revisions of the store that came about meanwhile
 }
 
 // serverCost is what the coordinator's process costs.
@@ -80,6 +81,8 @@ func (r *benchReport) tables(a *app) error {
 	switch {
 	case r.Runs[0].Callers > 0:
 		return cli.Table(a.out, append([]string{"CALLERS", "BESIDE CLIENTS"}, heading[1:7]...), commitRows(r.Runs))
+	case r.Runs[0].Rollout != nil:
+		return cli.Table(a.out, []string{"AGENTS", "WAVES", "SLOTS", "HOLD", "IDEAL", "TOOK", "TOOK/IDEAL", "SERVER CPU", "SERVER RSS", "EVENTS/S", "REQUESTS/S"}, rolloutRows(r.Runs))
 	case r.Runs[0].Agents > 0:
 		return cli.Table(a.out, []string{"AGENTS", "SERVER RSS", "CPU", "WATCHED FOR", "POLLS ANSWERED"}, agentRows(r.Runs))
 	}

@@ -157,6 +157,13 @@ func (w *Wire) Poll(node string, req api.PollRequest) (tag string, err error) {
 	return out.Tag, err
 }
 
+// PollAnswer is Client.Poll.
+func (w *Wire) PollAnswer(node string, req api.PollRequest) (api.PollResponse, error) {
+	var out api.PollResponse
+	err := w.do(call{method: http.MethodPost, path: []string{"nodes", node, "poll"}, in: req, out: &out, wait: time.Duration(req.WaitS) * time.Second})
+	return out, err
+}
+
 // DeleteNode is Client.DeleteNode.
 func (w *Wire) DeleteNode(node string) error {
 	return w.do(call{method: http.MethodDelete, path: []string{"nodes", node}})
