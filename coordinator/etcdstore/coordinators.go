@@ -137,11 +137,19 @@ func (d *DB) ClockOff() (ahead time.Duration, peers int) {
 			off = append(off, p.ClockOff)
 		}
 	}
-	if len(off) == 0 {
-		return 0, 0
+	return ClockAhead(0, off), len(off)
+}
+
+// ClockAhead is how far a clock is ahead of the median of others, 0 with none. Of
+// an even number any time between the two in the middle is a median: with one of
+// two others an hour off, it is not this one's clock that is.
+func ClockAhead(own time.Duration, others []time.Duration) time.Duration {
+	if len(others) == 0 {
+		return 0
 	}
-	slices.Sort(off)
-	return -(off[(len(off)-1)/2] + off[len(off)/2]) / 2, len(off)
+	off := slices.Sorted(slices.Values(others))
+	least, most := off[(len(off)-1)/2], off[len(off)/2]
+	return own - min(max(own, least), most)
 }
 
 // ClockSkewed returns an error while this coordinator's clock is more than

@@ -77,7 +77,12 @@ func TestClockSkewed_OneOffTheMedianOfItsPeersKnowsIt(t *testing.T) {
 	_, prefix := client(t)
 	right, alsoRight, wrong := present(t, prefix, "a", 0), present(t, prefix, "b", 5*time.Second), present(t, prefix, "c", 2*time.Minute)
 	tell(t, right, alsoRight, wrong)
-	// Of two peers one is wrong: the median lies between them.
+	// Of two peers one is wrong: any time between them is a median.
+	for _, d := range []*DB{right, alsoRight} {
+		if err := d.ClockSkewed(); err != nil {
+			t.Errorf("a right one of three says %v", err)
+		}
+	}
 	if err := wrong.ClockSkewed(); err == nil || !strings.Contains(err.Error(), "c") || !strings.Contains(err.Error(), "ahead of") {
 		t.Errorf("the wrong one says %v", err)
 	}
@@ -192,5 +197,29 @@ func TestPresence_EndsWithItsCoordinatorAndSurvivesALostLease(t *testing.T) {
 	resp, err := c.Get(t.Context(), a.presencePrefix(fleet.Agents)+semaphore.EscapeID("a/strange id"))
 	if err != nil || len(resp.Kvs) != 0 {
 		t.Errorf("%d keys are left after an orderly end (%v)", len(resp.Kvs), err)
+	}
+}
+
+func TestClockAhead_OneThatIsOffDoesNotMakeTheOthersSo(t *testing.T) {
+	const h = time.Hour
+	for _, c := range []struct {
+		own    time.Duration
+		others []time.Duration
+		want   time.Duration
+	}{
+		{0, nil, 0},
+		{0, []time.Duration{h}, -h}, // of two nobody knows
+		{0, []time.Duration{h, 0}, 0},
+		{0, []time.Duration{0, -h}, 0},
+		{h, []time.Duration{0, time.Second}, h - time.Second},
+		{0, []time.Duration{h, h + time.Second}, -h},
+		{0, []time.Duration{-h, h}, 0},
+		{0, []time.Duration{h, 0, 0}, 0},
+		{0, []time.Duration{h, h, 0, 0}, 0}, // with this one they are three of five
+		{h, []time.Duration{h, 0, 0, 0}, h},
+	} {
+		if got := ClockAhead(c.own, c.others); got != c.want {
+			t.Errorf("%s among %v is %s ahead, want %s", c.own, c.others, got, c.want)
+		}
 	}
 }

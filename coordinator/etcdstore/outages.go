@@ -117,21 +117,22 @@ func (d *DB) Outages() []Outage {
 
 // tellsTime reports whether what this coordinator says of the time may be held
 // against others: one whose clock is off would make an outage of the difference.
-// That is known once it has heard one of those that are here.
+// That is known once it has heard those that are here. Of two nobody knows which
+// one is right, and one has to tell.
 func (d *DB) tellsTime() bool {
-	_, heard := d.ClockOff()
-	return d.ClockSkewed() == nil && (heard > 0 || !d.hasPeers())
-}
-
-func (d *DB) hasPeers() bool {
+	ahead, heard := d.ClockOff()
 	d.mu.RLock()
 	defer d.mu.RUnlock()
+	others := 0
 	for _, p := range d.peers {
 		if !p.Self {
-			return true
+			others++
 		}
 	}
-	return false
+	if others < 2 {
+		return heard == others
+	}
+	return heard > 1 && ahead.Abs() <= MaxClockOff
 }
 
 // DeadlinesAt is how far deadlines have come that began at a moment: they stand

@@ -75,10 +75,11 @@ func TestDeadlinesAt_StandStillWithoutAQuorum(t *testing.T) {
 // A coordinator whose clock is an hour off makes no outage of that hour.
 func TestOutages_AClockThatIsOffMakesNone(t *testing.T) {
 	_, prefix := client(t)
-	a := present(t, prefix, "a", 0)
-	off := present(t, prefix, "b", time.Hour)
-	tell(t, a, off)
-	tell(t, off, a)
+	a, b := present(t, prefix, "a", 0), present(t, prefix, "b", 0)
+	tell(t, a, b)
+	off := present(t, prefix, "c", time.Hour)
+	tell(t, a, b, off)
+	tell(t, off, a, b)
 	if got := a.Outages(); len(got) != 0 {
 		t.Errorf("outages are %+v", got)
 	}

@@ -86,6 +86,7 @@ func (s *Service) attention(o *overview, states map[string]semaphore.State) []ap
 	list = append(list, s.snapshotTrouble()...)
 	list = append(list, s.silencesTrouble()...)
 	list = append(list, clockOff(states)...)
+	list = append(list, peersClockOff(s.db.Coordinators())...)
 	list = append(list, schemaBehind(s.db.Coordinators(), s.db.Schema())...)
 	if s.cfg.Members != nil {
 		list = append(list, membersDown(s.cluster().Members)...)
