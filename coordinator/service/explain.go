@@ -104,8 +104,8 @@ func (s *Service) explainRollouts() string {
 	for _, r := range s.roll.List() {
 		name := rolloutName(&r)
 		switch {
-		case r.State == api.RolloutHalted, r.State == api.RolloutPaused:
-			text := fmt.Sprintf("rollout %s is %s", name, r.State)
+		case r.State.Active() && r.State != api.RolloutRunning:
+			text := fmt.Sprintf("rollout %s is %s", name, stateWords(r.State))
 			if r.Why != "" {
 				text += ": " + strings.TrimSuffix(r.Why, ".")
 			}
@@ -197,6 +197,11 @@ func (s *Service) ExplainNode(ctx context.Context, id string) (api.Verdict, erro
 		s.estimate(ctx, &v, &st, now)
 	}
 	v.Summary = summary(&v)
+	if v.Hold == nil && v.MayGo && v.Place == 0 && v.Wanted == nil {
+		if text := s.standing(id); text != "" {
+			v.Summary = fmt.Sprintf("%s may go now, and nothing is wanted of it yet: %s.", id, text)
+		}
+	}
 	return v, nil
 }
 

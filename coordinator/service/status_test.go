@@ -269,6 +269,26 @@ func TestExplain_NamesTheRolloutThatStandsStill(t *testing.T) {
 	}
 }
 
+func TestExplainNode_SaysWhereItStandsInARolloutThatDoesNotAskItYet(t *testing.T) {
+	b := start(t)
+	b.hello("web-1", "default")
+	b.eventually("its slot to be free to it", func() bool {
+		v, err := b.ExplainNode(b.admin(), "web-1")
+		return err == nil && v.MayGo
+	})
+	b.rollouts.set(func() {
+		b.rollouts.list = []api.Rollout{{
+			ID: "r1", Spec: api.RolloutSpec{Name: "kernel"}, State: api.RolloutApproval, Why: "after wave canary: waits for approval (release)",
+			Nodes: []api.RolloutNode{{Node: "web-1", State: api.NodePending, Detail: "goes in wave rest (2 of 2)"}},
+		}}
+	})
+	v, err := b.ExplainNode(b.admin(), "web-1")
+	want := "web-1 may go now, and nothing is wanted of it yet: rollout kernel (waiting for approval) has it as pending, goes in wave rest (2 of 2); after wave canary: waits for approval (release)."
+	if err != nil || v.Summary != want {
+		t.Errorf("%q, %v", v.Summary, err)
+	}
+}
+
 func TestStatus_WithoutQuorumSaysOfWhenItIs(t *testing.T) {
 	b := start(t)
 	b.hello("a", "default")
