@@ -80,7 +80,7 @@ func openTab(t *testing.T) *tab {
 	}
 	p := &tab{T: t}
 	ctx, cancel := chromedp.NewContext(browser.ctx, chromedp.WithListener(p.listen))
-	ctx, cancelTime := context.WithTimeout(ctx, 5*time.Minute)
+	ctx, cancelTime := context.WithTimeout(ctx, 8*time.Minute)
 	p.ctx = ctx
 	t.Cleanup(func() {
 		cancelTime()

@@ -2,6 +2,9 @@ package web
 
 import (
 	"fmt"
+	"io/fs"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -246,6 +249,32 @@ func TestStraight_WritesTurnedTextOutAndLeavesAttributes(t *testing.T) {
 	in := "<a title=\"\u202ex\">\u202egnp.exe\u202c</a> plain ä"
 	if got, want := string(straight([]byte(in))), "<a title=\"\u202ex\">[U+202E]gnp.exe[U+202C]</a> plain ä"; got != want {
 		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// The pages name commands for those who would rather type: each must exist.
+func TestPages_NameOnlyCommandsThatExist(t *testing.T) {
+	manual, err := os.ReadFile("../docs/cli.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile(`<code>(lockkeeper [a-z]+(?: [a-z]+)?)`)
+	found := 0
+	err = fs.WalkDir(templateFiles, "templates", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := fs.ReadFile(templateFiles, path)
+		for _, m := range named.FindAllStringSubmatch(string(text), -1) {
+			found++
+			if !strings.Contains(string(manual), m[1]) {
+				t.Errorf("%s names %q, which docs/cli.md does not know", path, m[1])
+			}
+		}
+		return err
+	})
+	if err != nil || found < 5 {
+		t.Errorf("%d commands, error %v", found, err)
 	}
 }
 

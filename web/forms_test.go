@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -173,7 +174,7 @@ func TestNoQuorum_WritesAreOffAndThePageSaysWhy(t *testing.T) {
 	b := busyFleet()
 	b.status.Stale = true
 	body := show(t, b, "/")
-	for _, want := range []string{"No quorum: showing what was last known", "nobody gets a slot", "Needs a quorum"} {
+	for _, want := range []string{"No quorum: showing what was last known at <time", "nobody gets a slot", "Needs a quorum"} {
 		if !strings.Contains(body, want) {
 			t.Errorf("the page lacks %q", want)
 		}
@@ -240,4 +241,97 @@ func TestLists_FilterAndPageLiveInTheAddress(t *testing.T) {
 	refused(t, ask(t, b, auth.Local(), http.MethodGet, "/nodes/nobody", nil), http.StatusNotFound, "there is no node", "req-7f31")
 	refused(t, ask(t, b, auth.Local(), http.MethodGet, "/nowhere", nil), http.StatusNotFound, "there is no page")
 	refused(t, ask(t, b, auth.Local(), http.MethodGet, "/ui/stream?topic=nothing", nil), http.StatusNotFound, "there is no topic")
+}
+
+func TestGroup_IsChangedOnlyIfNobodyElseDidMeanwhile(t *testing.T) {
+	b := busyFleet()
+	b.status.Groups[0].Revision = 77
+	page := show(t, b, "/groups/web/edit")
+	for _, want := range []string{`name="revision" value="77"`, `value="zone=2"`, `name="slots" required value="6"`} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the form lacks %q", want)
+		}
+	}
+	in := url.Values{"revision": {"77"}, "slots": {"5%"}, "limits": {"zone=1, rack=10%"}, "hold": {"45m"}, "interval": {""}}
+	redirected(t, post(t, b, "/groups/web/edit", in), "/groups/web")
+	in.Set("limits", "zone")
+	refused(t, post(t, b, "/groups/web/edit", in), http.StatusBadRequest, "want label=most", `value="zone"`, `value="45m"`)
+	b.refuse = api.Errorf(api.Changed, "the group was changed meanwhile")
+	in.Set("limits", "")
+	refused(t, post(t, b, "/groups/web/edit", in), http.StatusPreconditionFailed, "changed meanwhile", `value="5%"`)
+	redirected(t, post(t, b, "/new-group", url.Values{"name": {"cache"}, "slots": {"2"}}), "/groups/cache")
+	want := []string{"group web slots=5% limits=[{zone 1} {rack 10%}] hold=45m interval= blackouts=0 if=77", "group web slots=5% limits=[] hold=45m interval= blackouts=0 if=77", "group cache slots=2 limits=[] hold= interval= blackouts=0 if=*"}
+	if got := b.wrote(); !slices.Equal(got, want) {
+		t.Errorf("calls %q, want %q", got, want)
+	}
+}
+
+func TestBlackout_IsAddedByTimesAndRemovedByName(t *testing.T) {
+	b := busyFleet()
+	in := url.Values{"revision": {"5"}, "name": {"fair"}, "from": {"tomorrow"}, "until": {"2026-12-27"}}
+	refused(t, post(t, b, "/groups/night/blackout", in), http.StatusBadRequest, "want a time such as", `value="tomorrow"`, `value="fair"`)
+	in.Set("from", "2026-12-24 18:00")
+	redirected(t, post(t, b, "/groups/night/blackout", in), "/groups/night")
+	last := b.status.Groups[4].Spec.Blackouts
+	if got := last[len(last)-1]; got.Name != "fair" || !got.Start.Equal(time.Date(2026, 12, 24, 18, 0, 0, 0, time.UTC)) {
+		t.Errorf("blackout %+v", got)
+	}
+	redirected(t, post(t, b, "/groups/night/blackout", url.Values{"revision": {"5"}, "name": {"year-end"}, "do": {"remove"}}), "/groups/night")
+	if slices.ContainsFunc(b.status.Groups[4].Spec.Blackouts, func(s api.BlackoutSpec) bool { return s.Name == "year-end" }) {
+		t.Error("it is still there")
+	}
+	refused(t, post(t, b, "/groups/night/blackout", url.Values{"revision": {"5"}, "name": {"year-end"}, "do": {"remove"}}), http.StatusNotFound, "no blackout")
+}
+
+func TestDiff_ShowsWhatTwoBundlesDoNotShare(t *testing.T) {
+	b := busyFleet()
+	page := show(t, b, "/bundles/diff?from="+before+"&to="+digest)
+	for _, want := range []string{
+		"1 changed, 1 added, 1 removed", "<ins>+PermitRootLogin no</ins>", "<del>-PermitRootLogin yes</del>", "<span> Port 22</span>",
+		`aria-label="/etc/motd"`, "Not in it any more", "/etc/sysctl.d/10-net.conf", "Checks, commands and health", "2026.10.2",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	if page := show(t, b, "/bundles/diff"); !strings.Contains(page, "1 changed, 1 added, 1 removed") {
+		t.Error("without a choice it is not the newest beside the one before it")
+	}
+	if page := show(t, b, "/bundles/diff?from="+elsewhere+"&to="+digest); !strings.Contains(page, "A bundle that lies elsewhere") {
+		t.Error("it does not say why there is no text")
+	}
+	refused(t, ask(t, b, auth.Local(), http.MethodGet, "/bundles/diff?from=nothing&to="+digest, nil), http.StatusNotFound, "there is no bundle", "Not compared")
+}
+
+func TestFind_LeadsToANodeAGroupOrTheList(t *testing.T) {
+	b := busyFleet()
+	for q, to := range map[string]string{"web-077": "/nodes/web-077", "night": "/groups/night", "web": "/groups/web", "web-0": "/nodes?q=web-0", "a b": "/nodes?q=a+b", "": "/nodes"} {
+		redirected(t, ask(t, b, auth.Local(), http.MethodGet, "/find?q="+url.QueryEscape(q), nil), to)
+	}
+}
+
+func TestEvents_ArePagedAndStandStillWhenAsked(t *testing.T) {
+	b := busyFleet()
+	page := show(t, b, "/events?kind=hold")
+	if !strings.Contains(page, "Stop following") || !strings.Contains(page, "Older") || strings.Contains(page, "Newest</a>") {
+		t.Error("the newest page does not follow, or leads nowhere")
+	}
+	oldest := b.events[len(b.events)-50].Revision
+	older := show(t, b, "/events?kind=hold&before="+strconv.FormatInt(oldest, 10))
+	if !strings.Contains(older, "Follow the newest") || !strings.Contains(older, strconv.FormatInt(oldest-1, 10)) || strings.Contains(older, ">"+strconv.FormatInt(oldest, 10)+"<") {
+		t.Error("the older page is not what lies before it")
+	}
+}
+
+func TestRollout_ApprovalAndSkipNameTheirWave(t *testing.T) {
+	b := busyFleet()
+	if page := show(t, b, "/rollouts/ro-7k2f/approve?wave=3&gate=release"); !strings.Contains(page, `name="wave" value="3"`) || !strings.Contains(page, `name="gate" value="release"`) {
+		t.Error("the form does not say which gate")
+	}
+	redirected(t, post(t, b, "/rollouts/ro-7k2f/approve", url.Values{"wave": {"3"}, "gate": {"release"}, "reason": {"fine"}}), "/rollouts/ro-7k2f")
+	redirected(t, post(t, b, "/rollouts/ro-7k2f/skip", url.Values{"wave": {"3"}}), "/rollouts/ro-7k2f")
+	if want := []string{`approve ro-7k2f "fine" wave=3 gate=release`, `skip ro-7k2f "" wave=3`}; !slices.Equal(b.wrote(), want) {
+		t.Errorf("calls %q, want %q", b.wrote(), want)
+	}
+	refused(t, post(t, b, "/rollouts/ro-7k2f/skip", url.Values{"wave": {"next"}}), http.StatusBadRequest, "want the number of a wave")
 }

@@ -183,6 +183,7 @@ func TestKeyboard_ADialogEndsWithEscapeWhereItBegan(t *testing.T) {
 	p.do(chromedp.Navigate(url + "/"))
 	p.until("the page is live", isLive)
 	opens("#freeze-button a")(p)
+	p.axe("the open dialog", everyRule)
 	p.press(kb.Escape)
 	p.until("the dialog is shut and the focus is back", `!document.getElementById('dialog').open && document.activeElement.matches('#freeze-button a')`)
 	if calls := b.wrote(); len(calls) != 0 {

@@ -14,7 +14,7 @@ import (
 // The rows of a page.
 const (
 	nodeRows  = 50
-	eventRows = 100
+	eventRows = 50
 )
 
 // nodesData is one page of nodes and the filter that made it.

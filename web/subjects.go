@@ -299,7 +299,7 @@ type cellCount struct {
 }
 
 // rolloutRows bounds the table; the counts above it are of all nodes.
-const rolloutRows = 200
+const rolloutRows = 50
 
 func loadRollout(ctx context.Context, s *server, f *Frame, id string, _ url.Values) error {
 	r, err := s.backend.Rollout(ctx, id)
