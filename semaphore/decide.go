@@ -141,6 +141,13 @@ func (b *draft) event(kind, actor, node string, fence int64, format string, args
 	})
 }
 
+// changed says, of the event that was just added, what was and what is now; nil
+// for nothing.
+func (b *draft) changed(before, after any) {
+	e := &b.d.Events[len(b.d.Events)-1]
+	*e = e.Changed(before, after)
+}
+
 // putHold writes a hold and answers with it.
 func (b *draft) putHold(h Hold) {
 	h.V = max(h.V, b.s.writes())

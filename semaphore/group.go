@@ -54,10 +54,12 @@ func (b *draft) putSpec(op PutSpec) {
 	b.slots = spec.Slots.Of(b.s.Size())
 	if exists {
 		b.event("group.changed", op.By, "", 0, "%s", specChange(old, spec))
+		b.changed(old, spec)
 		return
 	}
 	b.d.Head.Deleted, b.d.Head.Freeze = false, nil
 	b.event("group.created", op.By, "", 0, "slots %s", spec.Slots)
+	b.changed(nil, spec)
 }
 
 // sameSpec reports whether a put would change nothing that an operator declares.
@@ -151,6 +153,7 @@ func (b *draft) deleteGroup(op DeleteGroup) {
 		b.d.Head.Deleted, b.d.Head.Freeze = true, nil
 		b.change(Change{DeleteSpec: true})
 		b.event("group.deleted", op.By, "", 0, "")
+		b.changed(b.s.Spec, nil)
 	}
 }
 
@@ -167,8 +170,17 @@ func MergeFreeze(inForce *Freeze, asked Freeze) (f Freeze, changed bool) {
 	return f, f.Stop != inForce.Stop
 }
 
+// FreezeValue is a freeze for an event, nil for none.
+func FreezeValue(f *Freeze) any {
+	if f == nil {
+		return nil
+	}
+	return *f
+}
+
 func (b *draft) setFreeze(op SetFreeze) {
-	f, changed := MergeFreeze(b.s.Head.Freeze, op.Freeze)
+	was := b.s.Head.Freeze
+	f, changed := MergeFreeze(was, op.Freeze)
 	b.d.Answer.Freeze = &f
 	if !changed {
 		return
@@ -176,6 +188,7 @@ func (b *draft) setFreeze(op SetFreeze) {
 	stored := f
 	b.d.Head.Freeze = &stored
 	b.event("freeze.set", op.Freeze.By, "", 0, "%s", op.Freeze.Reason)
+	b.changed(FreezeValue(was), f)
 }
 
 func (b *draft) liftFreeze(op LiftFreeze) {
@@ -190,5 +203,6 @@ func (b *draft) liftFreeze(op LiftFreeze) {
 	default:
 		b.d.Head.Freeze = nil
 		b.event("freeze.lifted", op.By, "", 0, "%s", f.Reason)
+		b.changed(*f, nil)
 	}
 }

@@ -29,10 +29,21 @@ func (b *draft) putMember(op PutMember) {
 	b.putMemberValue(m)
 	if known {
 		b.event("node.changed", op.By, op.Node, 0, "%s", labelText(m))
+		b.changed(labelsOf(before), labelsOf(m))
 		return
 	}
 	b.slots = b.s.Spec.Slots.Of(b.s.Size() + 1)
 	b.event("node.joined", op.By, op.Node, 0, "%s", labelText(m))
+	b.changed(nil, labelsOf(m))
+}
+
+// labelsOf is what an event tells of a member's labels: what an operator
+// declared, and what the node registered.
+func labelsOf(m Member) any {
+	return struct {
+		Declared   map[string]string `json:"declared,omitempty"`
+		Registered map[string]string `json:"registered,omitempty"`
+	}{m.Declared, m.Registered}
 }
 
 func labelText(m Member) string {

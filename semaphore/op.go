@@ -1,6 +1,9 @@
 package semaphore
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Kind says why a request was refused. The words are those of the API's
 // problems and of FleetLock's kinds. The empty kind is success.
@@ -226,5 +229,28 @@ type Event struct {
 	Fence   int64     `json:"fence,omitempty"`
 	Held    int       `json:"held"`             // holds of the group after the change
 	Slots   int       `json:"slots"`            // slots of the group at the change
-	Detail  string    `json:"detail,omitempty"` // a sentence
+	Detail  string    `json:"detail,omitempty"` // a sentence, or the reason that was given
+	// Before and After are what was changed, as JSON: a spec, a freeze, labels.
+	// What was made has no Before, and what was taken away no After.
+	Before json.RawMessage `json:"before,omitempty"`
+	After  json.RawMessage `json:"after,omitempty"`
+}
+
+// Changed is the event with what was and what is now; nil is nothing.
+func (e Event) Changed(before, after any) Event {
+	e.Before, e.After = asJSON(before), asJSON(after)
+	return e
+}
+
+// asJSON is nil for nil, and for what cannot be written: an event is not lost for
+// want of its details.
+func asJSON(value any) json.RawMessage {
+	if value == nil {
+		return nil
+	}
+	text, err := json.Marshal(value)
+	if err != nil {
+		return nil
+	}
+	return text
 }

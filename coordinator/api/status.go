@@ -1,6 +1,9 @@
 package api
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Status is the fleet at a glance.
 type Status struct {
@@ -129,7 +132,11 @@ type Event struct {
 	Fence    int64     `json:"fence,omitempty"`
 	Held     int       `json:"held"`
 	Slots    int       `json:"slots"`
-	Detail   string    `json:"detail,omitempty"`
+	Detail   string    `json:"detail,omitempty"` // a sentence, or the reason that was given
+	// Before and After are what was changed: a group's spec, a freeze, labels, a
+	// priority, a token. What was made has no Before, what was taken away no After.
+	Before json.RawMessage `json:"before,omitempty"`
+	After  json.RawMessage `json:"after,omitempty"`
 }
 
 // EventList is a page of events in the order of their revisions.

@@ -216,7 +216,7 @@ func (d *DB) decodeEvents(kvs []kv) []api.Event {
 		}
 		list = append(list, api.Event{
 			Revision: k.revision, Scope: e.Scope, Seq: e.Seq, At: e.At, Kind: e.Kind, Actor: e.Actor,
-			Group: e.Group, Node: e.Node, Rollout: e.Rollout, Fence: e.Fence, Held: e.Held, Slots: e.Slots, Detail: e.Detail,
+			Group: e.Group, Node: e.Node, Rollout: e.Rollout, Fence: e.Fence, Held: e.Held, Slots: e.Slots, Detail: e.Detail, Before: e.Before, After: e.After,
 		})
 	}
 	// etcd sorts by revision only, and one transaction tells of several events:

@@ -38,7 +38,8 @@ func (s *Service) CreateToken(ctx context.Context, req api.TokenRequest) (api.To
 	}
 	detail := fmt.Sprintf("token %s, role %s", t.ID, t.Role)
 	request := etcdstore.Request{Key: req.IdempotencyKey, Digest: bodyDigest(req)}
-	stored, created, err := s.db.CreateToken(ctx, t, request, semaphore.Event{Kind: "token.created", Actor: p.Name, Node: req.Node, Detail: detail})
+	e := semaphore.Event{Kind: "token.created", Actor: p.Name, Node: req.Node, Detail: detail}
+	stored, created, err := s.db.CreateToken(ctx, t, request, e.Changed(nil, t.Token)) // not the secret, nor its hash
 	if err != nil {
 		return api.TokenCreated{}, s.problem(ctx, err)
 	}
@@ -101,7 +102,13 @@ func (s *Service) DeleteToken(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	err = s.db.DeleteToken(ctx, id, semaphore.Event{Kind: "token.deleted", Actor: p.Name, Detail: "token " + id})
+	e := semaphore.Event{Kind: "token.deleted", Actor: p.Name, Detail: "token " + id}
+	for _, t := range s.db.Tokens() {
+		if t.ID == id {
+			e = e.Changed(t.Token, nil)
+		}
+	}
+	err = s.db.DeleteToken(ctx, id, e)
 	if errors.Is(err, etcdstore.ErrNotFound) {
 		return api.Errorf(api.NotFound, "there is no token %q", id)
 	}

@@ -33,7 +33,8 @@ func (s *Store) Freeze(ctx context.Context, asked semaphore.Freeze) (semaphore.F
 	err := s.changeFreeze(ctx, func(old *semaphore.Freeze) (*semaphore.Freeze, semaphore.Event, bool) {
 		f, changed := semaphore.MergeFreeze(old, asked)
 		inForce = f
-		return &f, semaphore.Event{Kind: "freeze.set", Actor: asked.By, Detail: asked.Reason}, changed
+		e := semaphore.Event{Kind: "freeze.set", Actor: asked.By, Detail: asked.Reason}
+		return &f, e.Changed(semaphore.FreezeValue(old), f), changed
 	})
 	return inForce, err
 }
@@ -50,7 +51,8 @@ func (s *Store) Unfreeze(ctx context.Context, id, by string) (semaphore.Answer, 
 			answer.Kind, answer.Freeze = semaphore.Conflict, old
 			answer.Detail = fmt.Sprintf("another freeze is in force: %s by %s since %s", old.ID, old.By, old.At.UTC().Format(time.RFC3339))
 		default:
-			return nil, semaphore.Event{Kind: "freeze.lifted", Actor: by, Detail: old.Reason}, true
+			e := semaphore.Event{Kind: "freeze.lifted", Actor: by, Detail: old.Reason}
+			return nil, e.Changed(*old, nil), true
 		}
 		return old, semaphore.Event{}, false
 	})

@@ -294,6 +294,7 @@ func (s *Store) setPriority(ctx context.Context, g *group, node string, priority
 		Kind: "queue.priority", Actor: by, Group: g.name, Node: node,
 		Held: st.Held(), Slots: st.SlotCount(), Detail: fmt.Sprintf("priority %d to %d", was, priority),
 	}}
+	d.Events[0] = d.Events[0].Changed(was, priority)
 	now := &attempt{base: st, next: st}
 	now.add(s.keys, nil, d)
 	key := s.keys.node(g.name, queueKeys, node)
