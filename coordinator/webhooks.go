@@ -73,7 +73,7 @@ type webhooks struct {
 func (c *Coordinator) webhooks() *webhooks {
 	w := &webhooks{
 		named:  map[string]notify.Hook{},
-		hosts:  ask.New(ask.Config{Allow: c.cfg.WebhookHosts, Loopback: c.doors.main.Loopback}),
+		hosts:  ask.New(ask.Config{Allow: c.cfg.WebhookHosts, Loopback: c.doors.loopback}),
 		sender: notify.Sender{Agent: "lockkeeper/" + c.version},
 	}
 	for i := range c.cfg.Webhooks {
