@@ -45,6 +45,7 @@ type Config struct {
 	Peer             PeerConfig      `yaml:"peer"`
 	Join             JoinConfig      `yaml:"join"`
 	Snapshots        SnapshotsConfig `yaml:"snapshots"`
+	Events           EventsConfig    `yaml:"events"`
 	Gates            GatesConfig     `yaml:"gates"`
 	Silences         SilencesConfig  `yaml:"silences"`
 	// Webhooks are told of rollouts that name them.
@@ -130,6 +131,7 @@ func DefaultConfig() Config {
 		Limits:    LimitsConfig{Requests: door.DefaultRequests, Waiting: door.DefaultWaiting},
 		Etcd:      EtcdConfig{Quota: 2 << 30, Heartbeat: 100 * time.Millisecond, Election: time.Second},
 		Snapshots: SnapshotsConfig{Every: time.Hour, Keep: 48},
+		Events:    defaultEvents(),
 		Gates:     GatesConfig{AlertmanagerSettle: 2 * time.Minute},
 		Silences:  SilencesConfig{Matchers: []string{silence.DefaultMatcher}, For: silence.DefaultFor, Linger: silence.DefaultLinger},
 		Log:       LogConfig{Level: "info", Format: "text"},
@@ -148,6 +150,8 @@ func (c Config) withDefaults() Config {
 	fill(&c.Etcd.Election, def.Etcd.Election)
 	fill(&c.Snapshots.Every, def.Snapshots.Every)
 	fill(&c.Snapshots.Keep, def.Snapshots.Keep)
+	fill(&c.Events.MaxCount, def.Events.MaxCount)
+	fill(&c.Events.MaxAge, def.Events.MaxAge)
 	fill(&c.Gates.AlertmanagerSettle, def.Gates.AlertmanagerSettle)
 	fill(&c.Silences.For, def.Silences.For)
 	fill(&c.Silences.Linger, def.Silences.Linger)
@@ -249,6 +253,7 @@ func (c *Config) Validate() error {
 		bad("name", "%q: want at most 63 characters", c.Name)
 	}
 	c.Snapshots.validate(c.DataDir, c.Etcd.External(), bad)
+	c.Events.validate(bad)
 	c.Gates.validate(bad)
 	c.validateWebhooks(bad)
 	c.Silences.validate(bad)

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -52,6 +53,7 @@ type Coordinator struct {
 	member  *etcdnode.Node // node, when it is embedded
 	store   *semaphorestore.Store
 	db      *etcdstore.DB
+	engine  atomic.Pointer[rollout.Engine] // nil before it is made
 	service *service.Service
 	doors   *doors
 
@@ -199,6 +201,8 @@ func (c *Coordinator) startServices(ctx context.Context) error {
 	db := etcdstore.New(etcdstore.Config{
 		Client: etcd, Prefix: prefix, HasLeader: c.node.HasLeader, Floor: grants, Logger: c.log, Self: c.self(),
 		Figures: c.figures(), Members: c.memberIDs(),
+		Trail:  etcdstore.Trail{MaxEvents: c.cfg.Events.MaxCount, MaxAge: c.cfg.Events.MaxAge},
+		Prunes: c.elected,
 	})
 	ownHosts := &service.OwnHosts{}
 	store := semaphorestore.New(semaphorestore.Config{
@@ -246,6 +250,7 @@ func (c *Coordinator) startServices(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("silences: %w", err)
 	}
+	c.engine.Store(engine)
 	shots := c.snapshots(db)
 	var members service.Members
 	if c.member != nil {
@@ -355,7 +360,14 @@ func (c *Coordinator) presence(db *etcdstore.DB, kind fleet.Kind) *fleet.Presenc
 	return p
 }
 
-// prune deletes, every few minutes, what is past its bound.
+// elected: this coordinator's rollout engine is the one in office, and so what
+// one coordinator is to do for all is for this one to do.
+func (c *Coordinator) elected() bool {
+	engine := c.engine.Load()
+	return engine != nil && engine.Elected()
+}
+
+// prune deletes, every few minutes, what is past its bound, where it is elected.
 func (c *Coordinator) prune() {
 	ctx, cancel := context.WithCancel(context.Background())
 	c.stopFunc(func() { cancel(); c.background.Wait() })
@@ -367,6 +379,9 @@ func (c *Coordinator) prune() {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
+			}
+			if !c.elected() {
+				continue
 			}
 			if err := c.service.Prune(ctx); err != nil && ctx.Err() == nil {
 				c.log.Warn("old events, bundles and keys could not be deleted; trying again later", "error", err)

@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"context"
 	"crypto/x509"
 	"encoding/pem"
 	"os"
@@ -20,6 +21,9 @@ type selfCollector struct {
 		Info() api.StoreInfo
 		Low() (grants, writes bool)
 	}
+	events interface {
+		CountEvents(ctx context.Context) (int64, error)
+	}
 	peers interface {
 		Coordinators() []etcdstore.Peer
 		ClockOff() (ahead time.Duration, peers int)
@@ -36,6 +40,7 @@ var (
 	descQuota        = desc("store_quota_bytes", "Size that the store's database may have; from 80 % on nothing new begins, from 95 % on nothing is written.")
 	descDiskFree     = desc("disk_free_bytes", "Bytes free for the data folder of an embedded store; below 512 MiB nothing new begins, below 128 MiB nothing is written.")
 	descRefuses      = desc("store_refuses", "1 while this coordinator refuses, for want of disk space or quota, to grant or begin anything (grants), or to write at all (writes).", "what")
+	descEvents       = desc("events", "Events of the audit trail that are kept.")
 	descClock        = desc("clock_ahead_seconds", "How far this coordinator's clock is ahead of the median of the others', negative when it is behind; 0 without others. Beyond 30 s it grants nothing where a window, a blackout or a grant interval decides.")
 	descExpiry       = desc("certificate_expiry_timestamp_seconds", "When a certificate in use ends: api (of the listener), peer (of this member), peer_authority (of the cluster).", "certificate")
 )
@@ -43,7 +48,7 @@ var (
 // Describe implements prometheus.Collector.
 func (c *selfCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descBuild, descCoordinators, descSize, descInUse, descQuota, descDiskFree, descRefuses, descClock, descExpiry,
+		descBuild, descCoordinators, descSize, descInUse, descQuota, descDiskFree, descRefuses, descEvents, descClock, descExpiry,
 	} {
 		ch <- d
 	}
@@ -72,6 +77,11 @@ func (c *selfCollector) Collect(ch chan<- prometheus.Metric) {
 	grants, writes := c.store.Low()
 	gauge(descRefuses, number(grants), "grants")
 	gauge(descRefuses, number(writes), "writes")
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if n, err := c.events.CountEvents(ctx); err == nil {
+		gauge(descEvents, float64(n))
+	}
 	ahead, _ := c.peers.ClockOff()
 	gauge(descClock, ahead.Seconds())
 	for name, cert := range c.certificates() {

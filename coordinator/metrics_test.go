@@ -87,10 +87,11 @@ type fakeSelf struct {
 	ahead          time.Duration
 }
 
-func (f *fakeSelf) Info() api.StoreInfo                { return f.info }
-func (f *fakeSelf) Low() (grants, writes bool)         { return f.grants, f.writes }
-func (f *fakeSelf) Coordinators() []etcdstore.Peer     { return f.peers }
-func (f *fakeSelf) ClockOff() (d time.Duration, n int) { return f.ahead, len(f.peers) - 1 }
+func (f *fakeSelf) Info() api.StoreInfo                        { return f.info }
+func (f *fakeSelf) Low() (grants, writes bool)                 { return f.grants, f.writes }
+func (f *fakeSelf) CountEvents(context.Context) (int64, error) { return 12, nil }
+func (f *fakeSelf) Coordinators() []etcdstore.Peer             { return f.peers }
+func (f *fakeSelf) ClockOff() (d time.Duration, n int)         { return f.ahead, len(f.peers) - 1 }
 
 func TestMetrics_TellOfThisCoordinatorsStoreClockAndCertificates(t *testing.T) {
 	version := func(v string) etcdstore.Peer { return etcdstore.Peer{Coordinator: etcdstore.Coordinator{Version: v}} }
@@ -99,13 +100,13 @@ func TestMetrics_TellOfThisCoordinatorsStoreClockAndCertificates(t *testing.T) {
 		grants: true, ahead: -31 * time.Second, peers: []etcdstore.Peer{version("a"), version("b"), version("a")},
 	}
 	ends := time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)
-	c := &selfCollector{version: "a", store: f, peers: f, certificates: func() map[string]*x509.Certificate {
+	c := &selfCollector{version: "a", store: f, peers: f, events: f, certificates: func() map[string]*x509.Certificate {
 		return map[string]*x509.Certificate{"peer": {NotAfter: ends}}
 	}}
 	want(t, told(t, c), map[string]float64{
 		"build_info{version=a}": 1, "coordinators{version=a}": 2, "coordinators{version=b}": 1,
 		"store_size_bytes{}": 90, "store_size_in_use_bytes{}": 40, "store_quota_bytes{}": 100, "disk_free_bytes{}": 7,
-		"store_refuses{what=grants}": 1, "store_refuses{what=writes}": 0, "clock_ahead_seconds{}": -31,
+		"store_refuses{what=grants}": 1, "store_refuses{what=writes}": 0, "clock_ahead_seconds{}": -31, "events{}": 12,
 		"certificate_expiry_timestamp_seconds{certificate=peer}": float64(ends.Unix()),
 	})
 	f.info.Embedded = false

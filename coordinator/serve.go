@@ -29,7 +29,7 @@ func (c *Coordinator) serve() error {
 	}
 	c.registry.MustRegister(
 		&fleetCollector{status: c.selfStatus, now: time.Now, started: time.Now()},
-		&selfCollector{version: c.version, store: c.node, peers: c.db, certificates: c.certificates},
+		&selfCollector{version: c.version, store: c.node, peers: c.db, events: c.db, certificates: c.certificates},
 	)
 
 	limiter := door.NewLimiter(c.cfg.Limits.Requests, c.cfg.Limits.Waiting)

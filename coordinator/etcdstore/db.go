@@ -1,6 +1,7 @@
 package etcdstore
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -57,6 +58,10 @@ type Config struct {
 	Self Coordinator
 	// Figures of the member that it embeds; nil: it embeds none.
 	Figures func() Figures
+	Trail   Trail // bounds of the audit trail; what is zero takes its default
+	// Prunes reports whether this coordinator is the one that deletes what is past
+	// its bound; nil: it is.
+	Prunes func() bool
 	// Members are the ids of the embedded store's members; nil: it is another's.
 	Members func() []string
 }
@@ -108,6 +113,11 @@ func New(cfg Config) *DB {
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	cfg.Trail.MaxEvents = cmp.Or(cfg.Trail.MaxEvents, DefaultTrail.MaxEvents)
+	cfg.Trail.MaxAge = cmp.Or(cfg.Trail.MaxAge, DefaultTrail.MaxAge)
+	if cfg.Prunes == nil {
+		cfg.Prunes = func() bool { return true }
 	}
 	if cfg.Self.ID == "" {
 		cfg.Self.ID = strings.ToLower(rand.Text())

@@ -7,14 +7,24 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// Bounds of the audit trail.
+// Trail bounds the audit trail.
+type Trail struct {
+	MaxEvents int64         // in all; the newest stay. Default 200,000
+	MaxAge    time.Duration // older ones go; default 400 days
+}
+
+// DefaultTrail keeps what a year's audit asks for.
+var DefaultTrail = Trail{MaxEvents: 200_000, MaxAge: 400 * 24 * time.Hour}
+
 const (
-	eventsPerScope = 50_000
-	eventsInAll    = 200_000
+	// shareOfScope is the part of all events that one scope, such as a group, may
+	// have, so that a busy one does not push out what others did.
+	shareOfScope = 4
 	// eventsBetween is how many events may come before the trail is cut without
 	// waiting for Prune: a fleet under load makes millions in a few minutes.
 	eventsBetween = 10_000
@@ -23,12 +33,11 @@ const (
 	eventsAtOnce = 1_000
 )
 
-// Prune deletes what is past its bound: the oldest events of each scope,
-// idempotency keys after a day, tokens that have expired, and outages of long
-// ago. To be called
-// every few minutes, by any coordinator.
+// Prune deletes what is past its bound: old events, idempotency keys after a day,
+// tokens that have expired, and outages of long ago. To be called every few
+// minutes, by one coordinator.
 func (d *DB) Prune(ctx context.Context) error {
-	if err := d.pruneEvents(ctx, eventsPerScope, eventsInAll); err != nil {
+	if err := d.pruneTrail(ctx); err != nil {
 		return err
 	}
 	now := d.cfg.Now()
@@ -64,7 +73,10 @@ func (d *DB) monitorTrail(ctx context.Context) {
 			return
 		case <-d.feed.many:
 		}
-		if err := d.pruneEvents(ctx, eventsPerScope, eventsInAll); err != nil && ctx.Err() == nil {
+		if !d.cfg.Prunes() {
+			continue
+		}
+		if err := d.pruneTrail(ctx); err != nil && ctx.Err() == nil {
 			d.cfg.Logger.Warn("old events could not be deleted; trying again after more of them", "error", err)
 		}
 	}
@@ -75,6 +87,75 @@ type span struct {
 	prefix string // of the keys, with the slash
 	first  int64
 	count  int64
+}
+
+// pruneTrail cuts what is past the bounds of the trail, the oldest first. Each
+// request deletes the oldest that are left: one that is killed on the way leaves a
+// trail without a hole, which the next goes on with.
+func (d *DB) pruneTrail(ctx context.Context) error {
+	if err := d.pruneOld(ctx, d.cfg.Now().Add(-d.cfg.Trail.MaxAge)); err != nil {
+		return err
+	}
+	return d.pruneEvents(ctx, max(1, d.cfg.Trail.MaxEvents/shareOfScope), d.cfg.Trail.MaxEvents)
+}
+
+// Events kept in the store, as far as this member has them.
+func (d *DB) CountEvents(ctx context.Context) (int64, error) {
+	resp, err := d.client.Get(ctx, d.prefix+"events/", clientv3.WithPrefix(), clientv3.WithCountOnly(), clientv3.WithSerializable())
+	if err != nil {
+		return 0, outcome(ctx, err)
+	}
+	return resp.Count, nil
+}
+
+// pruneOld deletes the events of before a moment, except the last of the fleet's
+// scope, which tells the next sequence. Of each scope it looks at as many keys as
+// it takes to halve its length down to one.
+func (d *DB) pruneOld(ctx context.Context, before time.Time) error {
+	spans, err := d.spans(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range spans {
+		last := s.first + s.count // behind the newest
+		if s.prefix == d.prefix+"events/"+FleetScope+"/" {
+			last--
+		}
+		from, to := s.first, last // the first that stays lies between these
+		for from < to {
+			middle := from + (to-from)/2
+			old, err := d.eventBefore(ctx, fmt.Sprintf("%s%016d", s.prefix, middle), before)
+			if err != nil {
+				return err
+			}
+			if old {
+				from = middle + 1
+			} else {
+				to = middle
+			}
+		}
+		if from == s.first {
+			continue
+		}
+		if err := d.cutEvents(ctx, s, s.first+s.count-from); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// eventBefore reports whether the event is older than a moment. One that is not
+// there counts as old: it was deleted meanwhile.
+func (d *DB) eventBefore(ctx context.Context, key string, before time.Time) (bool, error) {
+	resp, err := d.get(ctx, key)
+	if err != nil || len(resp.Kvs) == 0 {
+		return true, err
+	}
+	var e struct{ At time.Time }
+	if err := json.Unmarshal(resp.Kvs[0].Value, &e); err != nil {
+		return false, nil // kept: whoever can read it judges
+	}
+	return e.At.Before(before), nil
 }
 
 // pruneEvents keeps the newest of each scope; and where all together are too
