@@ -40,7 +40,7 @@ type Figures struct {
 
 // Attention is one thing that needs a person.
 type Attention struct {
-	Kind     string    `json:"kind"`     // failed, overdue, halted, unconfirmed, duplicate_id, disk_low, disk_slow, snapshot_failed, silences_failing, clock_off, member_down, unreachable, foreign_agent, rolled_back, restored
+	Kind     string    `json:"kind"`     // failed, overdue, halted, approval, unconfirmed, duplicate_id, disk_low, disk_slow, snapshot_failed, silences_failing, clock_off, member_down, unreachable, foreign_agent, rolled_back, restored
 	Severity string    `json:"severity"` // bad, warn, lost
 	Title    string    `json:"title"`
 	Detail   string    `json:"detail"`

@@ -18,6 +18,7 @@ const (
 	attentionFailed      = "failed"
 	attentionOverdue     = "overdue"
 	attentionHalted      = "halted"
+	attentionApproval    = "approval"
 	attentionUnable      = "unable"
 	attentionUnconfirmed = "unconfirmed"
 	attentionDuplicate   = "duplicate_id"
@@ -64,6 +65,7 @@ func (s *Service) attention(o *overview, states map[string]semaphore.State) []ap
 			})
 		}
 	}
+	list = append(list, unapproved(o)...)
 	list = append(list, storeFull(s.node.Info())...)
 	list = append(list, unable(o)...)
 	list = append(list, unconfirmed(states, o.at)...)

@@ -115,6 +115,9 @@ func sentence(o *overview) string {
 	if n := counts[attentionHalted]; n > 0 {
 		wrong = append(wrong, fmt.Sprintf("%s halted", are(n, "rollout")))
 	}
+	if n := counts[attentionApproval]; n > 0 {
+		wrong = append(wrong, fmt.Sprintf("%s waiting for approval", are(n, "rollout")))
+	}
 	if n := o.figures.ByState[api.NodeDuplicate]; n > 0 {
 		wrong = append(wrong, fmt.Sprintf("%s used by two hosts", are(n, "id")))
 	}

@@ -269,6 +269,25 @@ func TestExplain_NamesTheRolloutThatStandsStill(t *testing.T) {
 	}
 }
 
+func TestStatus_SaysWhoseWordARolloutWaitsFor(t *testing.T) {
+	b := start(t)
+	since := b.clock.now()
+	b.rollouts.set(func() {
+		b.rollouts.list = []api.Rollout{{
+			ID: "r1", Spec: api.RolloutSpec{Name: "kernel"}, State: api.RolloutApproval, Why: "after wave canary: waits for approval (release)",
+			Gates: []api.RolloutGate{{Name: "release", Kind: "approval", Needed: 2, Role: "operator", Approvals: []api.Approval{{By: "ann"}}, Since: since}},
+		}}
+	})
+	st, err := b.Status(b.admin())
+	if err != nil || st.OK || len(st.Attention) != 1 || st.Sentence != "1 rollout is waiting for approval; the fleet is otherwise well" {
+		t.Fatalf("%+v %v", st, err)
+	}
+	want := "After wave canary: waits for approval (release). Gate release has 1 of 2, by the role operator or higher."
+	if a := st.Attention[0]; a.Kind != "approval" || a.Rollout != "r1" || !a.Since.Equal(since) || a.Detail != want {
+		t.Errorf("%+v", a)
+	}
+}
+
 func TestExplainNode_SaysWhereItStandsInARolloutThatDoesNotAskItYet(t *testing.T) {
 	b := start(t)
 	b.hello("web-1", "default")
