@@ -159,6 +159,8 @@ func newPlayer(w World) *player {
 			st.Results = map[string]Result{}
 		}
 		st.Nodes = slices.Clone(st.Nodes)
+		// What is played approves gates: never those of the state that it was given.
+		st.Head.Gates, st.Head.Waves = maps.Clone(st.Head.Gates), slices.Clone(st.Head.Waves)
 		r := &playedRollout{number: i, st: st, hosts: make([]int32, len(st.Nodes)), turns: make([]Turn, len(st.Nodes))}
 		p.rolls = append(p.rolls, r)
 	}

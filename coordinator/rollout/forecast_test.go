@@ -253,3 +253,33 @@ func BenchmarkForecast(b *testing.B) {
 		})
 	}
 }
+
+// The engine forecasts from its own state, whose maps a watch shares with
+// everybody: an approval that is only played must not be there afterwards.
+func TestForecast_ChangesNothingOfTheStateThatItPlaysFrom(t *testing.T) {
+	w := virtual(4, slots(1), api.RolloutSpec{Waves: []api.WaveSpec{{Count: 1, Gates: []api.GateSpec{{Name: "go", Approval: &api.ApprovalGate{}}}}, {}}})
+	st := &w.Rollouts[0]
+	st.Results["n1"] = Result{V: 1, Node: "n1", State: api.NodeUpdated, At: noon}
+	for i := range w.Nodes {
+		if w.Nodes[i].ID == "n1" {
+			w.Nodes[i].Report.Bundle = bundle
+		}
+	}
+	views := func() []NodeView { return newFleetView(w.Nodes, playedStore{p: newPlayer(w)}, nil, noon).of(*st) }
+	for d := Decide(st.Head.Spec, *st, views(), noon); d.Changed; d = Decide(st.Head.Spec, *st, views(), noon) {
+		st.Head = d.Head
+	}
+	if len(st.Head.Gates) != 1 {
+		t.Fatalf("it does not stand at its gate: %+v", st.Head)
+	}
+	before, err := st.Head.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := Forecast(w).Rollouts[0]; r.State.Head.State != api.RolloutSucceeded {
+		t.Fatalf("played to %s: %s", r.State.Head.State, r.State.Head.Why)
+	}
+	if after, _ := st.Head.Encode(); string(after) != string(before) {
+		t.Errorf("the state is\n%s\nand was\n%s", after, before)
+	}
+}
