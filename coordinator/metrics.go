@@ -33,6 +33,7 @@ var (
 	descStuck       = desc("stuck_holds", "Holds that are overdue, or whose node failed and is not healthy.", "group")
 	descMembers     = desc("members", "Nodes that belong to the group.", "group")
 	descNodes       = desc("nodes", "Nodes by state: failed, overdue, duplicate, unreachable, out, waiting, idle; each node is in one, the worst that is true of it.", "state")
+	descDrifted     = desc("nodes_drifted", "Nodes that report another bundle than the one that a rollout brought them to last, or none.")
 	descAgents      = desc("agents", "Nodes whose agent has reported, by its version: the 20 most frequent, and other.", "version")
 	descAttention   = desc("attention", "Things that need a person, by kind, as `lockkeeper status` lists them; a kind is there while there is something of it.", "kind")
 	descQuorum      = desc("quorum", "1 while the store has a leader, else 0.")
@@ -50,7 +51,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 func (c *fleetCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descSlots, descHolds, descWaiters, descOldestWait, descHoldAge, descNewestHold, descSilence, descOverdue,
-		descStuck, descAgents, descAttention, descMembers, descNodes, descQuorum, descFrozen, descShut, descIncarnation, descPeers, descPeersDown,
+		descStuck, descDrifted, descAgents, descAttention, descMembers, descNodes, descQuorum, descFrozen, descShut, descIncarnation, descPeers, descPeersDown,
 	} {
 		ch <- d
 	}
@@ -74,6 +75,7 @@ func (c *fleetCollector) Collect(ch chan<- prometheus.Metric) {
 	for _, state := range api.NodeStates {
 		gauge(descNodes, float64(st.Figures.ByState[state]), string(state))
 	}
+	gauge(descDrifted, float64(st.Figures.Drifted))
 	for version, n := range st.Figures.ByVersion {
 		gauge(descAgents, float64(n), version)
 	}

@@ -68,6 +68,7 @@ func (a *app) nodeListCommand() *cobra.Command {
 	flags.StringVar(&q.Group, "group", "", "only of this group")
 	flags.StringVar(&q.State, "state", "", "only in this state: "+joinStates())
 	flags.StringVar(&q.Selector, "selector", "", "only with these labels: zone=a,role=web")
+	flags.BoolVar(&q.Drifted, "drifted", false, "only those that do not have what a rollout brought them to")
 	flags.IntVar(&limit, "limit", 0, "show at most so many, 0 for all")
 	c.ValidArgsFunction = a.completeNodes
 	complete(c, "group", a.completeGroups)
@@ -117,6 +118,9 @@ func (a *app) nodeRows(nodes []api.Node) [][]string {
 		if n.Report.Failure != nil {
 			message = n.Report.Failure.Reason + ": " + n.Report.Failure.Detail
 		}
+		if n.Drift != nil && n.Report.Failure == nil {
+			message = driftText(n)
+		}
 		if n.Report.Trouble != "" {
 			message = n.Report.Trouble
 		}
@@ -129,6 +133,27 @@ func (a *app) nodeRows(nodes []api.Node) [][]string {
 		})
 	}
 	return rows
+}
+
+// driftLine says by which rollout it should have it, too.
+func driftLine(n api.Node) string {
+	if n.Drift == nil {
+		return ""
+	}
+	return strings.TrimPrefix(driftText(n), "drifted: ") + ", by rollout " + n.Drift.Rollout
+}
+
+// driftText says what a node should have that has drifted; empty for any other.
+func driftText(n api.Node) string {
+	d := n.Drift
+	if d == nil {
+		return ""
+	}
+	has := "none"
+	if n.Report.Bundle != "" {
+		has = short(n.Report.Bundle)
+	}
+	return strings.TrimSpace(fmt.Sprintf("drifted: has %s, should have %s %s", has, short(d.Bundle), d.Name))
 }
 
 func nodeColour(s api.NodeState) colour {
@@ -219,6 +244,7 @@ func (a *app) printNode(n api.Node, v api.Verdict) error {
 		"Hold", cli.Cell(hold),
 		"Bundle", short(r.Bundle),
 		"Wanted", cli.Cell(wanted),
+		"Drifted", a.paint(yellow, driftLine(n)),
 		"Labels", labelText(n.Labels),
 		"Declared", labelText(n.Declared),
 		"Last heard", cli.Cell(ago(n.LastHeard, a.now())+" by "+n.Via),

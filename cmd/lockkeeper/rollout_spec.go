@@ -23,6 +23,8 @@ type selection struct {
 	spec api.RolloutSpec // complete after check, its bundle after resolve
 	dir  string
 	key  string // signs what is built from dir
+	// drifted: the nodes are those that have drifted from the bundle.
+	drifted bool
 
 	app   *app
 	set   *pflag.FlagSet
@@ -98,6 +100,9 @@ func (s *selection) flags(a *app, c *cobra.Command) {
 func (s *selection) check() error {
 	if err := s.read(); err != nil {
 		return err
+	}
+	if s.drifted {
+		return s.checkDrifted()
 	}
 	switch {
 	case s.spec.Bundle == "" && s.dir == "":
@@ -204,6 +209,9 @@ func (s *selection) schedule() error {
 
 // resolve names the bundle by its whole digest, after an upload if need be.
 func (s *selection) resolve(ctx context.Context, a *app, c coordinator) error {
+	if s.drifted {
+		return s.findDrifted(ctx, c)
+	}
 	if s.dir == "" {
 		digest, err := namedBundle(ctx, c, s.spec.Bundle)
 		s.spec.Bundle = digest

@@ -66,7 +66,12 @@ What the waves leave over is a last one.`,
 				return err
 			}
 			ctx := cmd.Context()
-			if err := s.resolve(ctx, a, c); err != nil {
+			err = s.resolve(ctx, a, c)
+			if errors.Is(err, errNoDrift) {
+				a.hint("No node has drifted: nothing to bring back.")
+				return nil
+			}
+			if err != nil {
 				return err
 			}
 			if key == "" {
@@ -96,8 +101,9 @@ What the waves leave over is a last one.`,
 	}
 	s.flags(a, c)
 	flags := c.Flags()
+	flags.BoolVar(&s.drifted, "drifted", false, "the nodes that do not have any more what they were brought to, back to it")
 	wait.flags(c)
 	flags.StringVar(&key, "idempotency-key", "", "of an earlier start whose outcome is not known (default: a new one)")
-	cli.NoEnv(c, "idempotency-key")
+	cli.NoEnv(c, "drifted", "idempotency-key")
 	return c
 }

@@ -37,7 +37,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup:               startCoordinator,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code": code, "node": node, "hold": hold, "agents": agents, "told": told,
+			"code": code, "node": node, "hold": hold, "agents": agents, "told": told, "drifts": drifts,
 		},
 	})
 }
@@ -143,6 +143,23 @@ func told(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	case <-time.After(20 * time.Second):
 		ts.Fatalf("nobody was told")
+	}
+}
+
+// drifts waits until a node is shown as drifted: drifts web1.
+func drifts(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: drifts NODE")
+	}
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		n, err := ts.Value(clientKey{}).(*client.Client).Node(context.Background(), args[0])
+		ts.Check(err)
+		if n.Drift != nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%s has not drifted: %+v", args[0], n)
+		}
 	}
 }
 

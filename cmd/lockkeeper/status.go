@@ -87,6 +87,9 @@ func (a *app) statusHead(s api.Status) []string {
 	if f.Wanted > 0 {
 		figures = append(figures, fmt.Sprintf("%d of %d at the wanted bundle", f.AtWanted, f.Wanted))
 	}
+	if f.Drifted > 0 {
+		figures = append(figures, fmt.Sprintf("%d drifted", f.Drifted))
+	}
 	if !f.OldestWait.IsZero() {
 		figures = append(figures, fmt.Sprintf("%s waits for %s", f.OldestNode, cli.Age(f.OldestWait, a.now())))
 	}

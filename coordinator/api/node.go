@@ -75,7 +75,16 @@ type Node struct {
 	Wanted    *Wanted           `json:"wanted,omitempty"`
 	Order     *Order            `json:"order,omitempty"`     // not answered yet
 	Duplicate string            `json:"duplicate,omitempty"` // why grants for this id stopped
+	Drift     *Drift            `json:"drift,omitempty"`     // it does not have what it was brought to
 	Revision  int64             `json:"revision"`
+}
+
+// Drift says what a node was brought to and does not report any more.
+type Drift struct {
+	Bundle  string    `json:"bundle"`         // digest of the bundle that it should have
+	Name    string    `json:"name,omitempty"` // of that
+	Rollout string    `json:"rollout"`        // that brought it there
+	Since   time.Time `json:"since,omitzero"` // of the report that says otherwise
 }
 
 // NodeState sums a node up in one word.
@@ -102,6 +111,7 @@ type NodeQuery struct {
 	State    string
 	Selector string // "zone=a,role=web"
 	Bundle   string // digest of the bundle in place, or the head of it
+	Drifted  bool   // only those that have not what they were brought to
 	Sort     string // "id" (default), or "state": most urgent first
 	After    string // the Next of the page before
 	Limit    int    // 1 to 1000, default 100

@@ -34,6 +34,7 @@ type Figures struct {
 	ByVersion  map[string]int `json:"by_version,omitempty"`
 	AtWanted   int            `json:"at_wanted"` // nodes at the bundle of their newest rollout
 	Wanted     int            `json:"wanted"`    // nodes that some rollout selected
+	Drifted    int            `json:"drifted"`   // nodes that have not what they were brought to
 	OldestWait time.Time      `json:"oldest_wait,omitzero"`
 	OldestNode string         `json:"oldest_wait_node,omitempty"`
 }

@@ -46,9 +46,13 @@ func (c *Client) Explain(ctx context.Context, group string) (api.Explanation, er
 
 // Nodes is one page of the nodes that match.
 func (c *Client) Nodes(ctx context.Context, q api.NodeQuery) (api.NodeList, error) {
+	drifted := ""
+	if q.Drifted {
+		drifted = "true"
+	}
 	return get[api.NodeList](ctx, c, values(
 		"text", q.Text, "group", q.Group, "state", q.State, "selector", q.Selector,
-		"bundle", q.Bundle, "sort", q.Sort, "after", q.After, "limit", number(int64(q.Limit))), "nodes")
+		"bundle", q.Bundle, "drifted", drifted, "sort", q.Sort, "after", q.After, "limit", number(int64(q.Limit))), "nodes")
 }
 
 // Node is one node as the coordinator knows it.

@@ -23,6 +23,7 @@ func (s *service) nodes() {
 		State    string `query:"state" doc:"One state, such as failed"`
 		Selector string `query:"selector" doc:"Labels, such as zone=a,role=web"`
 		Bundle   string `query:"bundle" doc:"Digest of the bundle in place, or the head of it"`
+		Drifted  bool   `query:"drifted" doc:"Only those that do not have what a rollout brought them to"`
 		Sort     string `query:"sort" enum:"id,state" doc:"By id (default), or by state, most urgent first"`
 		After    string `query:"after" doc:"The next of the page before"`
 		Limit    int    `query:"limit" minimum:"1" maximum:"1000" doc:"Nodes on a page; default 100"`

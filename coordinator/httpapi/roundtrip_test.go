@@ -88,9 +88,9 @@ var everyMethod = []roundTrip{
 	}, api.Freeze{ID: "f1", Group: "web", Reason: "fire"}},
 	{"Unfreeze[ f1]", func(ctx context.Context, c *client.Client) (any, error) { return nil, c.Unfreeze(ctx, "", "f1") }, nil},
 	{"Unfreeze[web f1]", func(ctx context.Context, c *client.Client) (any, error) { return nil, c.Unfreeze(ctx, "web", "f1") }, nil},
-	{"Nodes[{Text:we b Group:web State:failed Selector:zone=a,role=web Bundle:9c41 Sort:state After:a/b Limit:7}]",
+	{"Nodes[{Text:we b Group:web State:failed Selector:zone=a,role=web Bundle:9c41 Drifted:true Sort:state After:a/b Limit:7}]",
 		func(ctx context.Context, c *client.Client) (any, error) {
-			return one(c.Nodes(ctx, api.NodeQuery{Text: "we b", Group: "web", State: "failed", Selector: "zone=a,role=web", Bundle: "9c41", Sort: "state", After: "a/b", Limit: 7}))
+			return one(c.Nodes(ctx, api.NodeQuery{Text: "we b", Group: "web", State: "failed", Selector: "zone=a,role=web", Bundle: "9c41", Drifted: true, Sort: "state", After: "a/b", Limit: 7}))
 		}, api.NodeList{Nodes: []api.Node{{ID: "a"}}, Total: 1}},
 	{"ExplainNode[n 1]", func(ctx context.Context, c *client.Client) (any, error) { return one(c.ExplainNode(ctx, "n 1")) }, api.Verdict{Node: "n 1"}},
 	{"PatchNode[n {Labels:map[zone:a] ClearDuplicate:true} 3]", func(ctx context.Context, c *client.Client) (any, error) {

@@ -10,11 +10,12 @@ import (
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
-// maxResults bounds the results of one transaction: each may come with an
-// event, and the head, the election's key and the events of maxSteps need room
-// beside them. maxSteps bounds the waves that begin or end in one.
+// maxResults bounds the results of one transaction: each may come with an event
+// and with what its node has settled at, and the head, the election's key, the
+// events of maxSteps and a notice need room beside them. maxSteps bounds the waves
+// that begin or end in one.
 const (
-	maxResults = MaxChanges/2 - 14
+	maxResults = MaxChanges/3 - 7
 	maxSteps   = 5
 )
 

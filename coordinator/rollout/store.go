@@ -44,6 +44,8 @@ type Store interface {
 	// notice when nobody is. Its errors are those of Write; ErrChanged is about the
 	// notice alone.
 	WriteNotice(ctx context.Context, n Notice, term Term) error
+	// ForgetSettled forgets what a node was brought to; doing so twice is fine.
+	ForgetSettled(ctx context.Context, node string) error
 	// Delete forgets an ended rollout.
 	Delete(ctx context.Context, id string, revision int64, term Term) error
 
@@ -67,6 +69,8 @@ type Snapshot struct {
 	Rollouts map[string]State
 	// Catalog is the ModRevision of the key that every creation puts.
 	Catalog int64
+	// Settled is what nodes were brought to last, by node; only in a View.
+	Settled map[string]Settled
 }
 
 // Request ties an idempotency key to what it created.

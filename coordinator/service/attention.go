@@ -31,6 +31,7 @@ const (
 	attentionUnreachable = "unreachable"
 	attentionForeign     = "foreign_agent"
 	attentionUntold      = "undelivered"
+	attentionDrifted     = "drifted"
 	attentionRolledBack  = "rolled_back"
 )
 
@@ -96,6 +97,7 @@ func (s *Service) attention(o *overview, states map[string]semaphore.State) []ap
 	list = append(list, versionsApart(o, s.cfg.Version)...)
 	list = append(list, unreachable(o)...)
 	list = append(list, untold(o)...)
+	list = append(list, drifted(o)...)
 	for _, f := range s.db.Foreign() {
 		if o.at.Sub(f.At) > foreignShown {
 			continue

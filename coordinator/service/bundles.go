@@ -139,7 +139,7 @@ func (s *Service) DeleteBundle(ctx context.Context, digest string) error {
 }
 
 // Prune deletes what is past its bound: what DB.Prune does, and the bundles
-// that nobody needed for 30 days.
+// that nobody needed for 30 days: no node has it, or should.
 func (s *Service) Prune(ctx context.Context) error {
 	if err := s.db.Prune(ctx); err != nil {
 		return fmt.Errorf("prune: %w", err)
@@ -149,6 +149,11 @@ func (s *Service) Prune(ctx context.Context) error {
 		return fmt.Errorf("prune bundles: %w", err)
 	}
 	needed := s.nodesWith()
+	for _, n := range s.overview().nodes {
+		if n.Drift != nil {
+			needed[n.Drift.Bundle]++
+		}
+	}
 	for _, r := range s.roll.List() {
 		if r.State.Active() || s.now().Sub(r.EndedAt) < unusedFor {
 			needed[r.Spec.Bundle]++

@@ -87,7 +87,8 @@ type fakeRollouts struct {
 	mu      sync.Mutex
 	wanted  map[string]*api.Wanted
 	list    []api.Rollout
-	settled []string        // nodes whose failure was reported
+	settled []string // nodes whose failure was reported
+	drift   map[string]*api.Drift
 	stopped map[string]bool // rollouts for which nothing begins
 	changed chan struct{}
 	err     error
@@ -146,6 +147,19 @@ func (f *fakeRollouts) BundleUse(_ context.Context, digest string) (string, erro
 		}
 	}
 	return "", f.err
+}
+
+func (f *fakeRollouts) Drift() func(*api.Node) *api.Drift {
+	return func(n *api.Node) *api.Drift {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.drift[n.ID]
+	}
+}
+
+func (f *fakeRollouts) Forget(_ context.Context, node string) error {
+	f.set(func() { delete(f.drift, node) })
+	return f.err
 }
 
 func (f *fakeRollouts) WantedFor(node string) *api.Wanted {

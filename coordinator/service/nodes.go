@@ -53,7 +53,7 @@ func (s *Service) Nodes(ctx context.Context, q api.NodeQuery) (api.NodeList, err
 	for n := range s.overview().listed(urgent) {
 		if q.Group != "" && n.Group != q.Group || q.State != "" && n.State != api.NodeState(q.State) ||
 			text != "" && !strings.Contains(strings.ToLower(n.ID), text) || !labelled(n.Labels, labels) ||
-			!strings.HasPrefix(n.Report.Bundle, q.Bundle) {
+			!strings.HasPrefix(n.Report.Bundle, q.Bundle) || q.Drifted && n.Drift == nil {
 			continue
 		}
 		list.Total++
@@ -131,6 +131,7 @@ func (s *Service) findNode(id string) (api.Node, error) {
 		return api.Node{}, api.Errorf(api.NotFound, "there is no node %q: a node appears when its agent first reports, or when it first asks through FleetLock", id)
 	}
 	n.Wanted = s.wantedFor(id)
+	n.Drift = s.roll.Drift()(&n)
 	return n, nil
 }
 
@@ -212,6 +213,9 @@ func (s *Service) DeleteNode(ctx context.Context, id string) error {
 		}
 	}
 	s.forgetGuest(ctx, id)
+	if err := s.roll.Forget(ctx, id); err != nil {
+		return s.problem(ctx, err)
+	}
 	return s.problem(ctx, s.fleet.Forget(ctx, id))
 }
 

@@ -126,6 +126,7 @@ func (s *Service) lookOver(stale bool, current time.Time) *overview {
 		o.figures.ByState[o.nodes[i].State]++
 	}
 	o.figures.ByVersion = byVersion(o.nodes)
+	s.markDrift(o)
 	for i := range o.groups {
 		o.figures.Stuck += o.groups[i].Status.Stuck
 	}

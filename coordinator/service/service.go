@@ -28,6 +28,10 @@ type Rollouts interface {
 	Plan(spec api.RolloutSpec) (api.Plan, error)
 	// BundleUse says which active rollout needs a bundle, "" for none.
 	BundleUse(ctx context.Context, digest string) (string, error)
+	// Drift says of nodes whether they have what they were brought to; Forget
+	// forgets what that was.
+	Drift() func(*api.Node) *api.Drift
+	Forget(ctx context.Context, node string) error
 	// WantedFor is what a node should come to now, nil for nothing.
 	WantedFor(node string) *api.Wanted
 	// Settle records a failure that a node reports.

@@ -7,6 +7,7 @@
 //	rollouts/<id>/selection     its nodes; written again when nodes join
 //	rollouts/<id>/nodes/<node>  what became of a node
 //	rollouts/<id>/notices/<seq> what webhooks are still to be told
+//	rollout-settled/<node>      what a node was brought to last; outlives the rollout
 //	rollout-catalog             put by each creation, so that two cannot pass each other
 //	rollout-engine/<lease>      candidates; the oldest is elected
 //	events/rollout/<id>/<seq>   the audit trail, put with the change
@@ -288,6 +289,13 @@ func (s *Store) puts(c rollout.Change) ([]clientv3.Op, error) {
 		}
 		then = append(then, clientv3.OpPut(s.eventKey(e), string(value)))
 	}
+	for _, n := range c.Settles() {
+		value, err := n.Encode()
+		if err != nil {
+			return nil, err
+		}
+		then = append(then, clientv3.OpPut(s.settledKey(n.Node), string(value)))
+	}
 	for _, n := range c.Notices() {
 		value, err := n.Encode()
 		if err != nil {
@@ -296,6 +304,15 @@ func (s *Store) puts(c rollout.Change) ([]clientv3.Op, error) {
 		then = append(then, clientv3.OpPut(s.noticeKey(n.Rollout, n.Seq), string(value)))
 	}
 	return then, nil
+}
+
+// ForgetSettled implements rollout.Store.
+func (s *Store) ForgetSettled(ctx context.Context, node string) error {
+	txn, err := s.commit(ctx, nil, []clientv3.Op{clientv3.OpDelete(s.settledKey(node))})
+	if err == nil {
+		s.waitFor(ctx, txn.Header.Revision)
+	}
+	return err
 }
 
 // WriteNotice implements rollout.Store.
@@ -366,6 +383,10 @@ func (s *Store) key(id, part string) string { return s.prefix + "rollouts/" + id
 func (s *Store) catalogKey() string         { return s.prefix + "rollout-catalog" }
 func (s *Store) requestKey(key string) string {
 	return s.prefix + "requests/" + semaphore.EscapeID(key)
+}
+
+func (s *Store) settledKey(node string) string {
+	return s.prefix + "rollout-settled/" + semaphore.EscapeID(node)
 }
 
 func (s *Store) noticeKey(id string, seq int64) string {

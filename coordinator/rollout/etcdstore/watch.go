@@ -3,6 +3,7 @@ package etcdstore
 import (
 	"context"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -11,6 +12,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/rollout"
+	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
 // retryPause lies between two tries to read or watch.
@@ -90,7 +92,7 @@ func (s *Store) follow(ctx context.Context, loaded chan struct{}) {
 			continue
 		}
 		s.raw = map[string]*parts{}
-		s.view = rollout.Snapshot{Rollouts: map[string]rollout.State{}}
+		s.view = rollout.Snapshot{Rollouts: map[string]rollout.State{}, Settled: map[string]rollout.Settled{}}
 		for _, kv := range resp.Kvs {
 			s.apply(kv, false)
 		}
@@ -117,6 +119,9 @@ func (s *Store) watch(ctx context.Context, prefix string, from int64) {
 		}
 		s.mu.Lock()
 		fresh := map[string]bool{} // rollouts whose results are copied already
+		if slices.ContainsFunc(resp.Events, func(e *clientv3.Event) bool { return s.isSettled(string(e.Kv.Key)) }) {
+			s.view.Settled = maps.Clone(s.view.Settled)
+		}
 		for _, e := range resp.Events {
 			s.detach(string(e.Kv.Key), fresh)
 			s.apply(e.Kv, e.Type == clientv3.EventTypeDelete)
@@ -154,6 +159,10 @@ func (s *Store) apply(kv *mvccpb.KeyValue, deleted bool) {
 		s.view.Catalog = kv.ModRevision
 		return
 	}
+	if s.isSettled(string(kv.Key)) {
+		s.settle(kv, deleted)
+		return
+	}
 	id, part, ok := s.split(string(kv.Key))
 	if !ok {
 		return
@@ -174,6 +183,29 @@ func (s *Store) apply(kv *mvccpb.KeyValue, deleted bool) {
 		s.raw[id] = p
 	}
 	s.read(p, part, kv)
+}
+
+func (s *Store) isSettled(key string) bool {
+	return strings.HasPrefix(key, s.prefix+"rollout-settled/")
+}
+
+// settle takes over what a node was brought to. What cannot be read is not known:
+// nothing depends on it but what is shown.
+func (s *Store) settle(kv *mvccpb.KeyValue, deleted bool) {
+	node := strings.TrimPrefix(string(kv.Key), s.prefix+"rollout-settled/")
+	if id, err := semaphore.UnescapeID(node); err == nil {
+		node = id
+	}
+	delete(s.view.Settled, node)
+	if deleted {
+		return
+	}
+	v, newer, err := rollout.DecodeSettled(kv.Value)
+	if err != nil {
+		s.cfg.Logger.Error("unreadable value", "key", string(kv.Key), "error", err)
+	} else if !newer {
+		s.view.Settled[node] = v
+	}
 }
 
 // read takes one key's value over. One that is newer than this program, or
@@ -213,7 +245,7 @@ func (s *Store) read(p *parts, part string, kv *mvccpb.KeyValue) {
 
 // publish makes a new view, with mu held.
 func (s *Store) publish(revision int64, changed map[string]bool) {
-	view := rollout.Snapshot{Catalog: s.view.Catalog}
+	view := rollout.Snapshot{Catalog: s.view.Catalog, Settled: s.view.Settled}
 	if changed == nil {
 		view.Rollouts = make(map[string]rollout.State, len(s.raw))
 		for id, p := range s.raw {
