@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -201,6 +202,7 @@ func (p *player) observe(r *playedRollout) {
 			for count, _ := needed(g.Approval); len(gs.Approvals) < count; {
 				gs.Approvals = append(slices.Clip(gs.Approvals), api.Approval{At: p.now})
 			}
+			r.st.Head.Gates = maps.Clone(r.st.Head.Gates)
 			r.st.Head.Gates[key] = gs
 		case g.Approval == nil:
 			passes := asked && p.now.Sub(gs.AskedAt) >= Unbroken(g)

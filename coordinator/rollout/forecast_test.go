@@ -162,6 +162,18 @@ func TestForecast_GoesOnFromWhereEverybodyIs(t *testing.T) {
 	}
 }
 
+func TestForecast_ChangesNothingThatItIsGiven(t *testing.T) {
+	w := virtual(3, slots(1), api.RolloutSpec{Gates: []api.GateSpec{{Name: "go", Approval: &api.ApprovalGate{}}}})
+	st := &w.Rollouts[0]
+	st.Head.State, st.Head.Waves = api.RolloutApproval, []WaveState{{}}
+	st.Head.Gates = map[string]GateState{gateKey(0, "go"): {AskedAt: noon}}
+	before := fmt.Sprintf("%+v %+v", w.Rollouts, w.Nodes)
+	ends(t, w, api.RolloutSucceeded, 3*time.Minute)
+	if after := fmt.Sprintf("%+v %+v", w.Rollouts, w.Nodes); after != before {
+		t.Errorf("before %s\nafter %s", before, after)
+	}
+}
+
 func TestForecast_ARolloutThatWaitsBeginsWhenTheOtherHasEnded(t *testing.T) {
 	w := virtual(2, slots(1), api.RolloutSpec{})
 	later := w.Rollouts[0]

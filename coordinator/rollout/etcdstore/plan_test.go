@@ -52,7 +52,7 @@ func TestPlan_TellsWavesNodesAndWhenEachWillBeDone(t *testing.T) {
 			nodes = append(nodes, text)
 		}
 	}
-	if got, want := strings.Join(nodes, ", "), "canary:, n00, n01 2m0s, wave 2:, n02 14m0s, n03 14m0s, n04 16m0s"; got != want {
+	if got, want := strings.Join(nodes, ", "), "canary:, n00, n01 2m0s, rest:, n02 14m0s, n03 14m0s, n04 16m0s"; got != want {
 		t.Errorf("nodes %s, want %s", got, want)
 	}
 	if c := p.Waves[1].Concurrency; c.Nodes != 2 || c.Bound != "slots" || !strings.Contains(c.Detail, "group web has 2 slots") {
