@@ -63,6 +63,7 @@ a gap. "--follow -o json" writes one event a line.`,
 	cli.NoEnv(c, "after")
 	complete(c, "group", a.completeGroups)
 	complete(c, "node", a.completeNodes)
+	c.AddCommand(a.eventsExportCommand())
 	return c
 }
 

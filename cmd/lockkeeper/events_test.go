@@ -74,3 +74,68 @@ func TestEventsFollow_HasEachEventOnceThoughItsStreamBreaksWithinARevision(t *te
 		t.Errorf("events %q, asked behind %v", kinds, s.asked)
 	}
 }
+
+// writing is a coordinator on which somebody writes between two pages, and which
+// is away now and then.
+type writing struct {
+	coordinator
+	all   []api.Event
+	later int // events that come one before each page
+	away  int
+}
+
+func (w *writing) Events(_ context.Context, q api.EventQuery) (api.EventList, error) {
+	if w.away++; w.away%3 == 0 {
+		return api.EventList{}, client.ErrUnreachable
+	}
+	if q.Last {
+		return api.EventList{Events: w.all[len(w.all)-1:], Next: w.all[len(w.all)-1].Revision}, nil
+	}
+	if w.later > 0 {
+		w.later--
+		newest := w.all[len(w.all)-1].Revision
+		w.all = append(w.all, api.Event{Revision: newest + 1, Kind: "late"})
+	}
+	out := api.EventList{Next: q.After}
+	for _, e := range w.all {
+		if e.Revision <= q.After {
+			continue
+		}
+		if len(out.Events) >= q.Limit && e.Revision != out.Next {
+			break
+		}
+		out.Events, out.Next = append(out.Events, e), e.Revision
+	}
+	return out, nil
+}
+
+func TestEventsExport_HasEachEventOnceWhateverIsWrittenMeanwhile(t *testing.T) {
+	w := &writing{later: 1_000_000} // there is always one more
+	const n = 2*exportPage + 500
+	for i := range n {
+		w.all = append(w.all, api.Event{Revision: int64(1 + i/2), Seq: int64(i), Kind: "k", After: json.RawMessage(`{"slots":2}`)}) // two a revision
+	}
+	var out strings.Builder
+	a := &app{out: &out, err: &strings.Builder{}, now: func() time.Time { return noon }, every: 1, connect: func(client.Config) (coordinator, error) { return w, nil }}
+	root := newRoot(a)
+	root.SetArgs([]string{"events", "export"})
+	if code := a.exit(root, root.ExecuteContext(t.Context()), true); code != 0 {
+		t.Fatalf("exit code %d", code)
+	}
+	var got []api.Event
+	for line := range strings.Lines(out.String()) {
+		var e api.Event
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			t.Fatalf("%v: %s", err, line)
+		}
+		got = append(got, e)
+	}
+	if len(got) < n || len(got) > len(w.all) {
+		t.Fatalf("%d lines, want those %d that were there", len(got), n)
+	}
+	for i, e := range got {
+		if e.Revision != w.all[i].Revision || e.Seq != w.all[i].Seq || string(e.After) != string(w.all[i].After) {
+			t.Fatalf("line %d is %+v, want %+v", i+1, e, w.all[i])
+		}
+	}
+}
