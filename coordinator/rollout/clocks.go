@@ -68,6 +68,11 @@ func (c *Clocks) Step(now time.Time, stopped bool) (step time.Duration) {
 func (c *Clocks) Look(st *State, views []NodeView, step time.Duration, frozen func(group string) bool) (idle time.Duration, seq int64) {
 	h := &st.Head
 	stands := false
+	quiet := h.Spec.ProgressDeadline != ""
+	timed := h.Spec.MinHealthyTime != "" || h.Spec.HealthyDeadline != ""
+	if !quiet && !timed {
+		return 0, 0 // it has no such deadline, and may have many nodes
+	}
 	sum := fnv.New64a()
 	for i := range views {
 		v := &views[i]
@@ -77,8 +82,12 @@ func (c *Clocks) Look(st *State, views []NodeView, step time.Duration, frozen fu
 		}
 		still := frozen(v.Group)
 		stands = stands || still
-		c.node(h, r, v, step, still)
-		see(sum, v)
+		if timed {
+			c.node(h, r, v, step, still)
+		}
+		if quiet {
+			see(sum, v)
+		}
 	}
 	k := c.idle[h.ID]
 	if k == nil {

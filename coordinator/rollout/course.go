@@ -13,6 +13,7 @@ type course struct {
 	specs []api.WaveSpec
 	waves []WaveState
 	tally []waveTally
+	goes  []string // where a node of the wave goes
 }
 
 // waveTally counts the nodes of a wave.
@@ -43,6 +44,9 @@ func newCourse(spec api.RolloutSpec, st *State) *course {
 		c.waves = append(c.waves, WaveState{})
 	}
 	c.tally = make([]waveTally, len(c.specs))
+	for w := range c.specs {
+		c.goes = append(c.goes, "goes in "+c.name(w))
+	}
 	return c
 }
 

@@ -69,22 +69,22 @@ func Decide(spec api.RolloutSpec, st State, fleet []NodeView, now time.Time) Dec
 	h := st.Head
 	h.Spec = spec
 	c := newCourse(spec, &st)
-	views := make(map[string]NodeView, len(fleet))
-	for _, v := range fleet {
-		views[v.Node] = v
+	views := make(map[string]*NodeView, len(fleet))
+	for i := range fleet {
+		views[fleet[i].Node] = &fleet[i]
 	}
 	active := h.State.Active() && st.Newer == ""
 
 	var found []Result
-	var todo []NodeView
+	var todo []*NodeView
 	for _, n := range st.Nodes {
 		r, begun := st.Results[n.Node]
 		v, known := views[n.Node]
 		if !known {
-			v = NodeView{Node: n.Node, Group: n.Group}
+			v = &NodeView{Node: n.Node, Group: n.Group}
 		}
 		w := c.of(n)
-		s := observe(&h, r, begun, v)
+		s := observe(&h, r, begun, *v)
 		if !h.State.Active() {
 			s = ended(&h, r, begun)
 		}
@@ -93,14 +93,14 @@ func Decide(spec api.RolloutSpec, st State, fleet []NodeView, now time.Time) Dec
 		case out:
 			s.detail = c.waves[w].leftOutWhy(c.specs[w].Name)
 		case w > c.at(&h) && s.detail == "" && s.state == api.NodePending:
-			s.detail = "goes in " + c.name(w)
+			s.detail = c.goes[w]
 		}
 		d.Nodes = append(d.Nodes, api.RolloutNode{
 			Node: n.Node, Group: n.Group, Wave: w + 1, State: s.state, Phase: v.Report.Phase,
 			Attempt: s.attempt, Detail: s.detail, Since: s.since,
 		})
 		count(&d.Progress, s.state)
-		if next, ok := result(&h, n, r, begun, s, v, now); ok && active {
+		if next, ok := result(&h, n, r, begun, s, *v, now); ok && active {
 			found = append(found, next)
 			r = next
 		}
@@ -214,7 +214,7 @@ func weight(state string) int {
 }
 
 // conclude halts the rollout where it must not go on, and else brings it on.
-func (d *Decisions) conclude(c *course, spec api.RolloutSpec, st State, todo []NodeView, now time.Time) {
+func (d *Decisions) conclude(c *course, spec api.RolloutSpec, st State, todo []*NodeView, now time.Time) {
 	counted, total, last := failures(&d.Head, st, d.Results)
 	over := d.budget(c, spec, st, now)
 	quiet := Duration(spec.ProgressDeadline)
@@ -327,7 +327,7 @@ func failures(h *Head, st State, found []Result) (counted, total int, last Resul
 	return counted, total, last
 }
 
-func allKept(todo []NodeView) bool {
+func allKept(todo []*NodeView) bool {
 	for _, v := range todo {
 		if !v.AllKept {
 			return false
@@ -338,7 +338,7 @@ func allKept(todo []NodeView) bool {
 
 // stall keeps the condition that nothing may start: raised when every node
 // still to do is blocked by something that no healthy holder's return ends.
-func (d *Decisions) stall(spec *api.RolloutSpec, todo []NodeView, now time.Time) {
+func (d *Decisions) stall(spec *api.RolloutSpec, todo []*NodeView, now time.Time) {
 	var blockers []api.Blocker
 	closed := shut(spec, now)
 	if closed != nil && len(todo) > 0 {
