@@ -15,6 +15,12 @@ var applets = []string{"cat", "echo", "grep", "reboot", "sh", "sleep", "touch"}
 // files given (path → content).
 func makeDisk(t *testing.T, k kernel, disk string, files map[string]string) {
 	t.Helper()
+	makeDiskOf(t, k, disk, "64M", map[string]string{"usr/bin/lockkeeper-agent": program("lockkeeper-agent")}, files)
+}
+
+// makeDiskOf is makeDisk with another size and other programs (path → file here).
+func makeDiskOf(t *testing.T, k kernel, disk, size string, programs, files map[string]string) {
+	t.Helper()
 	root := filepath.Join(t.TempDir(), "root")
 	for _, dir := range []string{"bin", "dev", "proc", "run", "sys", "tmp", "usr/bin", "var/lib"} {
 		must(t, os.MkdirAll(filepath.Join(root, dir), 0o755))
@@ -23,9 +29,11 @@ func makeDisk(t *testing.T, k kernel, disk string, files map[string]string) {
 		must(t, os.Symlink("busybox", filepath.Join(root, "bin", name)))
 	}
 	copyFile(t, k.busybox, filepath.Join(root, "bin/busybox"))
-	copyFile(t, program("lockkeeper-agent"), filepath.Join(root, "usr/bin/lockkeeper-agent"))
+	for path, program := range programs {
+		copyFile(t, program, filepath.Join(root, path))
+	}
 	writeFiles(t, root, files)
-	tool(t, "mkfs.ext4", "-q", "-F", "-E", "root_owner=0:0", "-d", root, disk, "64M")
+	tool(t, "mkfs.ext4", "-q", "-F", "-E", "root_owner=0:0", "-d", root, disk, size)
 	must(t, os.RemoveAll(root))
 }
 

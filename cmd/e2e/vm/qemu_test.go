@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -47,6 +48,24 @@ func newMachine(t *testing.T, k kernel, initrd, disk, node string, extra ...stri
 	}, extra...)
 	t.Cleanup(m.powerOff)
 	return m
+}
+
+// give gives an option of QEMU another value.
+func (m *machine) give(t *testing.T, option, value string) {
+	t.Helper()
+	at := slices.Index(m.args, option)
+	if at < 0 {
+		t.Fatalf("%s is not among the options of QEMU", option)
+	}
+	m.args[at+1] = value
+}
+
+// forward hands on what connects to an address of this host to one of the guest,
+// in QEMU's own words.
+func (m *machine) forward(t *testing.T, rules ...string) {
+	t.Helper()
+	at := slices.Index(m.args, "-netdev")
+	m.give(t, "-netdev", m.args[at+1]+",hostfwd="+strings.Join(rules, ",hostfwd="))
 }
 
 // powerOn starts the machine, and starts it again after each reboot.

@@ -1,7 +1,7 @@
 // Command guest is the first process of a test machine: it loads the modules of
 // its initramfs, makes the disk its root, brings the network up, answers pings,
-// and keeps the agent running, as a host's init would. It is linked into no
-// program that is shipped.
+// and keeps the agent or a coordinator running, as a host's init would. It is
+// linked into no program that is shipped.
 package main
 
 import (
@@ -36,25 +36,35 @@ func boot() error {
 	if err := bringUp("eth0", [4]byte{10, 0, 2, 15}, 24); err != nil {
 		return err
 	}
+	if err := routeAll([4]byte{10, 0, 2, 2}); err != nil {
+		return err
+	}
 	if err := answerPings(); err != nil {
 		return err
 	}
-	return supervise("/usr/bin/lockkeeper-agent", "/etc/lockkeeper/agent.env")
+	if err := forward("/etc/lockkeeper/guest.forward"); err != nil {
+		return err
+	}
+	const coordinator = "/usr/bin/lockkeeperd"
+	if _, err := os.Stat(coordinator); err == nil {
+		return supervise("/etc/lockkeeper/lockkeeperd.env", coordinator, "serve")
+	}
+	return supervise("/etc/lockkeeper/agent.env", "/usr/bin/lockkeeper-agent", "run")
 }
 
-// supervise runs the agent for ever, as `Restart=always` does, and collects
+// supervise runs a program for ever, as `Restart=always` does, and collects
 // every process that lost its parent.
-func supervise(program, envFile string) error {
+func supervise(envFile string, program ...string) error {
 	env, err := os.ReadFile(envFile)
 	if err != nil {
 		return err
 	}
 	for {
-		pid, err := syscall.ForkExec(program, []string{program, "run"}, &syscall.ProcAttr{
+		pid, err := syscall.ForkExec(program[0], program, &syscall.ProcAttr{
 			Dir: "/", Env: lines(env), Files: []uintptr{0, 1, 2}, Sys: &syscall.SysProcAttr{Setsid: true},
 		})
 		if err != nil {
-			return fmt.Errorf("starting %s: %w", program, err)
+			return fmt.Errorf("starting %s: %w", program[0], err)
 		}
 		for {
 			var status syscall.WaitStatus
@@ -63,10 +73,10 @@ func supervise(program, envFile string) error {
 				continue
 			}
 			if err != nil {
-				return fmt.Errorf("waiting for %s: %w", program, err)
+				return fmt.Errorf("waiting for %s: %w", program[0], err)
 			}
 			if ended == pid {
-				fmt.Printf("guest: the agent ended: exit status %d, signal %d\n", status.ExitStatus(), status.Signal())
+				fmt.Printf("guest: %s ended: exit status %d, signal %d\n", program[0], status.ExitStatus(), status.Signal())
 				break
 			}
 		}

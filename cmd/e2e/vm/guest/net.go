@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -40,6 +41,31 @@ func bringUp(name string, addr [4]byte, prefix int) error {
 	req.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
 	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, req); err != nil {
 		return fmt.Errorf("switching %s on: %w", name, err)
+	}
+	return nil
+}
+
+// routeAll sends to a gateway what is for no network of the guest's own.
+func routeAll(gateway [4]byte) error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+	if err != nil {
+		return err
+	}
+	defer os.NewFile(uintptr(fd), "socket").Close()
+	// struct rtentry, which has the zero address and mask for all.
+	entry := struct {
+		_                 uint64
+		dst, via, mask    unix.RawSockaddrInet4
+		flags             uint16
+		_                 [22]byte
+		metric            int16
+		dev               uintptr
+		mtu, window, irtt uint64
+	}{flags: unix.RTF_UP | unix.RTF_GATEWAY}
+	entry.dst.Family, entry.mask.Family = unix.AF_INET, unix.AF_INET
+	entry.via = unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: gateway}
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCADDRT, uintptr(unsafe.Pointer(&entry))); errno != 0 {
+		return fmt.Errorf("routing to %v: %w", gateway, errno)
 	}
 	return nil
 }
