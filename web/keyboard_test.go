@@ -176,6 +176,7 @@ func TestKeyboard_IsEnoughForEveryAction(t *testing.T) {
 // TestKeyboard_ADialogEndsWithEscapeWhereItBegan: the focus comes back to what
 // opened it, and "/" finds a node from anywhere.
 func TestKeyboard_ADialogEndsWithEscapeWhereItBegan(t *testing.T) {
+	t.Parallel()
 	b := busyFleet()
 	url := open(t, b)
 	p := openTab(t)

@@ -94,6 +94,7 @@ func (p *tab) lookAt(url, name, path string) {
 }
 
 func TestPages_LostQuorumAndFreezeStandAboveEverything(t *testing.T) {
+	t.Parallel()
 	b := busyFleet()
 	url := open(t, b)
 	p := openTab(t)

@@ -3,6 +3,7 @@ package web_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -163,7 +164,7 @@ func follow(ctx context.Context, hc *http.Client, url string, events, bytes *ato
 		if strings.HasPrefix(string(line), "event: ") {
 			events.Add(1)
 		}
-		if err != nil && err != bufio.ErrBufferFull {
+		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
 			return
 		}
 	}

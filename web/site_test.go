@@ -92,6 +92,7 @@ const (
 // with a real store: a holder appears without a reload, and is freed in two
 // steps once its host is dead.
 func TestDashboard_ShowsAndFreesASlotLive(t *testing.T) {
+	t.Parallel()
 	p := openTab(t)
 	s := startCoordinator(t)
 	p.look(1440, "light")
@@ -148,6 +149,7 @@ func TestDashboard_ShowsAndFreesASlotLive(t *testing.T) {
 }
 
 func TestDashboard_OutlivesTheCoordinatorsRestart(t *testing.T) {
+	t.Parallel()
 	p := openTab(t)
 	p.expect("ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE")
 	s := startCoordinator(t)
@@ -189,6 +191,7 @@ func TestDashboard_OutlivesTheCoordinatorsRestart(t *testing.T) {
 	p.until("the other one's unfreeze is seen", `document.querySelectorAll('#banners .banner').length === 0`)
 }
 
+// It is not run beside others: a browser sends a cookie to every port of a host.
 func TestLogin_ThroughTheDoorOfACoordinatorThatAsksForTokens(t *testing.T) {
 	s := startConfigured(t, coordinator.Config{RequireToken: true})
 	admin, err := client.New(client.Config{Servers: []string{"unix:" + filepath.Join(s.config.DataDir, "admin.sock")}})
