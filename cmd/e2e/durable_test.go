@@ -318,6 +318,20 @@ func (d *durable) losesTwo(how string, within time.Duration, down, up func(*memb
 			second, last = last, second
 		}
 	}
+	// While a host is out, and has just begun: those that waited at the first may
+	// have to find another coordinator before.
+	newest := int64(0)
+	for _, fence := range d.holds() {
+		newest = max(newest, fence)
+	}
+	eventually(t, 90*time.Second, "a host goes out", func() bool {
+		for _, fence := range d.holds() {
+			if fence > newest {
+				return true
+			}
+		}
+		return false
+	})
 	down(second)
 	d.standsStill(last)
 
