@@ -97,6 +97,10 @@ func openTab(t *testing.T) *tab {
 	if _, err := chromedp.Call(ctx, log.Enable, cdp.Empty{}); err != nil {
 		p.Fatal(err)
 	}
+	// Tabs are used beside each other; each believes that it is the one in front.
+	if _, err := chromedp.Call(ctx, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true}); err != nil {
+		p.Fatal(err)
+	}
 	return p
 }
 

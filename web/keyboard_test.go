@@ -51,7 +51,8 @@ func (p *tab) tabTo(css string) {
 			return
 		}
 	}
-	p.Fatalf("the tab key never comes to %s", css)
+	where, _ := chromedp.Run(p.ctx, chromedp.Evaluate[string](`document.activeElement.outerHTML.slice(0, 200) + ' on ' + location.href + ', dialog open: ' + document.getElementById('dialog').open`))
+	p.Fatalf("the tab key never comes to %s; the focus is on %s", css, where)
 }
 
 // keyed is an action of a person without a mouse: a page, the keys, the call that
