@@ -68,7 +68,7 @@ func TestMeasure_ListOfTenThousandNodes(t *testing.T) {
 		{"a tile", "/nodes?group=default&sort=id&after=host-05049"}, {"overview", "/"}, {"group", "/groups/default"},
 	} {
 		p.load(s.c.URL() + page.path)
-		p.until(page.path+" is live", isLive)
+		p.until(page.path+" is painted", isLive+` && performance.getEntriesByName('first-contentful-paint').length > 0`)
 		got, err := chromedp.Run(p.ctx, chromedp.Evaluate[[]float64](`(() => { const n = performance.getEntriesByType('navigation')[0], f = performance.getEntriesByName('first-contentful-paint')[0];
 			return [n.responseEnd - n.requestStart, f ? f.startTime : -1, n.decodedBodySize]; })()`))
 		if err != nil {
