@@ -11,6 +11,9 @@ import (
 
 var checkerBudget = flag.Duration("checker", 2*time.Second, "how long the model checker of the engine explores a world at most")
 
+// checkerWorlds bounds the memory of one world, which is some 400 bytes each.
+var checkerWorlds = flag.Int("checker-worlds", 4_000_000, "how many states of a world the model checker of the engine keeps at most")
+
 // explored is what a search found.
 type explored struct {
 	states    int
@@ -39,7 +42,7 @@ func explore(m *model, budget time.Duration) explored {
 		return steps
 	}
 	for at := int32(0); int(at) < len(queue); at++ {
-		if at%256 == 0 && time.Now().After(deadline) {
+		if at%256 == 0 && time.Now().After(deadline) || len(queue) > *checkerWorlds {
 			e.states = len(queue)
 			return e
 		}
