@@ -335,3 +335,27 @@ func TestRollout_ApprovalAndSkipNameTheirWave(t *testing.T) {
 	}
 	refused(t, post(t, b, "/rollouts/ro-7k2f/skip", url.Values{"wave": {"next"}}), http.StatusBadRequest, "want the number of a wave")
 }
+
+// What a rollout has and the form has no room for is named, before anybody starts
+// something else.
+func TestRollout_OneLikeItSaysWhatTheFormLeavesOut(t *testing.T) {
+	b := busyFleet()
+	simple := api.RolloutSpec{Bundle: digest, Group: "web", MaxFailures: "1", Reason: "monthly", Waves: []api.WaveSpec{
+		{Count: 1, Soak: "10m", Gates: []api.GateSpec{{PromQL: &api.PromQLGate{Query: "up", Compare: ">", Value: 0.5}}, {Name: "approval", Approval: &api.ApprovalGate{}}}}, {},
+	}}
+	full := simple
+	full.Order, full.OnHalt = &api.OrderSpec{Spread: "zone"}, []api.NotifySpec{{Webhook: "ops"}}
+	full.Waves = []api.WaveSpec{{Count: 1, Gates: []api.GateSpec{{HTTP: &api.HTTPGate{URL: "https://example.org"}}}}, {}}
+	b.set(func(b *stage) {
+		b.rollouts["ro-simple"], b.rollouts["ro-full"] = api.Rollout{ID: "ro-simple", Spec: simple}, api.Rollout{ID: "ro-full", Spec: full}
+	})
+	if page := show(t, b, "/rollouts/new?from=ro-simple"); strings.Contains(page, "fits into this form") {
+		t.Error("a rollout that fits is said not to fit")
+	}
+	page := show(t, b, "/rollouts/new?from=ro-full")
+	for _, part := range []string{"Not all of ro-full fits", "<code>on_halt</code>, <code>order</code>, <code>waves</code>"} {
+		if !strings.Contains(page, part) {
+			t.Errorf("the page does not say %q", part)
+		}
+	}
+}

@@ -17,6 +17,8 @@ type rolloutForm struct {
 	Start    string
 	Waves    []waveInput
 	Key      string // the same for every post of this form: one rollout
+	Like     string // the rollout that it was begun from
+	Beyond   []string
 	Bundles  []api.Bundle
 	Groups   []api.Group
 	Plan     *api.Plan
@@ -55,7 +57,7 @@ func (s *server) showNewRollout(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			p = newProblem(w, "No such rollout to begin from", err)
 		} else {
-			f.Spec = like.Spec
+			f.Spec, f.Like = like.Spec, like.ID
 			f.Spec.Start, f.Spec.Reason = time.Time{}, ""
 			if f.Spec.MaxFailures == "" {
 				f.Spec.MaxFailures = "0"
@@ -68,6 +70,9 @@ func (s *server) showNewRollout(w http.ResponseWriter, r *http.Request) {
 			row = inputOf(i, f.Spec.Waves[i])
 		}
 		f.Waves = append(f.Waves, row)
+	}
+	if f.Like != "" {
+		f.Beyond = f.beyond(f.Spec)
 	}
 	s.showRolloutForm(w, r, f, p)
 }
