@@ -90,7 +90,7 @@ func TestEngine_WhatHaltsIsBroughtBackOnceWhoeverIsInOffice(t *testing.T) {
 		s.AutoRollback = api.RollbackAll
 	})
 	w.comesTo(e, r.ID, api.RolloutHalted)
-	for range 8 { // others come to office all the time
+	for range 3 { // others come to office all the time
 		next := w.engine(w.store())
 		time.Sleep(time.Second)
 		e.Stop()
