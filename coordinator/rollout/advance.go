@@ -37,7 +37,7 @@ func (d *Decisions) advance(c *course, spec api.RolloutSpec, st State, failed in
 		}
 		isLast := at == len(c.specs)-1
 		if finished := c.finished(at); w.FinishedAt.IsZero() || finished.After(w.FinishedAt) {
-			w.FinishedAt = finished
+			w.FinishedAt, w.DoneAt = finished, time.Time{} // done before, if a node was tried again since
 			d.Changed = true
 			if t := &c.tally[at]; s.Soak != "" || len(s.Gates) > 0 {
 				d.event(EventWaveSoaks, "", "", fmt.Sprintf("%s: %d updated, %d failed", c.name(at), t.updated, t.failed), now)

@@ -222,12 +222,12 @@ func (d *Decisions) conclude(c *course, spec api.RolloutSpec, st State, todo []*
 	case d.Head.State == api.RolloutRunning && counted > 0 && allKept(todo):
 		d.halt(spec, now, "every slot is kept by failed nodes, so nothing can start; the last was %s: %s", last.Node, last.Detail)
 	case d.More || over:
+		return
 	case d.Head.State == api.RolloutRunning && quiet > 0 && len(d.Results) == 0 &&
 		st.Observed.IdleSeq == st.Head.EventSeq && st.Observed.Idle >= quiet:
 		d.halt(spec, now, "nothing has moved for %s although nodes may start (progress_deadline)", quiet)
-	default:
-		d.advance(c, spec, st, total, last, now)
 	}
+	d.advance(c, spec, st, total, last, now)
 }
 
 // end concludes a rollout of which nothing is left to do.

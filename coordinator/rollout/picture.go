@@ -132,8 +132,15 @@ func waits(snap Snapshot, after []string) (out []string) {
 func (p *picture) same(old *picture) bool {
 	return maps.EqualFunc(p.rollouts, old.rollouts, func(a, b api.Rollout) bool {
 		a.Progress.EstimateS, b.Progress.EstimateS = 0, 0 // it runs down by itself; Estimate says when it is over
-		return a.Revision == b.Revision && a.Why == b.Why && a.Progress == b.Progress && a.Estimate.Equal(b.Estimate) && slices.Equal(a.Nodes, b.Nodes) && slices.Equal(a.Undelivered, b.Undelivered)
+		return a.Revision == b.Revision && a.Why == b.Why && a.Progress == b.Progress && a.Estimate.Equal(b.Estimate) && slices.Equal(a.Nodes, b.Nodes) && slices.Equal(a.Undelivered, b.Undelivered) &&
+			slices.EqualFunc(a.Gates, b.Gates, sameAnswer)
 	})
+}
+
+// sameAnswer reports whether a gate says what it said. What is approved comes
+// with a new revision.
+func sameAnswer(a, b api.RolloutGate) bool {
+	return a.Wave == b.Wave && a.Name == b.Name && a.Passes == b.Passes && a.Value == b.Value && a.Detail == b.Detail
 }
 
 // present is a rollout as the API tells it.
