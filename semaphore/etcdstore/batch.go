@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -68,24 +69,30 @@ func (s *Store) ask(ctx context.Context, g *group, op semaphore.Op) (semaphore.A
 	if _, acquires := op.(semaphore.Acquire); acquires {
 		most = s.cfg.MaxPending
 	}
-	s.mu.RLock()
-	n := len(g.pending)
-	s.mu.RUnlock()
-	if n >= most {
-		return semaphore.Answer{}, fmt.Errorf("%w: %d requests for group %q are under way", semaphore.ErrBusy, n, g.name)
-	}
-	return s.do(ctx, g, op)
+	return s.decided(ctx, g, op, most)
 }
 
 // do decides op on a group that was entered, in a batch with others.
 func (s *Store) do(ctx context.Context, g *group, op semaphore.Op) (semaphore.Answer, error) {
+	return s.decided(ctx, g, op, math.MaxInt)
+}
+
+// decided is do for one of at most so many requests that are under way: they are
+// counted where they are taken in, as a flood comes all at once.
+func (s *Store) decided(ctx context.Context, g *group, op semaphore.Op, most int) (semaphore.Answer, error) {
 	if err := s.ready(ctx); err != nil {
 		return semaphore.Answer{}, err
 	}
 	r := &request{op: op, reply: make(chan reply, 1)}
 	s.mu.Lock()
-	g.pending = append(g.pending, r)
+	n := len(g.pending)
+	if n < most {
+		g.pending = append(g.pending, r)
+	}
 	s.mu.Unlock()
+	if n >= most {
+		return semaphore.Answer{}, fmt.Errorf("%w: %d requests for group %q are under way", semaphore.ErrBusy, n, g.name)
+	}
 	s.tryLead(g)
 
 	var err error
