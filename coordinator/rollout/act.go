@@ -45,6 +45,7 @@ func Apply(st State, ask Ask, now time.Time) (Decisions, *api.Error) {
 			d.Head.EndedAt, d.Head.Stalled = now, nil
 		}
 		d.event(kind, ask.By, "", d.Head.Why, now)
+		d.told(standOf(&st.Head), standOf(&d.Head))
 		d.Changed = true
 	}
 	goesOn := state.Active() && state != api.RolloutPaused && state != api.RolloutHalted
@@ -180,6 +181,7 @@ func RetryNode(st State, node, by, reason string, now time.Time) (Decisions, *ap
 		d.Head.State, d.Head.Why, d.Head.EndedAt = api.RolloutRunning, node+" is "+r.Detail, time.Time{}
 	}
 	d.event(EventRetried, by, node, r.Detail, now)
+	d.told(nodeStandOf(st.Results[node]), nodeStandOf(r))
 	d.Changed = true
 	return d, nil
 }

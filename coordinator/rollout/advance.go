@@ -83,15 +83,17 @@ func (d *Decisions) mayBegin(c *course, spec api.RolloutSpec, st *State, now tim
 }
 
 func (d *Decisions) startWave(c *course, w int, now time.Time) {
+	before := standOf(&d.Head)
 	d.Head.Wave, d.Head.Gates = w, nil
 	d.Head.Waves[w].StartedAt = now
 	d.Changed = true
+	if d.Head.State != api.RolloutRunning || c.staged() {
+		d.Head.State, d.Head.Why = api.RolloutRunning, c.name(w)+" runs"
+	}
 	if c.staged() {
 		nodes := c.tally[w].total
 		d.event(EventWaveStarted, "", "", fmt.Sprintf("%s begins with %s", c.name(w), plural(nodes, "node")), now)
-	}
-	if d.Head.State != api.RolloutRunning || c.staged() {
-		d.Head.State, d.Head.Why = api.RolloutRunning, c.name(w)+" runs"
+		d.told(before, standOf(&d.Head))
 	}
 }
 

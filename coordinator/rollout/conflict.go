@@ -106,6 +106,7 @@ func meet(c *Creation, list []overlap, now time.Time) *api.Error {
 	case c.Head.Spec.Start.After(now):
 		c.Head.State, c.Head.Why = api.RolloutScheduled, "starts at "+c.Head.Spec.Start.UTC().Format(time.RFC3339)
 	}
+	c.Event = c.Event.Changed(nil, standOf(&c.Head))
 	return nil
 }
 
@@ -117,5 +118,6 @@ func superseded(st State, newer *Head, now time.Time) Change {
 	d.Head.State, d.Head.Why = api.RolloutAborted, fmt.Sprintf("superseded by rollout %s of %s", newer.ID, newer.By)
 	d.Head.EndedAt, d.Head.Stalled = now, nil
 	d.event(EventSuperseded, newer.By, "", d.Head.Why, now)
+	d.told(standOf(&st.Head), standOf(&d.Head))
 	return Change{Revision: st.Revision, Head: d.Head, Events: d.Events}
 }

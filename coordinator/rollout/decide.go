@@ -110,7 +110,7 @@ func Decide(spec api.RolloutSpec, st State, fleet []NodeView, now time.Time) Dec
 	}
 	if active {
 		d.Head.Waves = c.waves
-		d.record(found, now)
+		d.record(found, st.Results, now)
 		d.conclude(c, spec, st, todo, now)
 		d.stall(&spec, todo, now)
 	}
@@ -177,8 +177,8 @@ func before(h *Head, n Selected, v NodeView) string {
 }
 
 // record numbers the failures and writes the events, failures first, as many
-// as fit into one transaction.
-func (d *Decisions) record(found []Result, now time.Time) {
+// as fit into one transaction. was are the results so far.
+func (d *Decisions) record(found []Result, was map[string]Result, now time.Time) {
 	slices.SortStableFunc(found, func(a, b Result) int {
 		return cmp.Compare(weight(a.State), weight(b.State))
 	})
@@ -195,8 +195,10 @@ func (d *Decisions) record(found []Result, now time.Time) {
 			d.Head.Failures++
 			r.Failure = d.Head.Failures
 			d.event(EventNodeFailed, "", r.Node, r.Detail, now)
+			d.told(nodeStandOf(was[r.Node]), nodeStandOf(*r))
 		case api.NodeUpdated:
 			d.event(EventNodeUpdated, "", r.Node, r.Detail, now)
+			d.told(nodeStandOf(was[r.Node]), nodeStandOf(*r))
 		}
 	}
 	d.Results = found
@@ -392,11 +394,13 @@ func sameKinds(a, b []api.Blocker) bool {
 
 // enter changes the rollout's state and says why.
 func (d *Decisions) enter(to api.RolloutState, kind string, now time.Time, format string, args ...any) {
+	before := standOf(&d.Head)
 	d.Head.State, d.Head.Why = to, fmt.Sprintf(format, args...)
 	if !to.Active() {
 		d.Head.EndedAt, d.Head.Stalled = now, nil
 	}
 	d.event(kind, "", "", d.Head.Why, now)
+	d.told(before, standOf(&d.Head))
 	d.Reasons = append(d.Reasons, d.Head.Why)
 	d.Changed = true
 }

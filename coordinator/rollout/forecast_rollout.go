@@ -82,7 +82,7 @@ func (p *player) settle(r *playedRollout, i int) {
 	res, begun := r.st.Results[v.Node]
 	s := observe(&r.st.Head, res, begun, v)
 	if next, news := result(&r.st.Head, r.st.Nodes[i], res, begun, s, v, p.now); news {
-		d.record([]Result{next}, p.now)
+		d.record([]Result{next}, nil, p.now)
 		if s.failure != nil {
 			d.budget(newCourse(r.st.Head.Spec, &r.st), r.st.Head.Spec, r.st, p.now)
 		}

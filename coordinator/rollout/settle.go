@@ -120,7 +120,7 @@ func decideFailure(st State, node string, report api.Report, now time.Time) Deci
 	}
 	i := slices.IndexFunc(st.Nodes, func(n Selected) bool { return n.Node == node })
 	next, _ := result(&st.Head, st.Nodes[i], r, begun, s, v, now)
-	d.record([]Result{next}, now)
+	d.record([]Result{next}, st.Results, now)
 	d.budget(newCourse(st.Head.Spec, &st), st.Head.Spec, st, now)
 	return d
 }

@@ -53,6 +53,7 @@ func (d *Decisions) approve(st *State, ask Ask, now time.Time) *api.Error {
 	d.Head.Gates[key] = gs
 	d.Head.Waves = c.waves
 	d.event(EventApproved, ask.By, "", fmt.Sprintf("gate %s approved (%d of %d) %s", name, len(gs.Approvals), count, ask.by()), now)
+	d.told(approvals{len(gs.Approvals) - 1}, approvals{len(gs.Approvals)})
 	d.Changed = true
 	return nil
 }
@@ -113,6 +114,7 @@ func (d *Decisions) skip(st *State, ask Ask, now time.Time) *api.Error {
 	}
 	w.SkippedBy, w.SkippedAt, w.SkipReason, w.SkippedRetried = ask.By, now, ask.Reason, h.Retried
 	d.event(EventWaveSkipped, ask.By, "", name+" skipped "+ask.by(), now)
+	d.told(standOf(&st.Head), standOf(&d.Head))
 	d.Changed = true
 	return nil
 }

@@ -173,5 +173,5 @@ func bringBack(st *State, b back, name string, number int, now time.Time) Creati
 		State: api.RolloutRunning, By: "auto_rollback of " + h.ID, CreatedAt: now, EventSeq: 1, RollbackOf: h.ID,
 	}
 	detail := fmt.Sprintf("%s back to bundle %s, because rollout %s halted: %s", plural(len(b.nodes), "node"), label(name, b.bundle), h.ID, h.Why)
-	return Creation{Head: head, Nodes: b.nodes, Event: event(&head, EventCreated, "", "", detail, now)}
+	return Creation{Head: head, Nodes: b.nodes, Event: event(&head, EventCreated, "", "", detail, now).Changed(nil, standOf(&head))}
 }
