@@ -18,7 +18,7 @@ func TestOutage_LongerThanADeadlineMakesNobodyOverdue(t *testing.T) {
 	d := &durable{cluster: c, w: newWitness(t), slots: 2, hosts: names("host", 2)}
 	must(t, c.any().url, "group", "set", "fleet", "--slots", "2", "--hold-timeout", deadline.String())
 	// They come back from their reboot when it is over.
-	startHerd(t, "herd", herd{Servers: strings.Split(c.urls(), ","), Nodes: d.hosts, Group: "fleet", Witness: string(d.w), Reboot: lasts + 8*time.Second})
+	startHerd(t, "herd", herd{Servers: strings.Split(c.urls(), ","), Nodes: d.hosts, Group: "fleet", Witness: string(d.w), Reboot: lasts + 20*time.Second})
 	eventually(t, time.Minute, "both hosts have reported", func() bool { return statusOf(t, c.any().url).Figures.Nodes == len(d.hosts) })
 	d.rollout = startRollout(t, c.any().url, pushBundle(t, c.any().url, "new", ""), "--group", "fleet")
 	eventually(t, 30*time.Second, "both hosts are rebooting", func() bool {
