@@ -122,7 +122,7 @@ func Decide(spec api.RolloutSpec, st State, fleet []NodeView, now time.Time) Dec
 // that came later.
 func ended(h *Head, r Result, begun bool) standing {
 	s := standing{state: api.NodePending, attempt: max(1, r.Attempt), detail: r.Detail, since: r.At}
-	if begun && (r.State == api.NodeUpdated || r.State == api.NodeBroken && r.Failure > h.Retried) {
+	if begun && r.done(h) {
 		s.state = r.State
 	} else {
 		s.detail = "was not updated when the rollout ended"

@@ -60,9 +60,9 @@ func (f *fleetView) of(st State) []NodeView {
 			v.Unconfirmed = h.State == semaphore.Granted
 			v.Overdue = f.overdue[holdKey{v.Group, v.Node, h.Fence}]
 		}
-		r, begun := st.Results[n.Node]
+		r := st.Results[n.Node]
 		v.Coordinator = g.state.HostOf(v.Node)
-		done := begun && (r.State == api.NodeUpdated || r.State == api.NodeBroken && r.Failure > st.Head.Retried)
+		done := r.done(&st.Head)
 		if !done {
 			slots := g.state.SlotCount()
 			if v.Coordinator == "" {

@@ -122,6 +122,12 @@ type Result struct {
 	Extra    semaphore.Extra `json:"-"`
 }
 
+// done reports whether a node has come to its result: it is updated, or failed
+// and not to be tried again.
+func (r Result) done(h *Head) bool {
+	return r.State == api.NodeUpdated || r.State == api.NodeBroken && r.Failure > h.Retried
+}
+
 // State is a rollout at one revision.
 type State struct {
 	Head     Head

@@ -20,9 +20,7 @@ func (f *fleetView) takeTurns(st *State, views []NodeView) {
 	ahead := map[string]int{}
 	for i := range views {
 		v := &views[i]
-		r, begun := st.Results[v.Node]
-		done := begun && (r.State == api.NodeUpdated || r.State == api.NodeBroken && r.Failure > st.Head.Retried)
-		if done || v.Wave > st.Head.Wave || !v.Known || v.First > 0 {
+		if st.Results[v.Node].done(&st.Head) || v.Wave > st.Head.Wave || !v.Known || v.First > 0 {
 			continue
 		}
 		if known, ok := f.nodes[v.Node]; !ok || known.State == api.NodeUnreachable {
