@@ -25,14 +25,10 @@ func joiners(st State, fleet []api.Node, all map[string]State) []Selected {
 		return nil
 	}
 	in := make(map[string]bool, len(st.Nodes))
-	dealt := 0
 	for _, n := range st.Nodes {
 		in[n.Node] = true
-		if !n.Joined {
-			dealt++
-		}
 	}
-	last := max(0, len(WaveSpecs(spec, dealt))-1)
+	last := len(newCourse(spec, &st).specs) - 1
 	var out []Selected
 	for _, n := range fleet {
 		if !in[n.ID] && selects(spec, want, n) && (!spec.NeedsReboot || n.Report.NeedsReboot) {
