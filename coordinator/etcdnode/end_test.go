@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/etcd/client/pkg/v3/types"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -81,6 +82,26 @@ func TestStop_EndsInTimeAlsoWithAWatchOpen(t *testing.T) {
 	for range watch { // the channel closes
 	}
 	stopNode(t, n) // twice is fine
+}
+
+// A leader that stops hands over to who was connected longest, and that one may
+// stand still: the hand-over is given up, and the stop goes well.
+func TestStop_EndsInTimeAlsoWhenNobodyTakesOver(t *testing.T) {
+	list := startThree(t)
+	stopNode(t, list[2])
+	frozen := startChild(t, list[2].cfg.DataDir, list[2].cfg.Peer.Listen)
+	if lead := types.ID(list[0].etcd.Server.Lead()); lead.String() != list[0].MemberID() {
+		t.Fatalf("%s leads, want the first", lead)
+	}
+	if err := frozen.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	stopNode(t, list[1])
+	begin := time.Now()
+	stopNode(t, list[0])
+	if d := time.Since(begin); d > stopTimeout {
+		t.Errorf("stopped after %s, want at most %s", d, stopTimeout)
+	}
 }
 
 func TestStopped_EveryUseIsRefusedAndNothingPanics(t *testing.T) {

@@ -386,7 +386,26 @@ func (n *Node) close() error {
 	n.use.Lock()
 	defer n.use.Unlock()
 	n.over.Store(true)
-	n.etcd.Server.Stop()
+	n.handOver()
+	done := make(chan struct{})
+	defer close(done)
+	go n.hangUp(done)
+	n.etcd.Server.HardStop()
 	n.etcd.Close()
 	return nil
+}
+
+// handOver gives leadership away, if this member leads. Raft gives up after one
+// election timeout, since the other may stop in the same moment, or stand still;
+// etcd would wait for 7 s all the same, which is longer than Stop may take.
+func (n *Node) handOver() {
+	moved := make(chan struct{})
+	go func() {
+		defer close(moved)
+		_ = n.etcd.Server.TryTransferLeadershipOnShutdown() // etcd logs why not
+	}()
+	select {
+	case <-moved:
+	case <-time.After(n.cfg.Election + 2*n.cfg.Heartbeat):
+	}
 }
