@@ -196,12 +196,12 @@ func TestLogin_ATokenBecomesACookieOutOfReach(t *testing.T) {
 	r = ask(t, b, nobody, http.MethodPost, "/ui/login", url.Values{"token": {" lk_good\n"}, "next": {"/nodes"}})
 	redirected(t, r, "/nodes")
 	c := r.Cookies()[0]
-	if c.Name != "lockkeeper_token" || c.Value != "lk_good" || !c.HttpOnly || c.SameSite != http.SameSiteStrictMode || c.Secure {
+	if c.Name != "lockkeeper-token" || c.Value != "lk_good" || !c.HttpOnly || c.SameSite != http.SameSiteStrictMode || c.Secure {
 		t.Errorf("cookie %+v", c)
 	}
-	r = ask(t, b, nobody, http.MethodPost, "https://lockkeeper.example/ui/login", url.Values{"token": {"lk_good"}})
-	if c := r.Cookies()[0]; !c.Secure {
-		t.Error("the cookie may travel without TLS")
+	r = ask(t, b, nobody, http.MethodPost, "https://lockkeeper.example:8443/ui/login", url.Values{"token": {"lk_good"}})
+	if c := r.Cookies()[0]; c.Name != "__Host-lockkeeper-token-8443" || !c.Secure || c.Path != "/" || c.Domain != "" {
+		t.Errorf("over TLS: cookie %+v", c)
 	}
 	refused(t, ask(t, b, nobody, http.MethodPost, "/ui/login", url.Values{"token": {"lk_bad"}}), http.StatusUnauthorized, "Not logged in", "no such token")
 	refused(t, ask(t, b, nobody, http.MethodPost, "/ui/login", url.Values{"token": {"lk_node"}}), http.StatusForbidden, "the dashboard needs viewer or more")

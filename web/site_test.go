@@ -191,18 +191,9 @@ func TestDashboard_OutlivesTheCoordinatorsRestart(t *testing.T) {
 	p.until("the other one's unfreeze is seen", `document.querySelectorAll('#banners .banner').length === 0`)
 }
 
-// It is not run beside others: a browser sends a cookie to every port of a host.
 func TestLogin_ThroughTheDoorOfACoordinatorThatAsksForTokens(t *testing.T) {
+	t.Parallel()
 	s := startConfigured(t, coordinator.Config{RequireToken: true})
-	admin, err := client.New(client.Config{Servers: []string{"unix:" + filepath.Join(s.config.DataDir, "admin.sock")}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	token, err := admin.CreateToken(t.Context(), api.TokenRequest{Role: api.RoleViewer})
-	if err != nil {
-		t.Fatal(err)
-	}
-
 	p := openTab(t)
 	p.expect("401", "403") // the wrong token, and what a viewer may not do
 	p.do(chromedp.Navigate(s.c.URL() + "/nodes"))
@@ -210,8 +201,7 @@ func TestLogin_ThroughTheDoorOfACoordinatorThatAsksForTokens(t *testing.T) {
 	p.fill("#token", "lk_wrong")
 	p.click("main button")
 	p.until("a wrong token is refused", `document.querySelector('[role=alert]')?.innerText.includes('Not logged in')`)
-	p.fill("#token", token.Secret)
-	p.click("main button")
+	p.logIn(s)
 	p.until("the right one leads where one wanted to go", `location.pathname === '/nodes' && `+isLive)
 	if p.truth(`document.cookie !== ''`) {
 		t.Error("scripts can read the token's cookie")
@@ -223,6 +213,34 @@ func TestLogin_ThroughTheDoorOfACoordinatorThatAsksForTokens(t *testing.T) {
 	p.fill("#reason", "a viewer tries")
 	p.click("main button")
 	p.until("the service refuses a viewer's freeze", `document.querySelector('[role=alert]')?.innerText.includes('403 forbidden')`)
+
+	// A browser sends a cookie to every port of a host: another coordinator there
+	// has one of its own.
+	other := startConfigured(t, coordinator.Config{RequireToken: true})
+	p.do(chromedp.Navigate(other.c.URL() + "/"))
+	p.until("another coordinator of this host asks for its own token", `location.pathname === '/login'`)
+	p.logIn(other)
+	p.until("who is signed in there", `location.pathname === '/' && `+isLive)
+	p.do(chromedp.Navigate(s.c.URL() + "/"))
+	p.until("is signed in here still", `location.pathname === '/' && `+isLive)
 	p.click("footer button")
 	p.until("logging out leads to the login page", `location.pathname === '/login'`)
+	p.do(chromedp.Navigate(other.c.URL() + "/"))
+	p.until("and logs nobody out elsewhere", `location.pathname === '/' && `+isLive)
+}
+
+// logIn gives the login page a viewer's token.
+func (p *tab) logIn(s *site) {
+	p.Helper()
+	admin, err := client.New(client.Config{Servers: []string{"unix:" + filepath.Join(s.config.DataDir, "admin.sock")}})
+	if err != nil {
+		p.Fatal(err)
+	}
+	defer admin.Close()
+	token, err := admin.CreateToken(p.Context(), api.TokenRequest{Role: api.RoleViewer})
+	if err != nil {
+		p.Fatal(err)
+	}
+	p.fill("#token", token.Secret)
+	p.click("main button")
 }

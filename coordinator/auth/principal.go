@@ -31,11 +31,6 @@ func (p Principal) Ended() <-chan struct{} {
 // connection there has the machine.
 func Local() Principal { return Principal{Name: "local", Role: api.RoleAdmin, Local: true} }
 
-// CookieName is the cookie in which a browser carries the token that somebody
-// signed in with. The dashboard sets it, out of reach of scripts and of other
-// sites; the door reads it like a bearer token.
-const CookieName = "lockkeeper_token"
-
 type key struct{}
 
 // With returns a context in which From finds p.

@@ -82,7 +82,7 @@ func secretOf(r *http.Request) (secret string, given bool) {
 		}
 		return "", true
 	}
-	if cookie, err := r.Cookie(auth.CookieName); err == nil && cookie.Value != "" {
+	if cookie, err := r.Cookie(auth.CookieName(r.Host, r.TLS != nil)); err == nil && cookie.Value != "" {
 		return cookie.Value, true
 	}
 	return "", false
