@@ -232,7 +232,7 @@ func (c *Coordinator) startServices(ctx context.Context) error {
 
 	hooks, lasted := c.webhooks(), service.NewLasted(db.Events)
 	engine := rollout.NewEngine(rollout.EngineConfig{
-		Store: rolloutstore.New(rolloutstore.Config{Client: etcd, Prefix: prefix, HasLeader: c.node.HasLeader, Floor: grants, Logger: c.log}),
+		Store: rolloutstore.New(rolloutstore.Config{Client: etcd, Prefix: prefix, HasLeader: c.node.HasLeader, Floor: grants, Logger: c.log, Schema: db.Schema}),
 		Fleet: nodes, Semaphores: store, Logger: c.log, Registerer: c.registry, Quorum: c.node.HasLeader,
 		Outages: func() (spans []rollout.Span) {
 			for _, o := range db.Outages() {
@@ -240,7 +240,7 @@ func (c *Coordinator) startServices(ctx context.Context) error {
 			}
 			return spans
 		},
-		Gates: c.checker(), Notify: hooks.tell, Lasted: lasted.Of,
+		Gates: c.checker(), Notify: hooks.tell, Lasted: lasted.Of, GivesWay: db.GivesWay,
 		BundleName: func(ctx context.Context, digest string) (string, error) {
 			b, err := db.Bundle(ctx, digest)
 			return b.Name, err

@@ -94,24 +94,26 @@ func TestServers_WithoutAnyTheReasonIsKept(t *testing.T) {
 	}
 }
 
-func TestServers_WhereOneIsLowOnDiskAnotherIsAsked(t *testing.T) {
-	low := start(t, func(w http.ResponseWriter, _ *http.Request) {
-		api.WriteProblem(w, api.Errorf(api.DiskLow, "400 MB free"))
-	})
-	live := start(t, ok)
-	c := dial(t, Config{Servers: []string{low.URL, live.URL}})
-	for range 3 {
-		if _, err := c.Acquire(t.Context(), "g", "n", api.AcquireRequest{}, 0); err != nil {
-			t.Fatal(err)
+func TestServers_WhereOneIsLowOnDiskOrOutOfDateAnotherIsAsked(t *testing.T) {
+	for _, kind := range []api.Kind{api.DiskLow, api.NewerSchema} {
+		unable := start(t, func(w http.ResponseWriter, _ *http.Request) {
+			api.WriteProblem(w, api.Errorf(kind, "not here"))
+		})
+		live := start(t, ok)
+		c := dial(t, Config{Servers: []string{unable.URL, live.URL}})
+		for range 3 {
+			if _, err := c.Acquire(t.Context(), "g", "n", api.AcquireRequest{}, 0); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	if low.asked.Load() != 1 || live.asked.Load() != 3 {
-		t.Errorf("asked %d and %d times", low.asked.Load(), live.asked.Load())
-	}
-	c = dial(t, Config{Servers: []string{low.URL}})
-	var e *api.Error
-	if _, err := c.Acquire(t.Context(), "g", "n", api.AcquireRequest{}, 0); !errors.As(err, &e) || e.Kind != api.DiskLow {
-		t.Errorf("got %v", err)
+		if unable.asked.Load() != 1 || live.asked.Load() != 3 {
+			t.Errorf("%s: asked %d and %d times", kind, unable.asked.Load(), live.asked.Load())
+		}
+		c = dial(t, Config{Servers: []string{unable.URL}})
+		var e *api.Error
+		if _, err := c.Acquire(t.Context(), "g", "n", api.AcquireRequest{}, 0); !errors.As(err, &e) || e.Kind != kind {
+			t.Errorf("alone: %v", err)
+		}
 	}
 }
 

@@ -91,12 +91,12 @@ func (c *Client) send(ctx context.Context, k call) (*http.Response, context.Canc
 			return nil, nil, fmt.Errorf("%s %s: %w", k.method, c.servers[n].name, context.Cause(ctx))
 		}
 		var refused *api.Error
-		if errors.As(err, &refused) && refused.Kind != api.NoQuorum && refused.Kind != api.DiskLow {
+		if errors.As(err, &refused) && refused.Kind != api.NoQuorum && refused.Kind != api.DiskLow && refused.Kind != api.NewerSchema {
 			c.good.Store(n)
 			return nil, nil, err
 		}
-		// A coordinator without quorum may be cut off from those that have it, and
-		// others may have room on their disks. Its answer says more than that
+		// A coordinator without quorum may be cut off from those that have it, others
+		// may have room on their disks, or have been updated. Its answer says more than that
 		// another could not be reached.
 		if failed == nil || refused != nil {
 			failed = err

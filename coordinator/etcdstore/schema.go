@@ -32,6 +32,23 @@ func (d *DB) Schema() int {
 	return max(semaphore.BaseSchema, d.schema.Schema)
 }
 
+// GivesWay reports whether a coordinator is present that reads what is written in
+// this cluster, while this one does not.
+func (d *DB) GivesWay() bool {
+	written := d.Schema()
+	if written <= d.cfg.Self.MaxV {
+		return false
+	}
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	for _, p := range d.peers {
+		if p.MaxV >= written {
+			return true
+		}
+	}
+	return false
+}
+
 func (d *DB) adoptSchema(k kv) {
 	s := Schema{revision: k.revision}
 	if err := json.Unmarshal(k.value, &s); err != nil {

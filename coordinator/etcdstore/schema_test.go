@@ -50,9 +50,15 @@ func TestSchema_IsRaisedOnceEveryCoordinatorReadsIt(t *testing.T) {
 		t.Errorf("events %+v, %v", list, err)
 	}
 	fresh.Stop()
-	begin("b", "m2", 1) // it was put back
+	back := begin("b", "m2", 1)
 	soon(t, "both are here again", func() bool { return len(a.Coordinators()) == 2 && a.agreedSchema() == 1 })
 	if a.Schema() != 2 {
 		t.Errorf("the schema fell to %d", a.Schema())
 	}
+	if a.GivesWay() {
+		t.Error("one that reads what is written gives way")
+	}
+	soon(t, "the one that was put back gives way", back.GivesWay)
+	a.Stop()
+	soon(t, "it gives way to nobody", func() bool { return !back.GivesWay() })
 }

@@ -166,7 +166,7 @@ func RetryNode(st State, node, by, reason string, now time.Time) (Decisions, *ap
 		return d, impossible(st, "retry of node "+node, "its nodes are brought back by rollout "+listed(st.Head.Rollbacks))
 	}
 	// The memory of which failure it was stays, so that it does not count again.
-	r.V, r.State, r.Attempt, r.At = SchemaVersion, api.NodePending, max(1, r.Attempt)+1, now
+	r.State, r.Attempt, r.At = api.NodePending, max(1, r.Attempt)+1, now
 	r.Detail = "tried again by " + by
 	if reason != "" {
 		r.Detail += ": " + reason

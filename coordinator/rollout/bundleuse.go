@@ -9,11 +9,15 @@ import (
 
 // BundleUse says which active rollout needs a bundle and for what, "" for none,
 // by a read made after the call: it brings nodes to it, or would bring them back
-// to it. Errors are semaphore.ErrNoQuorum or the context's.
+// to it. Errors are semaphore.ErrNoQuorum, an *api.Error of kind newer_schema when
+// a rollout cannot be read here, or the context's.
 func (e *Engine) BundleUse(ctx context.Context, digest string) (string, error) {
 	all, err := e.cfg.Store.ReadAll(ctx)
 	if err != nil {
 		return "", err
+	}
+	if refused := unreadable(all.Unread); refused != nil {
+		return "", refused
 	}
 	for id, st := range all.Rollouts {
 		if use := bundleUse(&st, digest); use != "" {

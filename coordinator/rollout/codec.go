@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -10,14 +11,24 @@ import (
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
-// Encode writes a stored value together with the members of it that this
-// version does not know.
-func (h Head) Encode() ([]byte, error) { return encode(h, h.Extra) }
+// Stored values are JSON objects that a person can read. Encode writes one with
+// the `v` that all coordinators read now (writes), or the one that it was read
+// with if that is higher, and with the members of it that this version does not
+// know. DecodeX reads one. Of a value with a `v` above semaphore.SchemaVersion it
+// returns an error that wraps semaphore.ErrNewerSchema, and beside it what it
+// could read, which is to be shown and nothing else.
+
+// Encode writes the head.
+func (h Head) Encode(writes int) ([]byte, error) {
+	h.V = max(h.V, writes)
+	return encode(h, h.Extra)
+}
 
 // Encode writes the selection. The bundles that nodes had are written once
 // each: there are few, and many nodes.
-func (s Selection) Encode() ([]byte, error) {
+func (s Selection) Encode(writes int) ([]byte, error) {
 	at := map[string]int{}
+	s.V = max(s.V, writes)
 	s.Nodes, s.Bundles = slices.Clone(s.Nodes), nil
 	for i := range s.Nodes {
 		n := &s.Nodes[i]
@@ -35,29 +46,56 @@ func (s Selection) Encode() ([]byte, error) {
 }
 
 // Encode writes the result.
-func (r Result) Encode() ([]byte, error) { return encode(r, r.Extra) }
+func (r Result) Encode(writes int) ([]byte, error) {
+	r.V = max(r.V, writes)
+	return encode(r, r.Extra)
+}
 
-// DecodeHead reads a head. newer reports a `v` above SchemaVersion.
-func DecodeHead(b []byte) (h Head, newer bool, err error) {
-	h.Extra, err = decode(b, &h)
-	return h, h.V > SchemaVersion, err
+// Encode writes the notice.
+func (n Notice) Encode(writes int) ([]byte, error) {
+	n.V = max(n.V, writes)
+	return encode(n, n.Extra)
+}
+
+// Encode writes what a node was brought to.
+func (s Settled) Encode(writes int) ([]byte, error) {
+	s.V = max(s.V, writes)
+	return encode(s, s.Extra)
+}
+
+// DecodeHead reads a head.
+func DecodeHead(b []byte) (h Head, err error) {
+	h.Extra, err = decode(b, &h, "head")
+	return h, err
 }
 
 // DecodeSelection reads a selection.
-func DecodeSelection(b []byte) (s Selection, newer bool, err error) {
-	s.Extra, err = decode(b, &s)
+func DecodeSelection(b []byte) (s Selection, err error) {
+	s.Extra, err = decode(b, &s, "selection")
 	for i := range s.Nodes {
 		if n := &s.Nodes[i]; n.Had > 0 && n.Had <= len(s.Bundles) {
 			n.Before = s.Bundles[n.Had-1]
 		}
 	}
-	return s, s.V > SchemaVersion, err
+	return s, err
 }
 
 // DecodeResult reads a result.
-func DecodeResult(b []byte) (r Result, newer bool, err error) {
-	r.Extra, err = decode(b, &r)
-	return r, r.V > SchemaVersion, err
+func DecodeResult(b []byte) (r Result, err error) {
+	r.Extra, err = decode(b, &r, "result")
+	return r, err
+}
+
+// DecodeNotice reads a notice.
+func DecodeNotice(b []byte) (n Notice, err error) {
+	n.Extra, err = decode(b, &n, "notice")
+	return n, err
+}
+
+// DecodeSettled reads what a node was brought to.
+func DecodeSettled(b []byte) (s Settled, err error) {
+	s.Extra, err = decode(b, &s, "settled")
+	return s, err
 }
 
 func encode(v any, extra semaphore.Extra) ([]byte, error) {
@@ -77,21 +115,36 @@ func encode(v any, extra semaphore.Extra) ([]byte, error) {
 	return json.Marshal(members)
 }
 
-func decode(b []byte, v any) (semaphore.Extra, error) {
-	if err := json.Unmarshal(b, v); err != nil {
-		return nil, fmt.Errorf("a stored rollout value does not read as JSON: %w", err)
-	}
+func decode(b []byte, value any, what string) (semaphore.Extra, error) {
+	damaged := func(err error) error { return fmt.Errorf("%s of a rollout: %w", what, err) }
 	var extra semaphore.Extra
 	if err := json.Unmarshal(b, &extra); err != nil {
-		return nil, err
+		return nil, damaged(err)
 	}
-	t := reflect.TypeOf(v).Elem()
+	if extra == nil {
+		return nil, damaged(errors.New("want a JSON object, not null"))
+	}
+	// v is read apart, because a newer value may not fit the fields.
+	var v int
+	if text, ok := extra["v"]; ok {
+		if err := json.Unmarshal(text, &v); err != nil {
+			return nil, damaged(fmt.Errorf("v: %w", err))
+		}
+	}
+	misfit := json.Unmarshal(b, value)
+	t := reflect.TypeOf(value).Elem()
 	for i := range t.NumField() {
 		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
 		delete(extra, name)
 	}
 	if len(extra) == 0 {
-		return nil, nil
+		extra = nil
+	}
+	switch {
+	case v > semaphore.SchemaVersion:
+		return extra, fmt.Errorf("%s of a rollout: %w: its v is %d, this program knows up to %d", what, semaphore.ErrNewerSchema, v, semaphore.SchemaVersion)
+	case misfit != nil:
+		return nil, damaged(misfit)
 	}
 	return extra, nil
 }

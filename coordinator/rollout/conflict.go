@@ -71,6 +71,21 @@ func belong(nodes []string) string {
 	return fmt.Sprintf("%d nodes belong (%s)", len(nodes), listed(nodes))
 }
 
+// unreadable refuses what would rest on a value that this program cannot read:
+// whose the nodes are, for a start.
+func unreadable(key string) *api.Error {
+	if key == "" {
+		return nil
+	}
+	return &api.Error{
+		Kind: api.NewerSchema, RetryAfter: unreadFor,
+		Detail: key + " was written by a newer version, or is damaged: update this coordinator, or ask one that is",
+	}
+}
+
+// unreadFor is how long to wait before asking again.
+const unreadFor = 10 * time.Second
+
 // maxOverlaps bounds how many rollouts a new one ends, which is done in the
 // transaction that creates it.
 const maxOverlaps = 20
@@ -89,9 +104,6 @@ func meet(c *Creation, list []overlap, now time.Time) *api.Error {
 			return api.Errorf(api.Conflict, "it would end %d rollouts: at most %d at once", len(list), maxOverlaps)
 		}
 		for _, o := range list {
-			if o.st.Newer != "" {
-				return api.Errorf(api.NewerSchema, "%s was written by a newer version; update this coordinator", o.st.Newer)
-			}
 			c.Supersedes = append(c.Supersedes, superseded(o.st, &c.Head, now))
 		}
 	default:

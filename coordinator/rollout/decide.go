@@ -133,7 +133,7 @@ func ended(h *Head, r Result, begun bool) standing {
 // result is what to keep of a standing, if it is news.
 func result(h *Head, n Selected, r Result, begun bool, s standing, v NodeView, now time.Time) (Result, bool) {
 	next := r
-	next.V, next.Node, next.Attempt, next.At = SchemaVersion, n.Node, s.attempt, now
+	next.Node, next.Attempt, next.At = n.Node, s.attempt, now
 	next.State, next.Detail = s.state, s.detail
 	if next.Before == "" {
 		next.Before = before(h, n, v)

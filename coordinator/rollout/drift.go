@@ -21,22 +21,13 @@ type Settled struct {
 	Extra semaphore.Extra `json:"-"`
 }
 
-// Encode writes the value.
-func (s Settled) Encode() ([]byte, error) { return encode(s, s.Extra) }
-
-// DecodeSettled reads one. newer reports a `v` above SchemaVersion.
-func DecodeSettled(b []byte) (s Settled, newer bool, err error) {
-	s.Extra, err = decode(b, &s)
-	return s, s.V > SchemaVersion, err
-}
-
 // Settles are the nodes that a change records as updated.
 func (c *Change) Settles() []Settled {
 	var out []Settled
 	for _, r := range c.Results {
 		if r.State == api.NodeUpdated {
 			out = append(out, Settled{
-				V: SchemaVersion, Node: r.Node, Bundle: c.Head.Spec.Bundle, Name: c.Head.BundleName, Rollout: c.Head.ID, At: r.At,
+				Node: r.Node, Bundle: c.Head.Spec.Bundle, Name: c.Head.BundleName, Rollout: c.Head.ID, At: r.At,
 			})
 		}
 	}

@@ -48,6 +48,9 @@ type EngineConfig struct {
 	// Lasted is how long the last updates of a group's nodes took; nil or none when
 	// nothing is on record. By it goes what is estimated.
 	Lasted func(ctx context.Context, group string) []time.Duration
+	// GivesWay says that another coordinator reads stored values that this one does
+	// not: then it is not for this one to be elected. nil: never.
+	GivesWay func() bool
 	// BundleName is the name of a stored bundle. Its error is passed on: an
 	// *api.Error of kind not_found when there is no such bundle.
 	BundleName func(ctx context.Context, digest string) (string, error)
@@ -89,6 +92,9 @@ func NewEngine(cfg EngineConfig) *Engine {
 	}
 	if cfg.Quorum == nil {
 		cfg.Quorum = func() bool { return true }
+	}
+	if cfg.GivesWay == nil {
+		cfg.GivesWay = func() bool { return false }
 	}
 	if cfg.Outages == nil {
 		cfg.Outages = func() []Span { return nil }
@@ -183,7 +189,7 @@ func (e *Engine) Create(ctx context.Context, spec api.RolloutSpec, by, key strin
 	}
 	now := e.cfg.Now().UTC()
 	head := Head{
-		V: SchemaVersion, ID: "ro-" + strings.ToLower(ulid.Make().String()), Spec: spec, BundleName: name,
+		ID: "ro-" + strings.ToLower(ulid.Make().String()), Spec: spec, BundleName: name,
 		State: api.RolloutRunning, By: by, CreatedAt: now, EventSeq: 1,
 	}
 	c := Creation{
@@ -195,6 +201,9 @@ func (e *Engine) Create(ctx context.Context, spec api.RolloutSpec, by, key strin
 		if err == nil {
 			if _, made := all.Rollouts[head.ID]; made { // by a try whose answer was lost
 				return e.answer(head.ID, State{Head: c.Head, Nodes: nodes}), true, nil
+			}
+			if refused := unreadable(all.Unread); refused != nil {
+				return api.Rollout{}, false, refused
 			}
 			if conflict := meet(&c, overlaps(all.Rollouts, nodes), now); conflict != nil {
 				if r, found, err := e.earlier(ctx, key, digest); err != nil || found {
@@ -229,8 +238,8 @@ func (e *Engine) Act(ctx context.Context, id string, ask Ask) (api.Rollout, erro
 		st, err := e.cfg.Store.Read(ctx, id)
 		var d Decisions
 		if err == nil {
-			if st.Newer != "" {
-				return api.Rollout{}, api.Errorf(api.NewerSchema, "%s was written by a newer version; update this coordinator", st.Newer)
+			if refused := unreadable(st.Newer); refused != nil {
+				return api.Rollout{}, refused
 			}
 			var refused *api.Error
 			if d, refused = Apply(st, ask, e.cfg.Now().UTC()); refused != nil {
@@ -261,15 +270,15 @@ func (e *Engine) RetryNode(ctx context.Context, node, by, reason string) (api.Ro
 		all, err := e.cfg.Store.ReadAll(ctx)
 		var st State
 		if err == nil {
+			if refused := unreadable(all.Unread); refused != nil {
+				return api.Rollout{}, refused
+			}
 			var ok bool
 			if st, ok = newestOf(all.Rollouts, node); !ok {
 				return api.Rollout{}, api.Errorf(api.Conflict, "node %s: no rollout selects it, so there is nothing to try again", node)
 			}
 			if r := st.Results[node]; r.State != api.NodeBroken || r.Failure <= st.Head.Retried {
 				return api.Rollout{}, api.Errorf(api.Conflict, "node %s: it has not failed in rollout %s, the newest that selects it", node, st.Head.ID)
-			}
-			if st.Newer != "" {
-				return api.Rollout{}, api.Errorf(api.NewerSchema, "%s was written by a newer version; update this coordinator", st.Newer)
 			}
 			d, refused := RetryNode(st, node, by, reason, e.cfg.Now().UTC())
 			if refused != nil {
@@ -306,6 +315,9 @@ func (e *Engine) carryOut(ctx context.Context, st State, d Decisions) error {
 		all, err := e.cfg.Store.ReadAll(ctx)
 		if err != nil {
 			return err
+		}
+		if refused := unreadable(all.Unread); refused != nil {
+			return refused
 		}
 		if conflict := conflicting(all.Rollouts, st.Nodes, st.Head.ID); conflict != nil {
 			return conflict

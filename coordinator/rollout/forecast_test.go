@@ -284,14 +284,14 @@ func TestForecast_ChangesNothingOfTheStateThatItPlaysFrom(t *testing.T) {
 	if len(st.Head.Gates) != 1 {
 		t.Fatalf("it does not stand at its gate: %+v", st.Head)
 	}
-	before, err := st.Head.Encode()
+	before, err := st.Head.Encode(1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if r := Forecast(w).Rollouts[0]; r.State.Head.State != api.RolloutSucceeded {
 		t.Fatalf("played to %s: %s", r.State.Head.State, r.State.Head.Why)
 	}
-	if after, _ := st.Head.Encode(); string(after) != string(before) {
+	if after, _ := st.Head.Encode(1); string(after) != string(before) {
 		t.Errorf("the state is\n%s\nand was\n%s", after, before)
 	}
 }

@@ -52,6 +52,9 @@ func joiners(st State, fleet []api.Node, all map[string]State) []Selected {
 // the term is over.
 func (o *office) join(ctx context.Context, fleet []api.Node) bool {
 	snap := o.e.cfg.Store.View()
+	if snap.Unread != "" {
+		return true // nobody knows here whose a node is
+	}
 	for id, st := range snap.Rollouts {
 		found := joiners(st, fleet, snap.Rollouts)
 		if len(found) == 0 {
@@ -62,9 +65,10 @@ func (o *office) join(ctx context.Context, fleet []api.Node) bool {
 		for _, n := range found {
 			d.event(EventJoined, "", n.Node, fmt.Sprintf("matches %s since it began", what(st.Head.Spec)), now)
 		}
+		selected := st.Selection
+		selected.Nodes = append(slices.Clone(st.Nodes), found...)
 		err := o.e.cfg.Store.Write(ctx, Change{
-			Revision: st.Revision, Head: d.Head, Events: d.Events, Term: o.term,
-			Nodes: append(slices.Clone(st.Nodes), found...), Catalog: snap.Catalog,
+			Revision: st.Revision, Head: d.Head, Events: d.Events, Term: o.term, Selected: &selected, Catalog: snap.Catalog,
 		})
 		switch {
 		case err == nil:

@@ -21,25 +21,43 @@ const (
 	keptRollouts = 100
 )
 
-// campaign stands for election again and again, and hands each term to run.
+// campaign stands for election again and again, and hands each term to run. One
+// that would have to leave alone what another could carry on gives the office up.
 func (e *Engine) campaign(ctx context.Context, terms chan<- Term) {
 	for ctx.Err() == nil {
+		if e.cfg.GivesWay() {
+			sleep(ctx, tick)
+			continue
+		}
 		t, err := e.cfg.Store.Campaign(ctx)
 		if err != nil {
 			continue // only ctx ends a campaign
 		}
 		select {
 		case terms <- t:
-			select {
-			case <-t.Done():
-			case <-ctx.Done():
-			}
+			e.serve(ctx, t)
 		case <-ctx.Done():
 		}
 		if err := t.Resign(context.WithoutCancel(ctx)); err != nil {
 			e.log.Debug("giving the office up failed; it ends by itself", "error", err)
 		}
 	}
+}
+
+// serve waits for the end of a term.
+func (e *Engine) serve(ctx context.Context, t Term) {
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for !e.cfg.GivesWay() {
+		select {
+		case <-t.Done():
+			return
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+	e.log.Warn("this coordinator's rollout engine gives its office up: another coordinator reads stored values that this one does not; update it")
 }
 
 // run looks at everything whenever something changed, and acts while elected.

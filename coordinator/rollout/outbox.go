@@ -47,15 +47,6 @@ type Receiver struct {
 // ID is the same in all tries, and no other notice's.
 func (n *Notice) ID() string { return fmt.Sprintf("%s.%d", n.Rollout, n.Seq) }
 
-// Encode writes the notice.
-func (n Notice) Encode() ([]byte, error) { return encode(n, n.Extra) }
-
-// DecodeNotice reads a notice. newer reports a `v` above SchemaVersion.
-func DecodeNotice(b []byte) (n Notice, newer bool, err error) {
-	n.Extra, err = decode(b, &n)
-	return n, n.V > SchemaVersion, err
-}
-
 // whatHappened is what receivers are told of, by the kind of the event.
 var whatHappened = map[string]string{
 	EventHalted: "halted", EventFailed: "failed", EventStalled: "stalled",
@@ -80,7 +71,7 @@ func (c *Change) Notices() []Notice {
 			to = append(to, h.Spec.OnDone...)
 		}
 		n := Notice{
-			V: SchemaVersion, Seq: e.Seq, What: what, Rollout: h.ID, Name: h.Spec.Name, Bundle: h.Spec.Bundle, BundleName: h.BundleName,
+			Seq: e.Seq, What: what, Rollout: h.ID, Name: h.Spec.Name, Bundle: h.Spec.Bundle, BundleName: h.BundleName,
 			State: h.State, Why: cmp.Or(e.Detail, h.Why), By: h.By, At: e.At,
 		}
 		seen := map[api.NotifySpec]bool{}

@@ -120,7 +120,7 @@ func (e *Engine) refresh() *picture {
 // waits are those of some rollouts that have not ended. One that is forgotten has.
 func waits(snap Snapshot, after []string) (out []string) {
 	for _, id := range after {
-		if st, ok := snap.Rollouts[id]; ok && st.Head.State.Active() {
+		if st, ok := snap.Rollouts[id]; ok && (st.Head.State.Active() || st.Newer != "") {
 			out = append(out, id)
 		}
 	}
@@ -162,7 +162,7 @@ func present(st State, d Decisions) api.Rollout {
 	}
 	r.Budget.Failed, _, _ = failures(h, st, d.Results)
 	if st.Newer != "" {
-		r.Why = st.Newer + " was written by a newer version: this coordinator only shows the rollout"
+		r.Why = st.Newer + " was written by a newer version: this coordinator only shows the rollout, as far as it can read it"
 	}
 	return r
 }

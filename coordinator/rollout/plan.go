@@ -32,8 +32,12 @@ func (e *Engine) Plan(spec api.RolloutSpec) (api.Plan, error) {
 		return api.Plan{}, err
 	}
 	now := e.cfg.Now().UTC()
-	c := Creation{Head: Head{V: SchemaVersion, ID: planID, Spec: spec, BundleName: name, CreatedAt: now, EventSeq: 1}}
-	all := e.cfg.Store.View().Rollouts
+	c := Creation{Head: Head{ID: planID, Spec: spec, BundleName: name, CreatedAt: now, EventSeq: 1}}
+	view := e.cfg.Store.View()
+	if refused := unreadable(view.Unread); refused != nil {
+		return api.Plan{}, refused
+	}
+	all := view.Rollouts
 	if refused := meet(&c, overlaps(all, nodes), now); refused != nil {
 		return api.Plan{}, refused
 	}

@@ -19,13 +19,14 @@ import (
 
 // Settle records a failure that a node reports, and halts its rollout if that
 // breaks the budget. When it returns nil, nothing is left to record of the
-// report. Errors are semaphore.ErrNoQuorum or the context's.
+// report. Errors are semaphore.ErrNoQuorum, the context's, or an *api.Error of kind
+// newer_schema: it is for a coordinator that can read the rollout.
 func (e *Engine) Settle(ctx context.Context, node string, report api.Report) error {
 	id := failedIn(&report)
 	if id == "" {
 		return nil
 	}
-	if st, ok := e.cfg.Store.View().Rollouts[id]; ok && !news(&st, node, &report) {
+	if st, ok := e.cfg.Store.View().Rollouts[id]; ok && st.Newer == "" && !news(&st, node, &report) {
 		return nil // what the watch brought was committed
 	}
 	for try := 1; ; try++ {
@@ -34,6 +35,9 @@ func (e *Engine) Settle(ctx context.Context, node string, report api.Report) err
 			return nil
 		}
 		if err == nil {
+			if refused := unreadable(st.Newer); refused != nil {
+				return refused
+			}
 			d := decideFailure(st, node, report, e.cfg.Now().UTC())
 			if !d.Changed {
 				return nil

@@ -8,9 +8,6 @@ import (
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
-// SchemaVersion is the highest `v` that this program can read and write.
-const SchemaVersion = 1
-
 // Head is the one key that every transaction of a rollout compares and puts.
 type Head struct {
 	V          int              `json:"v"`
@@ -135,8 +132,13 @@ type State struct {
 	Results  map[string]Result // by node
 	Notices  map[int64]Notice  // that not all have been told, by sequence
 	Revision int64             // ModRevision of the head key
-	// Newer is the key of a value whose `v` is above SchemaVersion, empty when
-	// there is none. With it the rollout is shown and not touched.
+	// Selection is what else the value that lists the nodes says, for when it is
+	// written again.
+	Selection Selection
+	// Newer is the key of a value that this program cannot read, whose `v` is above
+	// semaphore.SchemaVersion, empty when there is none. With it the rollout is
+	// shown, as far as it can be, and not touched, and nothing rests on what it
+	// seems to say.
 	Newer string
 	// Observed is not stored.
 	Observed Observed

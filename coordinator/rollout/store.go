@@ -22,7 +22,8 @@ type Store interface {
 	Campaign(ctx context.Context) (Term, error)
 
 	// Read is the rollout at a revision that is current when Read is called;
-	// ErrNotFound when there is none of that id.
+	// ErrNotFound when there is none of that id. One that this program cannot read
+	// has State.Newer set.
 	Read(ctx context.Context, id string) (State, error)
 	// ReadHead is the rollout's head alone, as current as Read;
 	// semaphore.ErrNewerSchema when this program cannot read it.
@@ -71,6 +72,10 @@ type Snapshot struct {
 	Catalog int64
 	// Settled is what nodes were brought to last, by node; only in a View.
 	Settled map[string]Settled
+	// Unread is the key of a rollout's value that this program cannot read, empty
+	// when there is none. With it nobody knows here which nodes are in the hands of
+	// which rollout, and which bundles are in use.
+	Unread string
 }
 
 // Request ties an idempotency key to what it created.
@@ -99,7 +104,7 @@ type Change struct {
 	Head     Head
 	Results  []Result
 	Events   []semaphore.Event
-	Nodes    []Selected // the whole selection, when nodes join; nil: as it was
+	Selected *Selection // the whole one, when nodes join; nil: as it was
 	Catalog  int64      // as read, when the rollout comes to nodes that it did not have; 0: not compared
 	Creates  []Creation // rollouts that it makes in the same transaction; of each the head, nodes and event
 	Term     Term       // the elected engine's; nil for an operator's action

@@ -169,7 +169,7 @@ func bringBack(st *State, b back, name string, number int, now time.Time) Creati
 		}
 	}
 	head := Head{
-		V: SchemaVersion, ID: fmt.Sprintf("%s-undo-%d", h.ID, number), Spec: spec, BundleName: name,
+		ID: fmt.Sprintf("%s-undo-%d", h.ID, number), Spec: spec, BundleName: name,
 		State: api.RolloutRunning, By: "auto_rollback of " + h.ID, CreatedAt: now, EventSeq: 1, RollbackOf: h.ID,
 	}
 	detail := fmt.Sprintf("%s back to bundle %s, because rollout %s halted: %s", plural(len(b.nodes), "node"), label(name, b.bundle), h.ID, h.Why)

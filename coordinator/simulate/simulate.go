@@ -131,7 +131,7 @@ func Run(o Options) (Report, error) {
 		return Report{}, refused
 	}
 	st := rollout.State{
-		Head:  rollout.Head{V: rollout.SchemaVersion, ID: id, Spec: spec, State: api.RolloutRunning, CreatedAt: o.Start, EventSeq: 1},
+		Head:  rollout.Head{ID: id, Spec: spec, State: api.RolloutRunning, CreatedAt: o.Start, EventSeq: 1},
 		Nodes: dealt, Results: map[string]rollout.Result{}, Revision: 1,
 	}
 	if spec.Start.After(o.Start) || len(spec.Gates) > 0 {

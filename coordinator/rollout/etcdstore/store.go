@@ -54,6 +54,9 @@ type Config struct {
 	// ElectionTTL is how long a dead engine stays elected, in whole seconds;
 	// default 5 s.
 	ElectionTTL time.Duration
+	// Schema is the `v` that all coordinators read: no higher one is written. nil:
+	// semaphore.BaseSchema.
+	Schema func() int
 }
 
 // Store implements rollout.Store.
@@ -90,6 +93,9 @@ func New(cfg Config) *Store {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.Schema == nil {
+		cfg.Schema = func() int { return semaphore.BaseSchema }
+	}
 	if cfg.ElectionTTL < time.Second {
 		cfg.ElectionTTL = 5 * time.Second
 	}
@@ -107,7 +113,10 @@ func (s *Store) Read(ctx context.Context, id string) (rollout.State, error) {
 		return rollout.State{}, err
 	}
 	snap := s.assemble(resp.Kvs)
-	st, ok := snap[id]
+	st, ok := snap.Rollouts[id]
+	if !ok && snap.Unread != "" {
+		return rollout.State{Newer: snap.Unread}, nil
+	}
 	if !ok {
 		return rollout.State{}, rollout.ErrNotFound
 	}
@@ -123,9 +132,9 @@ func (s *Store) ReadHead(ctx context.Context, id string) (rollout.Head, error) {
 	if len(resp.Kvs) == 0 {
 		return rollout.Head{}, rollout.ErrNotFound
 	}
-	h, newer, err := rollout.DecodeHead(resp.Kvs[0].Value)
-	if err != nil || newer {
-		return rollout.Head{}, fmt.Errorf("%s: %w", s.key(id, "head"), semaphore.ErrNewerSchema)
+	h, err := rollout.DecodeHead(resp.Kvs[0].Value)
+	if err != nil {
+		return rollout.Head{}, fmt.Errorf("%s: %w", s.key(id, "head"), unread(err))
 	}
 	return h, nil
 }
@@ -139,7 +148,7 @@ func (s *Store) ReadAll(ctx context.Context) (rollout.Snapshot, error) {
 	if err != nil {
 		return rollout.Snapshot{}, err
 	}
-	snap := rollout.Snapshot{Rollouts: s.assemble(txn.Responses[0].GetResponseRange().Kvs)}
+	snap := s.assemble(txn.Responses[0].GetResponseRange().Kvs)
 	for _, kv := range txn.Responses[1].GetResponseRange().Kvs {
 		snap.Catalog = kv.ModRevision
 	}
@@ -182,7 +191,7 @@ func (s *Store) Create(ctx context.Context, c rollout.Creation) error {
 		ifs, then = append(ifs, guards...), append(then, puts...)
 	}
 	if c.Key != "" {
-		r := rollout.Request{V: rollout.SchemaVersion, ID: c.Head.ID, Digest: c.Digest, At: s.cfg.Now().UTC()}
+		r := rollout.Request{V: semaphore.BaseSchema, ID: c.Head.ID, Digest: c.Digest, At: s.cfg.Now().UTC()}
 		value, err := json.Marshal(r)
 		if err != nil {
 			return err
@@ -229,11 +238,11 @@ func (s *Store) Write(ctx context.Context, c rollout.Change) error {
 
 // creates are the keys of a new rollout, and that there is none of its id.
 func (s *Store) creates(c rollout.Creation) (isNew clientv3.Cmp, puts []clientv3.Op, err error) {
-	selection, err := encodeSelection(c.Nodes)
+	selection, err := s.encodeSelection(rollout.Selection{Nodes: c.Nodes})
 	if err != nil {
 		return isNew, nil, err
 	}
-	head, err := c.Head.Encode()
+	head, err := c.Head.Encode(s.writes())
 	if err != nil {
 		return isNew, nil, err
 	}
@@ -250,8 +259,8 @@ func (s *Store) creates(c rollout.Creation) (isNew clientv3.Cmp, puts []clientv3
 }
 
 // encodeSelection is the value that lists a rollout's nodes.
-func encodeSelection(nodes []rollout.Selected) (string, error) {
-	b, err := rollout.Selection{V: rollout.SchemaVersion, Nodes: nodes}.Encode()
+func (s *Store) encodeSelection(selection rollout.Selection) (string, error) {
+	b, err := selection.Encode(s.writes())
 	if err != nil {
 		return "", err
 	}
@@ -263,20 +272,20 @@ func encodeSelection(nodes []rollout.Selected) (string, error) {
 
 // puts are the keys of a change.
 func (s *Store) puts(c rollout.Change) ([]clientv3.Op, error) {
-	head, err := c.Head.Encode()
+	head, err := c.Head.Encode(s.writes())
 	if err != nil {
 		return nil, err
 	}
 	then := []clientv3.Op{clientv3.OpPut(s.key(c.Head.ID, "head"), string(head))}
-	if c.Nodes != nil {
-		selection, err := encodeSelection(c.Nodes)
+	if c.Selected != nil {
+		selection, err := s.encodeSelection(*c.Selected)
 		if err != nil {
 			return nil, err
 		}
 		then = append(then, clientv3.OpPut(s.key(c.Head.ID, "selection"), selection))
 	}
 	for _, r := range c.Results {
-		value, err := r.Encode()
+		value, err := r.Encode(s.writes())
 		if err != nil {
 			return nil, err
 		}
@@ -290,14 +299,14 @@ func (s *Store) puts(c rollout.Change) ([]clientv3.Op, error) {
 		then = append(then, clientv3.OpPut(s.eventKey(e), string(value)))
 	}
 	for _, n := range c.Settles() {
-		value, err := n.Encode()
+		value, err := n.Encode(s.writes())
 		if err != nil {
 			return nil, err
 		}
 		then = append(then, clientv3.OpPut(s.settledKey(n.Node), string(value)))
 	}
 	for _, n := range c.Notices() {
-		value, err := n.Encode()
+		value, err := n.Encode(s.writes())
 		if err != nil {
 			return nil, err
 		}
@@ -324,7 +333,7 @@ func (s *Store) WriteNotice(ctx context.Context, n rollout.Notice, t rollout.Ter
 	key := s.noticeKey(n.Rollout, n.Seq)
 	then := clientv3.OpDelete(key)
 	if len(n.To) > 0 {
-		value, err := n.Encode()
+		value, err := n.Encode(s.writes())
 		if err != nil {
 			return err
 		}
@@ -379,6 +388,20 @@ func (s *Store) guarded(ctx context.Context, t rollout.Term, ifs []clientv3.Cmp,
 	return rollout.ErrChanged
 }
 
+// writes is the `v` of what is written.
+func (s *Store) writes() int {
+	return max(semaphore.BaseSchema, min(s.cfg.Schema(), semaphore.SchemaVersion))
+}
+
+// unread is why a value cannot be read, in the one word for that: who meets it
+// leaves it to a coordinator that can.
+func unread(err error) error {
+	if errors.Is(err, semaphore.ErrNewerSchema) {
+		return err
+	}
+	return fmt.Errorf("%w, or it is damaged: %w", semaphore.ErrNewerSchema, err)
+}
+
 func (s *Store) key(id, part string) string { return s.prefix + "rollouts/" + id + "/" + part }
 func (s *Store) catalogKey() string         { return s.prefix + "rollout-catalog" }
 func (s *Store) requestKey(key string) string {
@@ -397,7 +420,9 @@ func (s *Store) eventKey(e semaphore.Event) string {
 	return fmt.Sprintf("%sevents/%s/%016d", s.prefix, e.Scope, e.Seq)
 }
 
-func catalogValue(last string) string { return fmt.Sprintf(`{"v":1,"last":%q}`, last) }
+func catalogValue(last string) string {
+	return fmt.Sprintf(`{"v":%d,"last":%q}`, semaphore.BaseSchema, last)
+}
 
 // get reads linearizably, within the deadline.
 func (s *Store) get(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {

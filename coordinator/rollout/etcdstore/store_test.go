@@ -224,18 +224,6 @@ func TestStore_ADeletedRolloutIsGoneFromTheView(t *testing.T) {
 	}
 }
 
-func TestStore_ANewerSchemaIsSeenAndLeftAlone(t *testing.T) {
-	s := started(t, newWorld(t, 0, 1).store())
-	st := put(t, s, "ro-a")
-	st.Head.V = rollout.SchemaVersion + 1
-	if err := s.Write(t.Context(), rollout.Change{Revision: st.Revision, Head: st.Head}); err != nil {
-		t.Fatal(err)
-	}
-	if got := s.View().Rollouts["ro-a"].Newer; got == "" {
-		t.Error("the view does not say so")
-	}
-}
-
 func TestStore_BelowTheFloorNoRolloutIsCreated(t *testing.T) {
 	w := newWorld(t, 0, 1)
 	s := started(t, New(Config{Client: etcd.Client(), Prefix: w.prefix, Floor: func() error { return semaphore.ErrDiskLow }}))

@@ -2,6 +2,7 @@ package etcdstore
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strconv"
@@ -200,47 +201,56 @@ func (s *Store) settle(kv *mvccpb.KeyValue, deleted bool) {
 	if deleted {
 		return
 	}
-	v, newer, err := rollout.DecodeSettled(kv.Value)
+	v, err := rollout.DecodeSettled(kv.Value)
 	if err != nil {
-		s.cfg.Logger.Error("unreadable value", "key", string(kv.Key), "error", err)
-	} else if !newer {
-		s.view.Settled[node] = v
+		s.unreadable(kv, err)
+		return
 	}
+	s.view.Settled[node] = v
 }
 
 // read takes one key's value over. One that is newer than this program, or
 // does not read, makes the rollout one that is shown and not touched.
 func (s *Store) read(p *parts, part string, kv *mvccpb.KeyValue) {
-	var newer bool
 	var err error
+	shows := func() bool { return err == nil || errors.Is(err, semaphore.ErrNewerSchema) }
 	switch {
 	case part == "head":
-		p.state.Head, newer, err = rollout.DecodeHead(kv.Value)
-		p.state.Revision, p.head = kv.ModRevision, err == nil
+		p.state.Head, err = rollout.DecodeHead(kv.Value)
+		p.state.Revision, p.head = kv.ModRevision, shows()
 	case part == "selection":
 		var sel rollout.Selection
-		sel, newer, err = rollout.DecodeSelection(kv.Value)
-		p.state.Nodes, p.selection = sel.Nodes, err == nil
+		sel, err = rollout.DecodeSelection(kv.Value)
+		p.state.Nodes, p.selection = sel.Nodes, shows()
+		p.state.Selection = rollout.Selection{V: sel.V, Extra: sel.Extra}
 	case strings.HasPrefix(part, "nodes/"):
 		var r rollout.Result
-		r, newer, err = rollout.DecodeResult(kv.Value)
+		r, err = rollout.DecodeResult(kv.Value)
 		if err == nil {
 			p.state.Results[r.Node] = r
 		}
 	case strings.HasPrefix(part, "notices/"):
 		var n rollout.Notice
-		n, newer, err = rollout.DecodeNotice(kv.Value)
+		n, err = rollout.DecodeNotice(kv.Value)
 		if err == nil {
 			n.Revision = kv.ModRevision
 			p.state.Notices[n.Seq] = n
 		}
 	}
 	if err != nil {
-		s.cfg.Logger.Error("unreadable value", "key", string(kv.Key), "error", err)
-	}
-	if newer || err != nil {
+		s.unreadable(kv, err)
 		p.state.Newer = string(kv.Key)
 	}
+}
+
+// unreadable logs a value that cannot be read. One of a later version is no
+// fault, and the schema's own message tells of it.
+func (s *Store) unreadable(kv *mvccpb.KeyValue, err error) {
+	if errors.Is(err, semaphore.ErrNewerSchema) {
+		s.cfg.Logger.Debug("a value of a later version", "key", string(kv.Key), "error", err)
+		return
+	}
+	s.cfg.Logger.Error("unreadable value", "key", string(kv.Key), "error", err)
 }
 
 // publish makes a new view, with mu held.
@@ -262,6 +272,7 @@ func (s *Store) publish(revision int64, changed map[string]bool) {
 			}
 		}
 	}
+	view.Unread = unreadIn(s.raw)
 	s.view = view
 	s.seen = max(s.seen, revision)
 	close(s.changed)
@@ -290,7 +301,7 @@ func (s *Store) waitFor(ctx context.Context, revision int64) {
 }
 
 // assemble makes rollouts of keys that were read at one revision.
-func (s *Store) assemble(kvs []*mvccpb.KeyValue) map[string]rollout.State {
+func (s *Store) assemble(kvs []*mvccpb.KeyValue) rollout.Snapshot {
 	raw := map[string]*parts{}
 	for _, kv := range kvs {
 		id, part, ok := s.split(string(kv.Key))
@@ -302,13 +313,23 @@ func (s *Store) assemble(kvs []*mvccpb.KeyValue) map[string]rollout.State {
 		}
 		s.read(raw[id], part, kv)
 	}
-	out := make(map[string]rollout.State, len(raw))
+	out := rollout.Snapshot{Rollouts: make(map[string]rollout.State, len(raw)), Unread: unreadIn(raw)}
 	for id, p := range raw {
 		if p.head && p.selection {
-			out[id] = p.state
+			out.Rollouts[id] = p.state
 		}
 	}
 	return out
+}
+
+// unreadIn is the first key that cannot be read here.
+func unreadIn(raw map[string]*parts) (key string) {
+	for _, p := range raw {
+		if n := p.state.Newer; n != "" && (key == "" || n < key) {
+			key = n
+		}
+	}
+	return key
 }
 
 func (s *Store) warn(ctx context.Context, text string, err error) {
