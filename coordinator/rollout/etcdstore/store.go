@@ -317,8 +317,9 @@ func (s *Store) puts(c rollout.Change) ([]clientv3.Op, error) {
 
 // ForgetSettled implements rollout.Store.
 func (s *Store) ForgetSettled(ctx context.Context, node string) error {
-	txn, err := s.commit(ctx, nil, []clientv3.Op{clientv3.OpDelete(s.settledKey(node))})
-	if err == nil {
+	key := s.settledKey(node)
+	txn, err := s.commit(ctx, []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(key), ">", 0)}, []clientv3.Op{clientv3.OpDelete(key)})
+	if err == nil && txn.Succeeded { // else the view has no revision to wait for
 		s.waitFor(ctx, txn.Header.Revision)
 	}
 	return err
