@@ -129,7 +129,7 @@ func (b *stage) Nodes(_ context.Context, q api.NodeQuery) (api.NodeList, error) 
 	}
 	var match []api.Node
 	for _, n := range b.nodes {
-		if (q.Group == "" || n.Group == q.Group) && (q.State == "" || n.State == api.NodeState(q.State)) && strings.Contains(n.ID, q.Text) {
+		if (q.Group == "" || n.Group == q.Group) && (q.State == "" || n.State == api.NodeState(q.State)) && strings.Contains(n.ID, q.Text) && (!q.Drifted || n.Drift != nil) && strings.HasPrefix(n.Report.Bundle, q.Bundle) {
 			match = append(match, n)
 		}
 	}

@@ -14,13 +14,14 @@ import (
 // zone: the group's own, UTC, or one that the viewer names.
 type calendar struct {
 	Zone  string
-	Zones []zoneChoice
+	Zones []choice
 	Days  []calendarDay
 	Hours []stripTick // marks at the left: Y and text
 	Error string      // the zone was not understood
 }
 
-type zoneChoice struct {
+// choice is one of several views of the same page.
+type choice struct {
 	Word, URL string
 	Current   bool
 }
@@ -71,9 +72,9 @@ func newCalendar(g api.Group, zone string, now time.Time) *calendar {
 		}
 	}
 	for _, z := range []string{own, "UTC", c.Zone} {
-		choice := zoneChoice{z, "/groups/" + segment(g.Name) + "?zone=" + queryEscape(z) + "#calendar", z == c.Zone}
-		if !slices.Contains(c.Zones, choice) {
-			c.Zones = append(c.Zones, choice)
+		one := choice{z, "/groups/" + segment(g.Name) + "?zone=" + queryEscape(z) + "#calendar", z == c.Zone}
+		if !slices.Contains(c.Zones, one) {
+			c.Zones = append(c.Zones, one)
 		}
 	}
 	for _, h := range []int{0, 6, 12, 18, 24} {

@@ -136,7 +136,7 @@ func TestMap_HasATileForEveryFiftyHosts(t *testing.T) {
 		nodes = append(nodes, n)
 	}
 	nodes = append(nodes, api.Node{ID: "<b>", Group: "db", State: api.NodeOut})
-	m := newMap(nodes, "", "")
+	m := newMap(nodes, "", "", byState{})
 	if len(m) != 2 || len(m[0].Tiles) != 3 || m[0].Name != "web" {
 		t.Fatalf("map %+v", m)
 	}
@@ -162,7 +162,7 @@ func TestMap_HasATileForEveryFiftyHosts(t *testing.T) {
 		}
 		many = append(many, n)
 	}
-	if m := newMap(many, "", ""); len(m[0].Tiles) != 200 || !strings.Contains(string(m[0].Tiles[0].Marks), "n-00001: overdue") {
+	if m := newMap(many, "", "", byState{}); len(m[0].Tiles) != 200 || !strings.Contains(string(m[0].Tiles[0].Marks), "n-00001: overdue") {
 		t.Errorf("30,000 hosts: %d tiles, the worst of three is not shown: %s", len(m[0].Tiles), m[0].Tiles[0].Marks)
 	}
 }

@@ -54,7 +54,7 @@ func busyFleet() *stage {
 		scheduledGroup(now),
 		{Name: "default", Spec: api.GroupSpec{Slots: "1"}, Status: api.GroupStatus{Slots: 1, Free: 1}},
 	}
-	b.status.Figures = api.Figures{Nodes: 5204, Slots: 259, Held: 49, Waiting: 32, Stuck: 2, AtWanted: 1135, Wanted: 1317, OldestNode: "web-094", OldestWait: ago(time.Hour),
+	b.status.Figures = api.Figures{Nodes: 5204, Slots: 259, Held: 49, Waiting: 32, Stuck: 2, AtWanted: 1135, Wanted: 1317, Drifted: 3, OldestNode: "web-094", OldestWait: ago(time.Hour),
 		ByState: map[api.NodeState]int{api.NodeFailed: 1, api.NodeOverdue: 1, api.NodeUnreachable: 3, api.NodeOut: 47, api.NodeWaiting: 32, api.NodeIdle: 5120}}
 	b.status.Attention = []api.Attention{
 		{Kind: "failed", Severity: "bad", Title: broken.Node + " failed its health check", Detail: "Holds a slot of web. Previous bundle restored; :8080/healthz answered 503 for 5 min.", Node: broken.Node, Group: "web", Since: broken.Since, Hold: &broken},
@@ -141,6 +141,17 @@ func hosts(now time.Time, groups []api.Group) (list []api.Node) {
 		for i := range min(g.Status.Members, 1000) {
 			n := api.Node{ID: fmt.Sprintf("%s-%03d", g.Name, i), Group: g.Name, State: api.NodeIdle, Via: "agent", LastHeard: now.Add(-4 * time.Second), FirstSeen: now.Add(-1000 * time.Hour),
 				Labels: map[string]string{"zone": string(rune('a' + i%3)), "role": g.Name}, Report: api.Report{Phase: api.PhaseIdle, Bundle: digest, Healthy: true}}
+			switch {
+			case g.Name == "worker" && i >= 700:
+				n.Report.Bundle = before
+			case g.Name == "edge" && i%9 == 4:
+				n.Report.Bundle = ""
+			case g.Name == "edge" && i == 20:
+				n.Report.Bundle = strings.Repeat("5d", 32) // not stored any more
+			}
+			if g.Name == "web" && (i == 7 || i == 30 || i == 60) {
+				n.Report.Bundle, n.Drift = before, &api.Drift{Bundle: digest, Name: "base 2026.11.3", Rollout: "ro-7jz8", Since: now.Add(-2 * time.Hour)}
+			}
 			if i%160 == 150 {
 				n.State, n.LastHeard = api.NodeUnreachable, now.Add(-time.Hour)
 			}

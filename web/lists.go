@@ -25,8 +25,11 @@ type nodesData struct {
 	Groups  []string
 	Bundles []api.Bundle
 	Map     []mapGroup
-	Legend  []stateChip
-	ByState string // address of the list, most urgent first
+	Legend  []stateChip // of a map by state
+	Keys    []bundleKey // of a map by bundle
+	By      string      // what the map shows: "" for states, or "bundle"
+	ByMaps  []choice    // the choice between them
+	ByState string      // address of the list, most urgent first
 	ByID    string
 	First   string // address of the first page
 	NextURL string
@@ -42,39 +45,68 @@ type stateChip struct {
 }
 
 // nodeKeys are what the address of the list says, beside the page.
-var nodeKeys = []string{"q", "group", "state", "selector", "bundle", "sort"}
+var nodeKeys = []string{"q", "group", "state", "drifted", "selector", "bundle", "sort", "by"}
+
+// without are the keys but one.
+func without(keys []string, key string) []string {
+	return slices.DeleteFunc(slices.Clone(keys), func(k string) bool { return k == key })
+}
 
 func loadNodes(ctx context.Context, s *server, f *Frame, _ string, in url.Values) error {
 	q := api.NodeQuery{Group: in.Get("group"), State: in.Get("state"), Selector: in.Get("selector"),
-		Bundle: in.Get("bundle"), Sort: in.Get("sort"), After: in.Get("after"), Limit: nodeRows}
+		Bundle: in.Get("bundle"), Drifted: in.Get("drifted") == "true", Sort: in.Get("sort"), After: in.Get("after"), Limit: nodeRows}
 	q.Text, q.Selector = textAndLabels(in.Get("q"), q.Selector)
 	if q.Sort == "" {
 		q.Sort = "state"
 	}
 	d := nodesData{Query: q, ByState: withQuery("/nodes", nodeKeys, in, "sort", ""), ByID: withQuery("/nodes", nodeKeys, in, "sort", "id")}
 	d.Query.Text, d.Query.Selector = in.Get("q"), in.Get("selector")
-	d.States = append(d.States, stateChip{"", look{"is-calm", "slots", "All"}, f.Status.Figures.Nodes, withQuery("/nodes", nodeKeys, in, "state", ""), q.State == ""})
+	others := without(nodeKeys, "drifted") // a state and drift are asked for one at a time
+	d.States = append(d.States, stateChip{"", look{"is-calm", "slots", "All"}, f.Status.Figures.Nodes, withQuery("/nodes", others, in, "state", ""), q.State == "" && !q.Drifted})
 	for _, st := range api.NodeStates {
 		if n := f.Status.Figures.ByState[st]; n > 0 || q.State == string(st) {
-			d.States = append(d.States, stateChip{st, known(nodeLooks, st), n, withQuery("/nodes", nodeKeys, in, "state", string(st)), q.State == string(st)})
+			d.States = append(d.States, stateChip{st, known(nodeLooks, st), n, withQuery("/nodes", others, in, "state", string(st)), q.State == string(st)})
 		}
 	}
-	for _, st := range mapLegend {
-		d.Legend = append(d.Legend, stateChip{State: st, Look: known(nodeLooks, st), Count: f.Status.Figures.ByState[st]})
+	if n := f.Status.Figures.Drifted; n > 0 || q.Drifted {
+		d.States = append(d.States, stateChip{nodeDrifted, known(nodeLooks, nodeDrifted), n, withQuery("/nodes", without(nodeKeys, "state"), in, "drifted", "true"), q.Drifted})
 	}
 	for _, g := range f.Status.Groups {
 		d.Groups = append(d.Groups, g.Name)
 	}
 	d.First = withQuery("/nodes", nodeKeys, in, "", "")
+	d.By = in.Get("by")
+	for _, by := range []struct{ key, word string }{{"", "State"}, {"bundle", "Bundle"}} {
+		d.ByMaps = append(d.ByMaps, choice{by.word, withQuery("/nodes", nodeKeys, in, "by", by.key), d.By == by.key})
+	}
 	f.Data = &d
+	var fields []api.FieldError
+	if text := in.Get("drifted"); text != "" && text != "true" {
+		fields = append(fields, api.FieldError{Path: "drifted", Detail: strconv.Quote(text) + ": want true, or nothing"})
+	}
+	if d.By != "" && d.By != "bundle" {
+		fields = append(fields, api.FieldError{Path: "by", Detail: strconv.Quote(d.By) + ": want bundle, or nothing for states"})
+	}
+	if fields != nil {
+		return &api.Error{Kind: api.Invalid, Detail: "the filter is not understood", Fields: fields}
+	}
 	nodes, err := s.backend.AllNodes(ctx)
 	if err != nil {
 		return err
 	}
-	d.Map = newMap(nodes, q.Group, q.After)
 	if d.Bundles, err = s.backend.Bundles(ctx); err != nil {
 		return err
 	}
+	var by painter = byState{}
+	if d.By == "bundle" {
+		bundles := newByBundle(d.Bundles)
+		d.Keys, by = bundles.keys(nodes, q.Group), bundles
+	} else {
+		for _, st := range mapLegend {
+			d.Legend = append(d.Legend, stateChip{State: st, Look: known(nodeLooks, st)})
+		}
+	}
+	d.Map = newMap(nodes, q.Group, q.After, by)
 	if d.List, err = s.backend.Nodes(ctx, q); err != nil {
 		return err
 	}

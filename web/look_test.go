@@ -34,7 +34,7 @@ const digest = "9c41d2a6b1f04c55b0f1e07a9c41d2a6b1f04c55b0f1e07a9c41d2a6b1f0e07a
 // pagesOfBusyFleet are the pages that a person looks at, by the picture's name.
 var pagesOfBusyFleet = []struct{ name, path string }{
 	{"overview", "/"}, {"group", "/groups/web"}, {"schedule", "/groups/night"}, {"group-week", "/groups/web?span=7d"}, {"group-big", "/groups/big"},
-	{"nodes", "/nodes"}, {"nodes-group", "/nodes?group=worker&sort=id&after=worker-049"}, {"node", "/nodes/web-077"}, {"node-waits", "/nodes/web-094"}, {"node-failed", "/nodes/web-052.rack-7.fra1.example.net"},
+	{"nodes", "/nodes"}, {"nodes-group", "/nodes?group=worker&sort=id&after=worker-049"}, {"nodes-bundles", "/nodes?by=bundle"}, {"nodes-drifted", "/nodes?drifted=true"}, {"node", "/nodes/web-077"}, {"node-drifted", "/nodes/web-030"}, {"node-waits", "/nodes/web-094"}, {"node-failed", "/nodes/web-052.rack-7.fra1.example.net"},
 	{"rollouts", "/rollouts"}, {"rollout", "/rollouts/ro-7k2f"}, {"rollout-asks", "/rollouts/ro-7k19"},
 	{"rollout-like", "/rollouts/new?from=ro-7k2f"}, {"halt", "/rollouts/ro-7k2f/halt"}, {"approve", "/rollouts/ro-7k19/approve?wave=1&gate=approval"}, {"skip", "/rollouts/ro-7k2f/skip"},
 	{"rollout-new", "/rollouts/new"}, {"bundles", "/bundles"}, {"bundle", "/bundles/" + digest}, {"bundle-diff", "/bundles/diff"},

@@ -47,7 +47,7 @@ func livePages() map[string]*page {
 			fragments: []string{"group-head", "group-lock", "slots-strip", "holds", "queue", "verdict", "settings", "calendar", "latest"}},
 		"node": {nav: "nodes", title: same, load: loadNode, fragments: []string{"node-head", "phases", "verdict", "report", "hold", "history", "journal"}},
 		"nodes": {nav: "nodes", title: fixed("Nodes"), load: loadNodes, query: append([]string{"after"}, nodeKeys...),
-			fragments: []string{"nodes-head", "node-states", "node-rows"}, each: eachTile},
+			fragments: []string{"nodes-head", "map-legend", "node-states", "node-rows"}, each: eachTile},
 		"events": {nav: "events", title: fixed("Events"), load: loadEvents, query: append([]string{"before"}, eventKeys...),
 			fragments: []string{"event-rows"}},
 		"rollouts": {nav: "rollouts", title: fixed("Rollouts"), load: loadRollouts, fragments: []string{"rollouts-head", "rollout-list"}},

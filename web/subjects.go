@@ -38,6 +38,7 @@ type groupData struct {
 	Calendar *calendar
 	Turns    map[string]time.Time // of the first who wait
 	Basis    string               // of the turns
+	Drifted  int                  // of its nodes
 }
 
 // staysRead is how many events of holds the history of a group is read from.
@@ -83,6 +84,17 @@ func loadGroup(ctx context.Context, s *server, f *Frame, name string, q url.Valu
 	d.Strip = newStrip(name, q.Get("span"), stays, turns, g.Status.Slots, now)
 	d.Lanes = lanes(stays)
 	d.Calendar = newCalendar(g, q.Get("zone"), now)
+	if f.Status.Figures.Drifted > 0 { // seldom: the nodes are looked through then alone
+		nodes, err := s.backend.AllNodes(ctx)
+		if err != nil {
+			return err
+		}
+		for i := range nodes {
+			if nodes[i].Group == name && nodes[i].Drift != nil {
+				d.Drifted++
+			}
+		}
+	}
 	d.withEvents, err = s.latest(ctx, api.EventQuery{Group: name})
 	f.Data = d
 	return err

@@ -42,10 +42,25 @@ var markShapes = map[api.NodeState]struct{ class, path string }{
 	api.NodeOverdue:     {"g-warn", "m5.5.6l5 9.4h-10z"},
 	api.NodeUnreachable: {"g-lost", "m5.5.3l5.2 5.2-5.2 5.2-5.2-5.2zm0 2.9l-2.3 2.3 2.3 2.3 2.3-2.3z"},
 	api.NodeDuplicate:   {"g-warn", "m1 1h5v5h-5zm4 4h5v5h-5z"},
+	nodeDrifted:         {"g-drift", "m1 1h9l-9 9z"},
 }
 
+// nodeDrifted is how an idle node is marked that has not what it was brought to.
+const nodeDrifted api.NodeState = "drifted"
+
 // mapLegend are the states in the order of the legend.
-var mapLegend = []api.NodeState{api.NodeIdle, api.NodeWaiting, api.NodeOut, api.NodeFailed, api.NodeOverdue, api.NodeUnreachable, api.NodeDuplicate}
+var mapLegend = []api.NodeState{api.NodeIdle, api.NodeWaiting, api.NodeOut, api.NodeFailed, api.NodeOverdue, api.NodeUnreachable, api.NodeDuplicate, nodeDrifted}
+
+// mapStates are the same, most urgent first.
+var mapStates = slices.Insert(slices.Clone(api.NodeStates), slices.Index(api.NodeStates, api.NodeIdle), nodeDrifted)
+
+// markOf is what a node is marked as.
+func markOf(n *api.Node) api.NodeState {
+	if n.State == api.NodeIdle && n.Drift != nil {
+		return nodeDrifted
+	}
+	return n.State
+}
 
 // legendMark draws a state for the legend.
 func legendMark(s api.NodeState) template.HTML {
@@ -56,9 +71,21 @@ func legendMark(s api.NodeState) template.HTML {
 	return template.HTML(fmt.Sprintf(`<path class="%s" d="M0 0%s"/>`, shape.class, shape.path))
 }
 
+// painter draws the hosts of a tile.
+type painter interface {
+	// stands is which of two hosts is shown where a mark stands for both.
+	stands(a, b *api.Node) *api.Node
+	// said tells of a tile's hosts in words.
+	said(nodes []*api.Node) string
+	// draw draws the marks, in rows from the left; named if each may have a name.
+	draw(marks []*api.Node, named bool) template.HTML
+	// query chooses this painter in the address of a page.
+	query() string
+}
+
 // newMap deals the nodes out to their groups' tiles; those of one group if it is
 // named. The nodes are in the order of ids.
-func newMap(nodes []api.Node, group, after string) []mapGroup {
+func newMap(nodes []api.Node, group, after string, paint painter) []mapGroup {
 	by := map[string][]*api.Node{}
 	total := 0
 	for i := range nodes {
@@ -83,9 +110,9 @@ func newMap(nodes []api.Node, group, after string) []mapGroup {
 		before := ""
 		for from := 0; from < len(list); from += tileMarks * per {
 			part := list[from:min(len(list), from+tileMarks*per)]
-			t := newTile(part, per)
+			t := newTile(part, per, paint)
 			t.ID = fmt.Sprintf("tile-%d-%d", i, len(out[i].Tiles))
-			t.URL = tileURL(out[i].Name, before)
+			t.URL = tileURL(out[i].Name, before) + paint.query()
 			t.Current = group != "" && after == before
 			before = part[len(part)-1].ID
 			out[i].Tiles = append(out[i].Tiles, t)
@@ -103,45 +130,68 @@ func tileURL(group, before string) string {
 	return url
 }
 
-func newTile(nodes []*api.Node, per int) tile {
+func newTile(nodes []*api.Node, per int, paint painter) tile {
 	marks := make([]*api.Node, 0, tileMarks)
-	counts := map[api.NodeState]int{}
+	quiet := 0
 	for i, n := range nodes {
-		counts[n.State]++
+		if markOf(n) == api.NodeIdle {
+			quiet++
+		}
 		if i%per == 0 {
 			marks = append(marks, n)
-		} else if last := marks[len(marks)-1]; urgency(n.State) < urgency(last.State) {
-			marks[len(marks)-1] = n
-		}
-	}
-	var said []string
-	for _, s := range api.NodeStates {
-		if counts[s] > 0 {
-			said = append(said, number(int64(counts[s]))+" "+strings.ToLower(known(nodeLooks, s).Word))
+		} else {
+			marks[len(marks)-1] = paint.stands(marks[len(marks)-1], n)
 		}
 	}
 	rows := (len(marks) + tileRow - 1) / tileRow
 	return tile{
-		Title: nodes[0].ID + " to " + nodes[len(nodes)-1].ID + ": " + strings.Join(said, ", "),
-		Width: markPitch * tileRow, Height: markPitch * rows, Marks: drawMarks(marks, len(nodes)-counts[api.NodeIdle] <= namedMarks),
+		Title: nodes[0].ID + " to " + nodes[len(nodes)-1].ID + ": " + paint.said(nodes),
+		Width: markPitch * tileRow, Height: markPitch * rows, Marks: paint.draw(marks, len(nodes)-quiet <= namedMarks),
 	}
 }
 
-func urgency(s api.NodeState) int { return slices.Index(api.NodeStates, s) }
+// byState marks each host by its state.
+type byState struct{}
 
-// drawMarks draws runs of idle hosts as one line, each other host by its state.
-func drawMarks(marks []*api.Node, named bool) template.HTML {
+func (byState) query() string { return "" }
+
+func (byState) stands(a, b *api.Node) *api.Node {
+	if urgency(markOf(b)) < urgency(markOf(a)) {
+		return b
+	}
+	return a
+}
+
+func (byState) said(nodes []*api.Node) string {
+	counts := map[api.NodeState]int{}
+	for _, n := range nodes {
+		counts[markOf(n)]++
+	}
+	var said []string
+	for _, s := range mapStates {
+		if counts[s] > 0 {
+			said = append(said, number(int64(counts[s]))+" "+strings.ToLower(known(nodeLooks, s).Word))
+		}
+	}
+	return strings.Join(said, ", ")
+}
+
+func urgency(s api.NodeState) int { return slices.Index(mapStates, s) }
+
+// draw draws runs of idle hosts as one line, each other host by its state.
+func (byState) draw(marks []*api.Node, named bool) template.HTML {
 	var idle, rest strings.Builder
 	by := map[api.NodeState]*strings.Builder{}
 	for i := 0; i < len(marks); i++ {
 		n := marks[i]
 		x, y := i%tileRow*markPitch, i/tileRow*markPitch
-		shape, drawn := markShapes[n.State]
+		state := markOf(n)
+		shape, drawn := markShapes[state]
 		switch {
 		case !drawn: // idle: up to the end of the run, or of the row
 			run := 1
 			for i+1 < len(marks) && (i+1)%tileRow != 0 {
-				if _, other := markShapes[marks[i+1].State]; other {
+				if _, other := markShapes[markOf(marks[i+1])]; other {
 					break
 				}
 				run, i = run+1, i+1
@@ -149,19 +199,19 @@ func drawMarks(marks []*api.Node, named bool) template.HTML {
 			fmt.Fprintf(&idle, "M%d.5 %d.5h%d", x+2, y+5, run*markPitch-5)
 		case named:
 			fmt.Fprintf(&rest, `<path class="%s" d="M%d %d%s"><title>%s: %s</title></path>`, shape.class, x, y, shape.path,
-				template.HTMLEscapeString(n.ID), strings.ToLower(known(nodeLooks, n.State).Word))
+				template.HTMLEscapeString(n.ID), strings.ToLower(known(nodeLooks, state).Word))
 		default:
-			if by[n.State] == nil {
-				by[n.State] = &strings.Builder{}
+			if by[state] == nil {
+				by[state] = &strings.Builder{}
 			}
-			fmt.Fprintf(by[n.State], "M%d %d%s", x, y, shape.path)
+			fmt.Fprintf(by[state], "M%d %d%s", x, y, shape.path)
 		}
 	}
 	var out strings.Builder
 	if idle.Len() > 0 {
 		fmt.Fprintf(&out, `<path class="g-line" d="%s"/>`, idle.String())
 	}
-	for _, s := range api.NodeStates {
+	for _, s := range mapStates {
 		if by[s] != nil {
 			fmt.Fprintf(&out, `<path class="%s" d="%s"/>`, markShapes[s].class, by[s].String())
 		}

@@ -38,6 +38,7 @@ var nodeLooks = map[api.NodeState]look{
 	api.NodeOut:         {"is-busy", "holding", "Out of service"},
 	api.NodeWaiting:     {"is-busy", "waiting", "Waiting"},
 	api.NodeIdle:        {"is-ok", "idle", "Idle"},
+	nodeDrifted:         {"is-warn", "drifted", "Drifted"},
 }
 
 var rolloutLooks = map[api.RolloutState]look{
@@ -86,7 +87,7 @@ func known[K ~string](looks map[K]look, key K) look {
 // attentionIcons by kind; another kind gets its severity's shape.
 var attentionIcons = map[string]string{
 	"failed": "failed", "overdue": "overdue", "unconfirmed": "waiting", "halted": "halted",
-	"unreachable": "unreachable", "duplicate_id": "copy", "foreign_agent": "user", "unauthenticated_listener": "token",
+	"unreachable": "unreachable", "duplicate_id": "copy", "foreign_agent": "user", "drifted": "drifted", "unauthenticated_listener": "token",
 }
 
 func attentionLook(a api.Attention) look {
