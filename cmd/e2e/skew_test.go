@@ -103,6 +103,8 @@ func TestSkew_CoordinatorsAndAgentsAreUpdatedOneAfterAnotherUnderARollout(t *tes
 		m.crash()
 	}
 
+	next := startRollout(t, order[1].url, pushBundle(t, order[1].url, "next", ""), "--on-conflict", "queue", "--not-before", time.Now().Add(time.Hour).Format(time.RFC3339))
+
 	// One is put back to the old version.
 	back := order[0]
 	held := taking[order[1]].take()
@@ -122,6 +124,14 @@ func TestSkew_CoordinatorsAndAgentsAreUpdatedOneAfterAnotherUnderARollout(t *tes
 	if list := holdsIn(t, order[1].url, "pulse"); len(list) != 1 {
 		t.Errorf("holds are %v", list)
 	}
+	if shown := rolloutOf(t, back.url, next); !strings.Contains(shown.Why, "newer version") {
+		t.Errorf("the old one says of a rollout: %s", shown.Why)
+	}
+	_, said, code := lockkeeper(t, back.url, "rollout", "abort", next)
+	if wantWords(t, said, "was written by a newer version", "update this coordinator"); code == 0 {
+		t.Error("the old one aborted a rollout that it cannot read")
+	}
+	must(t, back.url+","+order[1].url, "rollout", "abort", next) // another one can
 	taking[order[1]].giveBack(held)
 	// Nor does an old one join.
 	late := c.next()
