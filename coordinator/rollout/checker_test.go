@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"flag"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -72,26 +73,44 @@ func explore(m *model, budget time.Duration) explored {
 }
 
 // worlds are what is explored: three nodes in two waves, a soak and an approval
-// between them, two engines of which now one and now the other is elected, and
-// whose writes come when they come; coordinators that see the store late; nodes
-// that fail.
+// between them, or in one wave; engines that die, pause, and are followed by
+// others between any two writes; a coordinator that sees the store late; nodes
+// that fail; time that passes.
 var worlds = map[string]mConfig{
-	"one failure is too many":      {slots: 1, budget: 0, fails: 1, elections: 1, rollback: api.RollbackAll},
-	"two at a time in one wave":    {flat: true, small: true, slots: 2, budget: 0, fails: 1, elections: 1, rollback: api.RollbackAll},
-	"the failed wave is undone":    {slots: 1, budget: 0, fails: 1, elections: 1, rollback: api.RollbackFailedWave},
-	"one failure is in the budget": {slots: 1, budget: 1, fails: 1, elections: 1},
-	"a person resumes and retries": {slots: 1, budget: 0, fails: 1, elections: 1, resumes: 1, retries: 1},
+	"one failure is too many":       {slots: 1, budget: 0, fails: 1, rollback: api.RollbackAll},
+	"two at a time in one wave":     {flat: true, small: true, slots: 2, budget: 0, fails: 1, rollback: api.RollbackAll},
+	"writes that come and are late": {flat: true, small: true, late: true, slots: 2, budget: 0, fails: 1, rollback: api.RollbackAll},
+	"the failed wave is undone":     {slots: 1, budget: 0, fails: 1, rollback: api.RollbackFailedWave},
+	"one failure is in the budget":  {slots: 1, budget: 1, fails: 1},
+	"a person resumes and retries":  {slots: 1, budget: 0, fails: 1, resumes: 1, retries: 1},
+}
+
+// larger are worlds for a night.
+var larger = map[string]mConfig{
+	"two may fail at two at a time":         {slots: 2, budget: 0, fails: 2, resumes: 1, rollback: api.RollbackAll},
+	"all at once, and two fail":             {flat: true, slots: 3, budget: 1, fails: 2, rollback: api.RollbackAll},
+	"all at once, and a person resumes":     {flat: true, slots: 3, budget: 0, fails: 2, resumes: 1, rollback: api.RollbackAll},
+	"a person resumes and retries, or undo": {slots: 1, budget: 0, fails: 1, resumes: 1, retries: 1, rollback: api.RollbackFailedWave},
+	"a person retries twice":                {slots: 1, budget: 0, fails: 2, retries: 2},
 }
 
 func TestChecker_NothingIsDoneTwiceWhoeverDiesWhenever(t *testing.T) {
-	for name, c := range worlds {
+	all := maps.Clone(worlds)
+	if *checkerBudget >= time.Minute {
+		maps.Copy(all, larger)
+	}
+	for name, c := range all {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			e := explore(newModel(c), *checkerBudget)
+			m := newModel(c)
+			e := explore(m, *checkerBudget)
 			if e.violation != "" {
 				t.Fatalf("%s, by\n  %s", e.violation, strings.Join(e.trace, "\n  "))
 			}
 			t.Logf("%d worlds, all of them: %v, ends %v", e.states, e.complete, e.ends)
+			if broken := m.unlike(); broken != "" {
+				t.Error(broken)
+			}
 			if e.states < 500 {
 				t.Errorf("only %d worlds", e.states)
 			}
@@ -105,14 +124,18 @@ func TestChecker_FindsEachBrokenRule(t *testing.T) {
 		change func(*mConfig)
 		want   string
 	}{
-		"a write that compares no head":               {func(c *mConfig) { c.blindHead = true }, ""},
-		"a write that compares no election":           {func(c *mConfig) { c.blindTerm = true }, "elected"},
-		"a node that begins without asking":           {func(c *mConfig) { c.blindBegin, c.slots = true, 2 }, "begins"},
-		"a slot returned before the failure is told":  {func(c *mConfig) { c.lateSettle, c.slots = true, 2 }, "begins"},
-		"nodes brought back at once":                  {func(c *mConfig) { c.hastyUndo, c.flat, c.small, c.elections, c.slots = true, true, true, 0, 2 }, "the bundle that"},
-		"a rollback made by a write of its own":       {func(c *mConfig) { c.looseUndo = true }, "rollback"},
-		"waves that begin without the one before":     {func(c *mConfig) { c.allWaves = true }, "begins"},
-		"an approval that nobody gave":                {func(c *mConfig) { c.freeGate = true }, "approval"},
+		"a write that compares no head":              {func(c *mConfig) { c.blindHead = true }, ""},
+		"a write that compares no election":          {func(c *mConfig) { c.blindTerm = true }, "elected"},
+		"a node that begins without asking":          {func(c *mConfig) { c.blindBegin, c.slots = true, 2 }, "begins"},
+		"a slot returned before the failure is told": {func(c *mConfig) { c.lateSettle, c.slots = true, 2 }, "begins"},
+		"nodes brought back at once":                 {func(c *mConfig) { c.hastyUndo, c.flat, c.small, c.slots = true, true, true, 2 }, "after its rollback"},
+		"a rollback made by a write of its own":      {func(c *mConfig) { c.looseUndo = true }, "rollback"},
+		"waves that begin without the one before":    {func(c *mConfig) { c.allWaves = true }, "begins"},
+		"an approval that nobody gave":               {func(c *mConfig) { c.freeGate = true }, "approval"},
+		"a halt noted before a resume": {func(c *mConfig) {
+			*c = larger["all at once, and a person resumes"]
+			c.oldHalt = true
+		}, "after its rollback"},
 		"a resume while its rollback is made or runs": {func(c *mConfig) { c.resumes, c.freeResume = 1, true }, "rollback"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -9,19 +9,20 @@ import (
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
 // mConfig is a small world, and which rule is broken in it.
 type mConfig struct {
 	slots, budget    int
 	flat             bool // one wave without a soak or gate
-	small            bool // two nodes, nobody dies, and no time passes that nobody waits for
+	small            bool // two nodes
+	late             bool // writes that will be refused are kept until they are
 	fails            int  // so many updates may fail
-	elections        int  // so often another engine is elected
 	resumes, retries int  // so often a person does
 	rollback         string
 
-	blindHead, blindTerm, blindBegin, lateSettle, hastyUndo, looseUndo, allWaves, freeGate, freeResume bool
+	blindHead, blindTerm, blindBegin, lateSettle, hastyUndo, looseUndo, allWaves, freeGate, freeResume, oldHalt bool
 }
 
 const (
@@ -56,28 +57,28 @@ type mNode struct {
 }
 
 // mWorld is one state of everything. The stored rollouts are kept once each by
-// the model, which gives them numbers.
+// the model, which gives them numbers. How often engines die, others are elected
+// and time passes has no bound: what follows is a world that was there already.
 type mWorld struct {
 	main, undo         int32 // as stored; undo is 0 until there is one
-	seenMain, seenUndo int32 // as the coordinator that nodes ask has seen them
+	seenMain, seenUndo int32 // what the coordinator that nodes ask has seen of them
 	engines            [2]mEngine
-	elected            uint8
 	nodes              [mNodes]mNode
-	ticks              uint8 // of 10 minutes
-	soaked             uint8 // tick at which the first wave had its last result, plus 1
+	soaked             uint8 // the first wave had its last result: 1 within this tick, 2 before
 	approved           bool
 	acknowledged       bool // a person went on after a failure
-	fails, elections   uint8
+	fails              uint8
 	resumes, retries   uint8
-	deaths             uint8
 	undone             uint8 // rollbacks that were made
 }
 
-// mEngine is what an engine has decided and not yet written.
+// mEngine is what an engine has decided and not yet written. The first one is
+// elected; the second was before, and only its write is left of it.
 type mEngine struct {
-	halted uint8 // tick at which it saw that nodes are to be brought back, plus 1
-	write  int32 // 0: nothing
-	base   int32 // the rollout that it was decided on
+	halted  uint8 // it saw that nodes are to be brought back: 1 within this tick, 2 before
+	after   uint8 // so many failures
+	write   int32 // 0: nothing
+	refused bool  // the rollout has changed since
 }
 
 type mStep struct {
@@ -103,6 +104,10 @@ type model struct {
 	looks map[mLook]int32
 	after map[[2]int32]int32
 	wants map[mWant]*api.Wanted
+	// What is left of a rollout for those who only ask what is wanted, and what
+	// becomes of a rollout and of a write when time passes; see checker_same_test.go.
+	glimpses, aged, agedWrites map[int32]int32
+	renamings                  []*renaming
 }
 
 type mWant struct {
@@ -115,7 +120,6 @@ type mLook struct {
 	what  string // engine, an action, or the node that tells of a failure
 	state int32
 	nodes [mNodes]mNode
-	ticks uint8
 	undo  bool // it has seen for long enough that nodes are to be brought back
 }
 
@@ -123,6 +127,7 @@ func newModel(c mConfig) *model {
 	return &model{
 		cfg: c, states: []State{{}}, byText: map[string]int32{}, writes: []mWrite{{}}, byKey: map[string]int32{},
 		looks: map[mLook]int32{}, after: map[[2]int32]int32{}, wants: map[mWant]*api.Wanted{},
+		glimpses: map[int32]int32{}, aged: map[int32]int32{}, agedWrites: map[int32]int32{}, renamings: renamings(&c),
 	}
 }
 
@@ -144,33 +149,11 @@ func (m *model) start() mWorld {
 	}
 	main := m.keep(st)
 	return mWorld{
-		main: main, seenMain: main, deaths: 1 - uint8(btoi(m.cfg.small)), fails: uint8(m.cfg.fails), elections: uint8(m.cfg.elections),
-		resumes: uint8(m.cfg.resumes), retries: uint8(m.cfg.retries),
+		main: main, seenMain: m.glimpse(main), fails: uint8(m.cfg.fails), resumes: uint8(m.cfg.resumes), retries: uint8(m.cfg.retries),
 	}
-}
-
-// keep gives a stored rollout its number.
-func (m *model) keep(st State) int32 {
-	st.Observed = Observed{}
-	b, err := json.Marshal(struct {
-		Head    Head
-		Results map[string]Result
-		Nodes   []Selected
-	}{st.Head, st.Results, st.Nodes})
-	if err != nil {
-		panic(err)
-	}
-	if n, ok := m.byText[string(b)]; ok {
-		return n
-	}
-	n := int32(len(m.states))
-	m.states, m.byText[string(b)] = append(m.states, st), n
-	return n
 }
 
 func (m *model) main(w mWorld) *State { return &m.states[w.main] }
-
-func (w *mWorld) now() time.Time { return noon.Add(time.Duration(w.ticks) * 10 * time.Minute) }
 
 // name of a node: n1 is in the first wave.
 func name(i int) string { return fmt.Sprintf("n%d", i+1) }
@@ -244,7 +227,7 @@ func (m *model) look(w *mWorld, undo, mayUndo bool) (write int32, must bool) {
 	if undo {
 		number = w.undo
 	}
-	key := mLook{"engine", number, w.shown(), w.ticks, mayUndo}
+	key := mLook{"engine", number, w.shown(), mayUndo}
 	if known, ok := m.looks[key]; ok {
 		return max(known, 0), known < 0
 	}
@@ -253,18 +236,23 @@ func (m *model) look(w *mWorld, undo, mayUndo bool) (write int32, must bool) {
 		st.Head.Spec.Waves = slices.Clone(st.Head.Spec.Waves)
 		st.Head.Spec.Waves[0].Gates = nil
 	}
-	d := Decide(st.Head.Spec, st, m.fleet(w, &st), w.now())
+	fleet := m.fleet(w, &st)
+	d := Decide(st.Head.Spec, st, fleet, noon)
 	if m.cfg.freeGate && !undo {
 		d.Head.Spec = m.states[number].Head.Spec
 	}
 	out := int32(0)
 	switch {
 	case d.Changed:
-		out = m.pend(mWrite{undo, Change{Head: d.Head, Results: d.Results, Events: d.Events}})
+		out = m.pend(&st, mWrite{undo, Change{Head: d.Head, Results: d.Results, Events: d.Events}})
+		m.same(&st, &d, fleet)
+		if !m.cfg.freeGate {
+			m.unnamed(&st, out, undo, fleet)
+		}
 	case mustUndo(&st, &d) && !mayUndo && !m.cfg.hastyUndo:
 		out = -1
 	case mustUndo(&st, &d):
-		c, err := undone(&st, &d, w.now(), func(string) (string, error) { return "old", nil })
+		c, err := undone(&st, &d, noon, func(string) (string, error) { return "old", nil })
 		if err != nil {
 			panic(err)
 		}
@@ -272,14 +260,36 @@ func (m *model) look(w *mWorld, undo, mayUndo bool) (write int32, must bool) {
 			c.Head = st.Head
 			c.Events = nil
 		}
-		out = m.pend(mWrite{undo, c})
+		out = m.pend(&st, mWrite{undo, c})
 	}
 	m.looks[key] = out
 	return max(out, 0), out < 0
 }
 
-func (m *model) pend(write mWrite) int32 {
-	b, err := json.Marshal(write.change)
+// pend gives a write on a rollout its number.
+func (m *model) pend(st *State, write mWrite) int32 {
+	c := &write.change
+	if n := c.Head.EventSeq - st.Head.EventSeq; n != int64(len(c.Events)) && st.Head.ID != "" {
+		panic(fmt.Sprintf("%d events, and the sequence moves by %d", len(c.Events), n))
+	}
+	plain(&c.Head)
+	c.Results = slices.Clone(c.Results)
+	for i := range c.Results {
+		c.Results[i] = plainResult(c.Results[i])
+	}
+	slices.SortFunc(c.Results, func(a, b Result) int { return strings.Compare(a.Node, b.Node) })
+	c.Events = slices.Clone(c.Events)
+	for i, e := range c.Events {
+		c.Events[i] = semaphore.Event{Kind: e.Kind, Node: e.Node}
+	}
+	slices.SortFunc(c.Events, func(a, b semaphore.Event) int { return strings.Compare(a.Node, b.Node) })
+	c.Creates = slices.Clone(c.Creates)
+	for i := range c.Creates {
+		made := &c.Creates[i]
+		plain(&made.Head)
+		made.Nodes, made.Event = sorted(made.Nodes), semaphore.Event{}
+	}
+	b, err := json.Marshal(c)
 	if err != nil {
 		panic(err)
 	}
@@ -300,9 +310,6 @@ func (m *model) commit(w *mWorld, write int32) (violation string) {
 	}
 	base := *number
 	st := m.states[base]
-	if n := c.Head.EventSeq - st.Head.EventSeq; n != int64(len(c.Events)) {
-		violation = fmt.Sprintf("%d events, and the sequence moves by %d: a change of somebody else is lost", len(c.Events), n)
-	}
 	for _, r := range c.Results {
 		if old := st.Results[r.Node]; old.State == api.NodeUpdated && r.State != api.NodeUpdated {
 			violation = r.Node + " was updated and is not any more"
@@ -313,6 +320,13 @@ func (m *model) commit(w *mWorld, write int32) (violation string) {
 		}
 	}
 	*number = m.apply(base, write)
+	for i := range w.engines {
+		e := &w.engines[i]
+		e.refused = e.refused || e.write != 0 && m.writes[e.write].undo == undo
+		if e.refused && !m.cfg.keeps() {
+			e.write, e.refused = 0, false
+		}
+	}
 	for _, made := range c.Creates {
 		w.undone++
 		if w.undone > 1 || w.undo != 0 {
@@ -348,96 +362,84 @@ func (m *model) apply(state, write int32) int32 {
 // steps are all that may happen next.
 func (m *model) steps(w mWorld) (out []mStep) {
 	add := func(what string, next mWorld, violation string) {
-		out = append(out, mStep{what, next, violation})
+		if next != w || violation != "" {
+			out = append(out, mStep{what, m.first(next), violation})
+		}
 	}
 	m.engineSteps(w, add)
-	if w.seenMain != w.main || w.seenUndo != w.undo {
-		next := w
-		next.seenMain, next.seenUndo = w.main, w.undo
-		add("the watch brings news to the coordinator", next, "")
-	}
+	next := w
+	next.seenMain, next.seenUndo = m.glimpse(w.main), m.glimpse(w.undo)
+	add("the watch brings news to the coordinator", next, "")
 	for i := range w.nodes {
 		m.nodeSteps(w, i, add)
 	}
 	m.personSteps(w, add)
 	// Time passes in longer steps than a confirm takes.
-	if (w.ticks < 2 && !m.cfg.small || m.timely(&w)) && !slices.ContainsFunc(w.nodes[:], func(n mNode) bool { return n.phase == mAllowed }) {
-		next := w
-		next.ticks++
-		add("10 minutes pass", next, "")
+	if !slices.ContainsFunc(w.nodes[:], func(n mNode) bool { return n.phase == mAllowed }) {
+		add("10 minutes pass", m.later(w), "")
 	}
 	return out
 }
 
-// timely reports whether something waits for time to pass.
-func (m *model) timely(w *mWorld) bool {
-	h := &m.states[w.main].Head
-	return w.ticks < 8 && (h.State == api.RolloutSoaking && !h.Waves[0].FinishedAt.IsZero() && w.now().Before(h.Waves[0].FinishedAt.Add(10*time.Minute)) ||
-		h.Undo != "" && w.engines[w.elected].halted == w.ticks+1)
-}
-
 // result notes when the first wave has come to its result.
 func (m *model) result(w *mWorld, i int, n *mNode) {
-	if i == 0 && !n.undo && m.states[w.main].Head.Wave == 0 {
-		w.soaked = w.ticks + 1
+	if i == 0 && !m.cfg.flat && !n.undo && m.states[w.main].Head.Wave == 0 {
+		w.soaked = 1
 	}
 }
 
 func (m *model) engineSteps(w mWorld, add func(string, mWorld, string)) {
-	for i := range w.engines {
-		e := &w.engines[i]
-		if e.write == 0 && int(w.elected) == i {
-			for _, undo := range []bool{false, true} {
-				if undo && w.undo == 0 {
-					continue
-				}
-				write, must := m.look(&w, undo, e.halted != 0 && e.halted <= w.ticks)
-				if must && e.halted == 0 {
-					next := w
-					next.engines[i].halted = w.ticks + 1
-					add(fmt.Sprintf("engine %d sees that nodes are to be brought back", i), next, "")
-				}
-				if write != 0 {
-					next := w
-					next.engines[i] = mEngine{e.halted, write, map[bool]int32{false: w.main, true: w.undo}[undo]}
-					add(fmt.Sprintf("engine %d decides on %s", i, map[bool]string{false: "the rollout", true: "the rollback"}[undo]), next, "")
-				}
-			}
+	e := w.engines[0]
+	for _, undo := range []bool{false, true} {
+		if e.write != 0 || undo && w.undo == 0 {
+			continue
 		}
+		failures := uint8(m.states[w.main].Head.Failures)
+		noted := e.halted != 0 && (e.after == failures || m.cfg.oldHalt)
+		write, must := m.look(&w, undo, noted && e.halted == 2)
+		next := w
+		switch {
+		case must && !noted:
+			next.engines[0].halted, next.engines[0].after = 1, failures
+			add("the engine sees that nodes are to be brought back", next, "")
+		case write == 0 && !must && !undo:
+			next.engines[0].halted, next.engines[0].after = 0, 0
+			add("the engine sees that no node is to be brought back", next, "")
+		case write != 0:
+			next.engines[0].write = write
+			if !undo && len(m.writes[write].change.Creates) == 0 {
+				next.engines[0].halted, next.engines[0].after = 0, 0
+			}
+			add("the engine decides on "+map[bool]string{false: "the rollout", true: "the rollback"}[undo], next, "")
+		}
+	}
+	for i, e := range w.engines {
 		if e.write == 0 {
 			continue
 		}
-		write := &m.writes[e.write]
-		current := w.main
-		if write.undo {
-			current = w.undo
-		}
 		next := w
-		next.engines[i] = mEngine{halted: e.halted}
+		next.engines[i] = mEngine{halted: e.halted, after: e.after}
 		switch {
-		case int(w.elected) != i && !m.cfg.blindTerm, e.base != current && !m.cfg.blindHead:
-			add(fmt.Sprintf("the write of engine %d is refused", i), next, "")
+		case i == 1 && !m.cfg.blindTerm, e.refused && !m.cfg.blindHead:
+			add("a write is refused", next, "")
 		default:
 			violation := m.commit(&next, e.write)
-			if int(w.elected) != i {
+			switch {
+			case i == 1:
 				violation = "an engine writes that is not elected"
+			case e.refused:
+				violation = "a change of somebody else is lost"
 			}
-			add(fmt.Sprintf("engine %d writes: %s", i, told(&write.change)), next, violation)
-		}
-		if int(w.elected) == i && w.deaths > 0 { // it dies before its write arrives
-			next := w
-			next.deaths--
-			next.engines[i] = mEngine{}
-			add(fmt.Sprintf("engine %d starts anew", i), next, "")
+			add("the engine writes: "+told(&m.writes[e.write].change), next, violation)
 		}
 	}
-	if w.elections > 0 {
-		next := w
-		next.elections--
-		next.elected = 1 - w.elected
-		next.engines[next.elected] = mEngine{}
-		add(fmt.Sprintf("engine %d is elected", next.elected), next, "")
+	// It dies, or pauses for so long that another one is elected.
+	next := w
+	next.engines[0] = mEngine{}
+	if next.engines[1].write == 0 && m.cfg.keeps() {
+		next.engines[1] = mEngine{write: e.write, refused: e.refused}
 	}
+	add("another engine is elected", next, "")
 }
 
 func told(c *Change) string {
@@ -449,241 +451,4 @@ func told(c *Change) string {
 		out = append(out, e.Kind)
 	}
 	return strings.Join(append(out, string(c.Head.State)), ", ")
-}
-
-// wanted is what the coordinator that it asks wants of a node, by what it has
-// seen: of the newest rollout that has begun.
-func (m *model) wanted(w *mWorld, i int) *api.Wanted {
-	for _, number := range []int32{w.seenUndo, w.seenMain} {
-		st := &m.states[number]
-		if number == 0 || !st.Head.State.Active() || !st.Head.begun() ||
-			!slices.ContainsFunc(st.Nodes, func(s Selected) bool { return s.Node == name(i) }) {
-			continue
-		}
-		key := mWant{number, i, w.nodes[i].shown()}
-		known, ok := m.wants[key]
-		if !ok {
-			v := w.nodes[i].view(i, st)
-			if m.cfg.allWaves {
-				v.Wave = 0
-			}
-			known = Wanted(st, v, w.now())
-			m.wants[key] = known
-		}
-		return known
-	}
-	return nil
-}
-
-func (m *model) nodeSteps(w mWorld, i int, add func(string, mWorld, string)) {
-	n := w.nodes[i]
-	at := func(what string, change func(next *mWorld, n *mNode) string) {
-		next := w
-		violation := change(&next, &next.nodes[i])
-		add(name(i)+" "+what, next, violation)
-	}
-	want := m.wanted(&w, i)
-	which := 0
-	if n.undo {
-		which = 1
-	}
-	switch n.phase {
-	case mIdle:
-		if want == nil {
-			return
-		}
-		k := 0
-		if want.Rollout == mUndo {
-			k = 1
-		}
-		if int(n.ended[k]) < want.Attempt {
-			at("waits for a slot", func(_ *mWorld, n *mNode) string {
-				n.phase, n.undo, n.attempt = mWaiting, k == 1, uint8(want.Attempt)
-				return ""
-			})
-		}
-	case mWaiting:
-		if want == nil || (want.Rollout == mUndo) != n.undo {
-			at("leaves the queue", func(_ *mWorld, n *mNode) string { n.phase = mIdle; return "" })
-			return
-		}
-		held := 0
-		for _, o := range w.nodes {
-			if o.phase >= mGranted {
-				held++
-			}
-		}
-		if held < m.cfg.slots {
-			at("is granted a slot", func(_ *mWorld, n *mNode) string { n.phase = mGranted; return "" })
-		}
-	case mGranted:
-		number := w.main
-		if n.undo {
-			number = w.undo
-		}
-		h := &m.states[number].Head
-		if refused := h.mayBegin(w.now()); refused != nil && !m.cfg.blindBegin {
-			at("is told to return its slot", func(_ *mWorld, n *mNode) string { n.phase = mIdle; return "" })
-			return
-		}
-		at("asks whether its rollout runs", func(next *mWorld, n *mNode) string {
-			n.phase = mAllowed
-			return m.brokenBegin(next, i)
-		})
-	case mAllowed:
-		at("confirms and begins", func(_ *mWorld, n *mNode) string {
-			n.phase = mWorking
-			n.applied[which]++
-			if n.applied[which] > n.attempt {
-				return fmt.Sprintf("%s does attempt %d of %d twice", name(i), n.attempt, which)
-			}
-			return ""
-		})
-	case mWorking:
-		at("is done", func(next *mWorld, n *mNode) string {
-			m.result(next, i, n)
-			n.phase, n.ended[which], n.isNew = mIdle, n.attempt, !n.undo
-			n.everNew = n.everNew || n.isNew
-			n.failed = 0
-			return ""
-		})
-		if w.fails > 0 && !n.undo {
-			at("fails", func(next *mWorld, n *mNode) string {
-				m.result(next, i, n)
-				next.fails--
-				n.phase, n.failed = mBroken, n.attempt
-				n.failures++
-				return ""
-			})
-		}
-	case mBroken:
-		m.failStep(w, i, at)
-	}
-}
-
-// failStep tells a coordinator of a failure and returns the slot.
-func (m *model) failStep(w mWorld, i int, at func(string, func(*mWorld, *mNode) string)) {
-	if m.cfg.lateSettle {
-		at("returns its slot without a word", func(next *mWorld, n *mNode) string {
-			m.result(next, i, n)
-			n.phase, n.ended[0] = mIdle, n.attempt
-			return ""
-		})
-		return
-	}
-	at("tells of its failure and returns its slot", func(next *mWorld, n *mNode) (violation string) {
-		st := m.states[next.main]
-		v := w.nodes[i].view(i, &st)
-		key := mLook{name(i), next.main, w.shown(), w.ticks, false}
-		write, ok := m.looks[key]
-		if !ok {
-			if d := decideFailure(st, name(i), v.Report, w.now()); d.Changed {
-				write = m.pend(mWrite{false, Change{Head: d.Head, Results: d.Results, Events: d.Events}})
-			}
-			m.looks[key] = write
-		}
-		if write != 0 {
-			violation = m.commit(next, write)
-		}
-		n.phase, n.ended[0] = mIdle, n.attempt
-		return violation
-	})
-}
-
-// brokenBegin says what is wrong with a node that was just let begin.
-func (m *model) brokenBegin(w *mWorld, i int) string {
-	n := w.nodes[i]
-	st := &m.states[w.main]
-	if n.undo {
-		return ""
-	}
-	failed := 0
-	for _, o := range w.nodes {
-		if o.failures > 0 && o.phase != mBroken { // told, and its slot returned
-			failed++
-		}
-	}
-	switch {
-	case w.undone > 0:
-		return name(i) + " begins for a rollout whose rollback is made"
-	case !m.cfg.flat && i > 0 && w.soaked == 0:
-		return name(i) + " begins before the first wave has its result"
-	case !m.cfg.flat && i > 0 && !w.approved:
-		return name(i) + " begins without the approval"
-	case !m.cfg.flat && i > 0 && w.ticks < w.soaked:
-		return name(i) + " begins while the first wave soaks"
-	case failed > m.cfg.budget && !w.acknowledged:
-		return fmt.Sprintf("%s begins after %d failures of at most %d", name(i), failed, m.cfg.budget)
-	case st.Head.State != api.RolloutRunning:
-		return fmt.Sprintf("%s begins for a rollout that is %s", name(i), st.Head.State)
-	}
-	return ""
-}
-
-func (m *model) personSteps(w mWorld, add func(string, mWorld, string)) {
-	st := m.states[w.main]
-	do := func(action string, change func(*mWorld)) {
-		key := mLook{what: action, state: w.main, ticks: w.ticks}
-		write, ok := m.looks[key]
-		if !ok {
-			if m.cfg.freeResume {
-				st.Head.Rollbacks = nil
-			}
-			if d, refused := Apply(st, Ask{Action: action, By: "bob", Role: api.RoleAdmin}, w.now()); refused == nil && d.Changed {
-				write = m.pend(mWrite{false, Change{Head: d.Head, Results: d.Results, Events: d.Events}})
-			}
-			m.looks[key] = write
-		}
-		if write == 0 {
-			return
-		}
-		next := w
-		change(&next)
-		violation := m.commit(&next, write)
-		add("a person: "+action, next, violation)
-	}
-	if !w.approved && !m.cfg.flat {
-		do(ActApprove, func(next *mWorld) { next.approved = true })
-	}
-	if w.resumes > 0 && st.Head.State == api.RolloutHalted {
-		do(ActResume, func(next *mWorld) { next.resumes--; next.acknowledged = true })
-	}
-	if w.retries > 0 {
-		do(ActRetry, func(next *mWorld) { next.retries--; next.acknowledged = true })
-	}
-}
-
-// brokenEnd says what is wrong with a world in which nothing is left to happen.
-func (m *model) brokenEnd(w mWorld) string {
-	st := m.main(w)
-	switch st.Head.State {
-	case api.RolloutSucceeded, api.RolloutFailed:
-		return ""
-	case api.RolloutHalted:
-	case api.RolloutApproval: // of nodes that were tried again since
-		if w.retries < uint8(m.cfg.retries) {
-			return ""
-		}
-		return "nothing is left to happen, and it waits for an approval that it has"
-	default:
-		return fmt.Sprintf("nothing is left to happen, and it is %s: %s", st.Head.State, st.Head.Why)
-	}
-	if m.cfg.rollback == "" {
-		return ""
-	}
-	if w.undo == 0 && w.acknowledged {
-		return ""
-	}
-	if w.undo == 0 {
-		return "it halted, and no rollback is made"
-	}
-	if s := m.states[w.undo].Head.State; s != api.RolloutSucceeded {
-		return fmt.Sprintf("nothing is left to happen, and the rollback is %s", s)
-	}
-	for i, n := range w.nodes {
-		if n.isNew && (m.cfg.rollback == api.RollbackAll || m.states[w.undo].Nodes != nil && slices.ContainsFunc(m.states[w.undo].Nodes, func(s Selected) bool { return s.Node == name(i) })) {
-			return name(i) + " has the bundle that was to be undone"
-		}
-	}
-	return ""
 }

@@ -146,15 +146,16 @@ type office struct {
 	since time.Time
 	watch *watchman
 	asker *asker
-	// halted is when this engine first saw that nodes are to be brought back.
-	halted map[string]time.Time
+	// halted is since when this engine has seen of a rollout that nodes are to be
+	// brought back.
+	halted map[string]halt
 	tells  *messenger
 }
 
 func newOffice(ctx context.Context, e *Engine, t Term) *office {
 	now := e.cfg.Now()
 	return &office{
-		e: e, term: t, since: now, watch: newWatchman(now), halted: map[string]time.Time{},
+		e: e, term: t, since: now, watch: newWatchman(now), halted: map[string]halt{},
 		asker: newAsker(e.cfg.Gates, e.cfg.Now, e.told, func(f func()) { e.wg.Go(f) }),
 		tells: newMessenger(ctx, e, t),
 	}

@@ -23,6 +23,13 @@ const (
 	maxListed = 1000
 )
 
+// halt is one that an engine has seen. Another failure makes it another one: a
+// rollout may have gone on and halted again between two looks.
+type halt struct {
+	since    time.Time
+	failures int64
+}
+
 // back is the nodes of a halted rollout that had one bundle before.
 type back struct {
 	bundle string
@@ -84,10 +91,10 @@ func (o *office) undo(ctx context.Context, p *picture) bool {
 			delete(o.halted, id)
 			continue
 		}
-		if o.halted[id].IsZero() {
-			o.halted[id] = now
+		if noted, ok := o.halted[id]; !ok || noted.failures != st.Head.Failures {
+			o.halted[id] = halt{now, st.Head.Failures}
 		}
-		if now.Sub(o.halted[id]) < undoAfter {
+		if now.Sub(o.halted[id].since) < undoAfter {
 			continue
 		}
 		change, err := undone(&st, &d, now, func(digest string) (string, error) {
