@@ -24,6 +24,13 @@ var shared struct {
 }
 
 func TestMain(m *testing.M) {
+	if dir := os.Getenv(envPruner); dir != "" {
+		if err := runPruner(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	code := m.Run()
 	if shared.node != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
