@@ -198,3 +198,65 @@ func TestKeyboard_ADialogEndsWithEscapeWhereItBegan(t *testing.T) {
 	p.press(kb.Enter)
 	p.until("the node's page comes", `location.pathname === '/nodes/web-077'`)
 }
+
+// Keys lead to the pages, and are off while somebody types, while a form is open,
+// and for who turned them off.
+func TestKeyboard_KeysLeadToThePagesUnlessSomebodyTypesOrTurnedThemOff(t *testing.T) {
+	t.Parallel()
+	url := open(t, busyFleet())
+	p := openTab(t)
+	p.look(1440, "light")
+	p.load(url + "/rollouts/ro-7k2f")
+	for _, page := range []struct{ key, path string }{{"n", "/nodes"}, {"r", "/rollouts"}, {"b", "/bundles"}, {"e", "/events"}, {"c", "/cluster"}, {"o", "/"}} {
+		p.until("the page is live", isLive)
+		p.press("g")
+		p.press(page.key)
+		p.until("g "+page.key+" leads to "+page.path, `location.pathname === '`+page.path+`'`)
+	}
+	p.until("the page is live", isLive)
+	p.press("x")
+	p.press("n") // without g before it
+	p.press("?")
+	p.until("the list of keys opens", `document.getElementById('dialog').open && document.querySelectorAll('#dialog .keys tr').length === 9 && document.getElementById('keys-on').checked`)
+	if !p.truth(`location.pathname === '/'`) {
+		t.Error("a letter alone led away")
+	}
+	p.axe("the list of keys", everyRule)
+	p.press("g")
+	p.press("n") // in a dialog they are off
+	p.press(kb.Escape)
+	p.until("the list is shut", `!document.getElementById('dialog').open`)
+	p.press("/")
+	p.until("the search has the focus", `document.activeElement.id === 'q'`)
+	for _, letter := range []string{kb.Backspace, "g", "n", "?"} { // the debugger sends the slash all the same
+		p.press(letter)
+	}
+	p.until("what is typed is text", `document.activeElement.value === 'gn?' && location.pathname === '/' && !document.getElementById('dialog').open`)
+
+	p.load(url + "/nodes")
+	p.until("the page is live", isLive)
+	p.press("/")
+	p.until("the filter has the focus, and says which key it has", `document.activeElement.id === 'f-q' && document.activeElement.getAttribute('aria-keyshortcuts') === '/'`)
+
+	p.load(url + "/keys") // it is a page as well
+	p.tabTo("#keys-on")
+	p.press(" ")
+	p.until("they are off", `!document.getElementById('keys-on').checked && localStorage.getItem('keys') === 'off'`)
+	p.load(url + "/")
+	p.until("the page is live, and offers no key", isLive+` && document.querySelector('footer kbd').hidden && document.querySelector('[aria-keyshortcuts]') === null`)
+	for _, letter := range []string{"/", "g", "n", "?"} {
+		p.press(letter)
+	}
+	p.tabTo("footer a[href='/keys']")
+	if !p.truth(`location.pathname === '/' && document.activeElement.id !== 'q'`) {
+		t.Error("a key acts that was turned off")
+	}
+	p.press(kb.Enter)
+	p.until("the list opens without them", `document.getElementById('dialog').open && document.getElementById('keys-on') !== null && !document.getElementById('keys-on').checked && document.activeElement.id === 'keys-on'`)
+	p.press(" ")
+	p.press(kb.Escape)
+	p.until("the list is shut, and the focus is back", `!document.getElementById('dialog').open && document.activeElement.matches("footer a")`)
+	p.press("g")
+	p.press("n")
+	p.until("they are on again", `location.pathname === '/nodes'`)
+}

@@ -41,7 +41,7 @@ var pagesOfBusyFleet = []struct{ name, path string }{
 	{"events", "/events"}, {"events-refused", "/events?from=yesterday"}, {"cluster", "/cluster"}, {"freeze", "/freeze"},
 	{"free", "/groups/web/holds/web-014/free?fence=41"}, {"abort", "/rollouts/ro-7k2f/abort"}, {"login", "/login"},
 	{"group-edit", "/groups/web/edit"}, {"group-new", "/new-group"}, {"blackout", "/groups/night/blackout"}, {"blackout-remove", "/groups/night/blackout?name=year-end"},
-	{"priority", "/nodes/web-094/priority"}, {"forget", "/nodes/web-150/forget"}, {"not-found", "/nowhere"},
+	{"priority", "/nodes/web-094/priority"}, {"forget", "/nodes/web-150/forget"}, {"keys", "/keys"}, {"not-found", "/nowhere"},
 }
 
 // TestPages_FitEveryScreenAndPassAxe looks at every page in both themes, from a

@@ -107,6 +107,7 @@ func New(backend Backend, opts Options) http.Handler {
 		})
 	}
 	inside.HandleFunc("GET /find", s.find)
+	inside.HandleFunc("GET /keys", s.showKeys)
 	inside.HandleFunc("GET /bundles/{digest}", s.showBundle)
 	inside.HandleFunc("GET /bundles/diff", s.showDiff)
 	s.formRoutes(inside)

@@ -1,5 +1,5 @@
-// The dashboard's only script. Pages read and forms work without it; it keeps
-// them live, lets ages tick, and opens form pages as dialogs.
+// Pages read and forms work without script; this one keeps them live, lets ages
+// tick, and opens form pages as dialogs. keys.js, the other one, is about keys.
 'use strict';
 
 // ---- time: the server's clock, not this machine's
@@ -170,11 +170,6 @@ document.addEventListener('submit', (e) => {
   show(e.target.action, { method: 'POST', body: new URLSearchParams(new FormData(e.target)) });
 });
 document.addEventListener('input', (e) => { if (e.target.dataset.confirm) tick(); });
-document.addEventListener('keydown', (e) => { // "/" finds, unless somebody is typing
-  if (e.key !== '/' || dialog.open || e.target.matches('input, textarea, select')) return;
-  e.preventDefault();
-  document.getElementById('q')?.focus();
-});
 
 setInterval(tick, 1000);
 tick();
