@@ -112,6 +112,40 @@ func (s *Store) callsFor(g *group, holds []semaphore.Hold) []*call {
 	return calls
 }
 
+// gives notes to whom an attempt gives slots. When it has committed it has the
+// answer for them; the watch may bring hold and place before that, and whoever
+// it woke would ask etcd again.
+func (s *Store) gives(g *group, a *attempt) {
+	for _, p := range a.parts {
+		for _, h := range p.d.Granted {
+			s.mu.Lock()
+			if g.giving == nil {
+				g.giving = map[string]bool{}
+			}
+			g.giving[h.Node] = false
+			s.mu.Unlock()
+		}
+	}
+}
+
+// gave ends that: those of whom there was news, and no answer, look again.
+func (s *Store) gave(g *group) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for node, news := range g.giving {
+		w := g.waiters[node]
+		if !news || w == nil {
+			continue
+		}
+		if _, queued := g.places[node]; !queued {
+			g.lostPlace(node)
+			continue
+		}
+		w.wakeAll()
+	}
+	g.giving = nil
+}
+
 // deliver hands a granted hold to the call that it was granted for. Others for
 // the same node look again, and so does that one when the grant is not fresh:
 // the hold may be gone again. s.mu is held.

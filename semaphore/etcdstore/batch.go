@@ -154,8 +154,10 @@ func (s *Store) lead(g *group) {
 	s.mu.Lock()
 	batch := g.takePending()
 	s.mu.Unlock()
+	defer s.gave(g)
 	var tried []*attempt // with unknown outcome
 	for {
+		s.gave(g)
 		batch = slices.DeleteFunc(batch, func(r *request) bool { return !r.waits() })
 		if len(batch) == 0 {
 			s.abandon(g, tried)
@@ -169,6 +171,7 @@ func (s *Store) lead(g *group) {
 		a, n := s.decide(g, batch)
 		s.putBack(g, batch[n:])
 		batch = batch[:n]
+		s.gives(g, a)
 		won, rev, err := s.outcome(g, a, tried)
 		switch {
 		case err == nil && won == a && !a.writes() && mayGrantFleetLock(tried):
@@ -384,6 +387,11 @@ func (s *Store) adopt(g *group, a *attempt, rev int64, at time.Time, fresh bool)
 		defer s.reserve(g)
 	}
 	for _, p := range a.parts {
+		// Before the hold is news that wakes its node's waiter: one that wakes
+		// without its answer asks etcd for it again.
+		for i, h := range p.d.Granted {
+			s.deliver(g, p.calls[i], h, semaphore.Answer{Hold: &h, Created: true, Revision: rev, At: at}, fresh)
+		}
 		for _, c := range p.d.Changes {
 			switch {
 			case c.Out != nil:
@@ -407,9 +415,6 @@ func (s *Store) adopt(g *group, a *attempt, rev int64, at time.Time, fresh bool)
 				g.st.SpecRev = 0
 				g.concern(specKey, "", true)
 			}
-		}
-		for i, h := range p.d.Granted {
-			s.deliver(g, p.calls[i], h, semaphore.Answer{Hold: &h, Created: true, Revision: rev, At: at}, fresh)
 		}
 	}
 	s.wakeLocked()

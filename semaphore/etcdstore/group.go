@@ -35,6 +35,7 @@ type group struct {
 	pollsSwept time.Time
 
 	pending []*request         // for the next batch
+	giving  map[string]bool    // nodes that the transaction in flight gives a slot to; true: the watch has news of them
 	waiters map[string]*waiter // whose place this store keeps
 	coming  map[string]bool    // whose place is being taken
 	parked  int                // calls that wait
@@ -108,6 +109,7 @@ func (s *Store) stateLocked(g *group) semaphore.State {
 	}
 	st := g.st
 	st.Revision, st.FreezeRev, st.Freeze = max(g.rev, s.rev), s.freezeRev, s.freezeCopy()
+	st.Froze, st.Outages = s.froze, s.cfg.Outages
 	st.FenceFloor, st.Schema = s.cfg.FenceFloor(), s.cfg.Schema()
 	st.Coordinators, st.Unwell = s.cfg.Coordinators()
 	st.Out, st.OutRev = s.out, s.outRev

@@ -1,6 +1,7 @@
 package etcdstore_test
 
 import (
+	"context"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -47,6 +48,37 @@ func TestHandover_ReleaseAndNextGrantAreOneTransaction(t *testing.T) {
 	}
 	if seen != 2 {
 		t.Errorf("%d of the keys of hold and head are there", seen)
+	}
+}
+
+// counted counts the transactions that a store begins.
+type counted struct {
+	clientv3.KV
+	txns atomic.Int64
+}
+
+func (c *counted) Txn(ctx context.Context) clientv3.Txn {
+	c.txns.Add(1)
+	return c.KV.Txn(ctx)
+}
+
+func TestHandover_WhoeverIsGrantedTheSlotIsToldAndAsksForNothingMore(t *testing.T) {
+	f := newFleet(t)
+	cfg := f.config()
+	kv := &counted{KV: cfg.Client.KV}
+	cfg.Client = &clientv3.Client{KV: kv, Lease: cfg.Client.Lease, Watcher: cfg.Client.Watcher}
+	s := f.open(cfg)
+	f.declare(s, 1, 6)
+	h := f.ok(s, agent("n0")).Hold
+	for _, next := range []string{"n1", "n2", "n3", "n4", "n5"} {
+		waiting := park(t.Context(), s, agent(next), time.Minute)
+		present(t, s, next)
+		before := kv.txns.Load()
+		f.ok(s, release(h))
+		h = granted(t, waiting)
+		if n := kv.txns.Load() - before; n != 1 {
+			t.Errorf("the slot went to %s in %d transactions", next, n)
+		}
 	}
 }
 

@@ -175,7 +175,10 @@ func (s *Store) giveUp(g *group, w *waiter) {
 // concern wakes the waiters that a change of one key may have given another
 // answer than a slot. s.mu is held.
 func (g *group) concern(t table, node string, deleted bool) {
+	_, given := g.giving[node]
 	switch {
+	case given && t == queueKeys && deleted, given && t == holdKeys && !deleted:
+		g.giving[node] = true
 	case t == queueKeys && deleted:
 		g.lostPlace(node)
 	case t == holdKeys && !deleted, t == memberKeys:
