@@ -39,8 +39,8 @@ type Wire struct {
 }
 
 // Wire connects to the coordinator that answered last. The connection is closed
-// when ctx ends, which ends the request under way. A coordinator closes one on
-// which a request was parked; then the next request connects anew.
+// when ctx ends, which ends the request under way. After one that the coordinator
+// has closed, the next request connects anew.
 func (c *Client) Wire(ctx context.Context) (*Wire, error) {
 	s := &c.servers[c.good.Load()]
 	transport, ok := s.http.Transport.(*http.Transport)

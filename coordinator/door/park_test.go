@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -78,17 +79,29 @@ func newParkingLot(t *testing.T) *parkingLot {
 // ask sends a request and returns its connection.
 func (l *parkingLot) ask() (net.Conn, *bufio.Reader) {
 	l.t.Helper()
+	conn := l.dial()
+	l.askOn(conn, "")
+	return conn, bufio.NewReader(conn)
+}
+
+func (l *parkingLot) dial() net.Conn {
+	l.t.Helper()
 	conn, err := net.Dial("tcp", l.url)
 	if err != nil {
 		l.t.Fatal(err)
 	}
 	l.t.Cleanup(func() { conn.Close() })
 	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
-	_, err = io.WriteString(conn, "PUT /api/v1/groups/g/holds/n?wait=30s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
+	return conn
+}
+
+// askOn sends a request, with one more header line.
+func (l *parkingLot) askOn(conn net.Conn, line string) {
+	l.t.Helper()
+	_, err := io.WriteString(conn, "PUT /api/v1/groups/g/holds/n?wait=30s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"+line+"Content-Length: 2\r\n\r\n{}")
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	return conn, bufio.NewReader(conn)
 }
 
 func TestPark_TheAnswerComesLaterAndWhole(t *testing.T) {
@@ -108,7 +121,7 @@ func TestPark_TheAnswerComesLaterAndWhole(t *testing.T) {
 		t.Fatal(err)
 	}
 	body, err := io.ReadAll(resp.Body)
-	if err != nil || string(body) != "later" || resp.StatusCode != http.StatusLocked || !resp.Close {
+	if err != nil || string(body) != "later" || resp.StatusCode != http.StatusLocked || resp.Close {
 		t.Errorf("status %d, %q, closes: %v, %v", resp.StatusCode, body, resp.Close, err)
 	}
 	for name, want := range map[string]string{
@@ -120,6 +133,49 @@ func TestPark_TheAnswerComesLaterAndWhole(t *testing.T) {
 	}
 	if n := strings.Count(l.log.String(), "request_id="+api.RequestID(ctx)); n != 1 || !strings.Contains(l.log.String(), "status=423") {
 		t.Errorf("it is in the log %d times: %s", n, l.log.String())
+	}
+}
+
+func TestPark_TheConnectionServesTheNextRequest(t *testing.T) {
+	l := newParkingLot(t)
+	conn := l.dial()
+	in := bufio.NewReader(conn)
+	for range 3 {
+		l.askOn(conn, "")
+		p, ctx := <-l.parked, <-l.ctx
+		if ctx.Err() != nil {
+			t.Errorf("the context has ended: %v", ctx.Err())
+		}
+		p.Answer(func(w http.ResponseWriter) { _, _ = io.WriteString(w, "later") })
+		resp, err := http.ReadResponse(in, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body, err := io.ReadAll(resp.Body); err != nil || string(body) != "later" || resp.Close {
+			t.Errorf("%q, closes: %v, %v", body, resp.Close, err)
+		}
+	}
+}
+
+func TestPark_TheConnectionIsClosedWhenTheClientAsksForItOrTheServerEnds(t *testing.T) {
+	for name, line := range map[string]string{"asked for": "Connection: close\r\n", "the server ends": ""} {
+		l := newParkingLot(t)
+		conn := l.dial()
+		in := bufio.NewReader(conn)
+		l.askOn(conn, line)
+		p, ctx := <-l.parked, <-l.ctx
+		if line == "" {
+			l.end()
+			<-ctx.Done()
+		}
+		p.Answer(func(http.ResponseWriter) {})
+		resp, err := http.ReadResponse(in, nil)
+		if err != nil || !resp.Close {
+			t.Errorf("%s: closes: %v, %v", name, resp != nil && resp.Close, err)
+		}
+		if _, err := in.ReadByte(); !errors.Is(err, io.EOF) {
+			t.Errorf("%s: the connection is open still: %v", name, err)
+		}
 	}
 }
 
