@@ -209,7 +209,7 @@ func (c *Coordinator) startServices(ctx context.Context) error {
 		Client: etcd, Prefix: prefix, HasLeader: c.node.HasLeader, MaxTxnOps: c.node.TxnOps(),
 		Logger: c.log, Registerer: c.registry, Floor: grants, WriteFloor: writes,
 		FenceFloor: func() int64 { return db.Identity().FenceFloor }, Schema: db.Schema,
-		ClockOff: db.ClockSkewed, Coordinators: ownHosts.Now,
+		ClockOff: db.ClockSkewed, Outages: db.Still, Coordinators: ownHosts.Now,
 	})
 	if err := store.Start(ctx); err != nil {
 		return fmt.Errorf("load the semaphores: %w", err)
@@ -224,7 +224,7 @@ func (c *Coordinator) startServices(ctx context.Context) error {
 	c.db = db
 
 	agents, guests := c.presence(db, fleet.Agents), c.presence(db, fleet.FleetLock)
-	nodes := fleet.New(fleet.Config{Store: db, Semaphores: store, Presence: agents, Logger: c.log, DeadlinesAt: db.DeadlinesAt})
+	nodes := fleet.New(fleet.Config{Store: db, Semaphores: store, Presence: agents, Logger: c.log})
 	if err := nodes.Start(ctx); err != nil {
 		return fmt.Errorf("load the nodes: %w", err)
 	}

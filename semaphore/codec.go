@@ -27,6 +27,7 @@ type (
 	plainWaiter Waiter
 	plainFreeze Freeze
 	plainOut    MemberOut
+	plainFroze  Froze
 )
 
 // MarshalJSON writes the value with the members in Extra.
@@ -49,6 +50,16 @@ func (f Freeze) MarshalJSON() ([]byte, error) { return encode(plainFreeze(f), f.
 
 // MarshalJSON writes the value with the members in Extra.
 func (o MemberOut) MarshalJSON() ([]byte, error) { return encode(plainOut(o), o.Extra) }
+
+// MarshalJSON writes the value with the members in Extra.
+func (f Froze) MarshalJSON() ([]byte, error) { return encode(plainFroze(f), f.Extra) }
+
+// UnmarshalJSON reads the value and keeps unknown members in Extra.
+func (f *Froze) UnmarshalJSON(b []byte) (err error) {
+	*f = Froze{}
+	f.Extra, err = decode(b, (*plainFroze)(f))
+	return err
+}
 
 // UnmarshalJSON reads the value and keeps unknown members in Extra.
 func (o *MemberOut) UnmarshalJSON(b []byte) (err error) {
@@ -120,6 +131,9 @@ func EncodeFreeze(f Freeze) ([]byte, error) { return f.MarshalJSON() }
 // EncodeMemberOut writes whose host is out.
 func EncodeMemberOut(o MemberOut) ([]byte, error) { return o.MarshalJSON() }
 
+// EncodeFroze writes when the fleet was frozen.
+func EncodeFroze(f Froze) ([]byte, error) { return f.MarshalJSON() }
+
 // EncodeEvent writes an event. Events are never rewritten and keep no Extra.
 func EncodeEvent(e Event) ([]byte, error) { return json.Marshal(e) }
 
@@ -154,6 +168,9 @@ func DecodeMemberOut(b []byte) (MemberOut, error) { return read[MemberOut](b, "m
 
 // DecodeFreeze reads a freeze.
 func DecodeFreeze(b []byte) (Freeze, error) { return read[Freeze](b, "freeze") }
+
+// DecodeFroze reads when the fleet was frozen.
+func DecodeFroze(b []byte) (Froze, error) { return read[Froze](b, "froze") }
 
 // DecodeEvent reads an event.
 func DecodeEvent(b []byte) (Event, error) { return read[Event](b, "event") }

@@ -96,8 +96,9 @@ type ending struct {
 
 func newForecast(s *State, node string, now time.Time, hold time.Duration) *forecast {
 	f := &forecast{s: *s, t: now, hold: hold, tally: newTally(s, "")}
+	deadlines := s.Deadlines(now)
 	for holder, h := range s.EachHold() {
-		if Overdue(*h, now) {
+		if deadlines.Overdue(*h) {
 			continue
 		}
 		end := h.Since.Add(hold)

@@ -57,7 +57,7 @@ func (b *draft) putSpec(op PutSpec) {
 		b.changed(old, spec)
 		return
 	}
-	b.d.Head.Deleted, b.d.Head.Freeze = false, nil
+	b.d.Head.Deleted, b.d.Head.Freeze, b.d.Head.Froze = false, nil, nil
 	b.event("group.created", op.By, "", 0, "slots %s", spec.Slots)
 	b.changed(nil, spec)
 }
@@ -150,7 +150,7 @@ func (b *draft) deleteGroup(op DeleteGroup) {
 	case b.s.Held() > 0:
 		b.refuse(InUse, "group %q has %d holds; they must be returned first", b.s.Group, b.s.Held())
 	default:
-		b.d.Head.Deleted, b.d.Head.Freeze = true, nil
+		b.d.Head.Deleted, b.d.Head.Freeze, b.d.Head.Froze = true, nil, nil
 		b.change(Change{DeleteSpec: true})
 		b.event("group.deleted", op.By, "", 0, "")
 		b.changed(b.s.Spec, nil)
@@ -201,7 +201,7 @@ func (b *draft) liftFreeze(op LiftFreeze) {
 		b.d.Answer.Freeze = &inForce
 		b.refuse(Conflict, "another freeze is in force: %s by %s since %s", f.ID, f.By, f.At.UTC().Format(time.RFC3339))
 	default:
-		b.d.Head.Freeze = nil
+		b.d.Head.Freeze, b.d.Head.Froze = nil, KeepFroze(b.s.Head.Froze, *f, b.now, b.s.EachHold())
 		b.event("freeze.lifted", op.By, "", 0, "%s", f.Reason)
 		b.changed(*f, nil)
 	}

@@ -62,6 +62,9 @@ type Head struct {
 	EventSeq int64   `json:"event_seq"`         // sequence of the group's last event
 	Freeze   *Freeze `json:"freeze,omitempty"`  // the group's own stop
 	Deleted  bool    `json:"deleted,omitempty"` // tombstone: the group is gone, its fences are not
+	// Froze are the times in which the group was frozen while a hold was out that
+	// still is.
+	Froze []Span `json:"froze,omitempty"`
 	// Grants counts the grants that the group ever made; a waiter is overtaken
 	// by those since it came (Overtaken).
 	Grants int64 `json:"grants,omitempty"`
@@ -207,6 +210,10 @@ type State struct {
 	Members   map[string]Member
 	Queue     []Waiter // in order
 	Freeze    *Freeze  // the fleet-wide stop
+	Froze     []Span   // times in which there was one
+	// Outages are the times in which deadlines stand still for want of a quorum;
+	// nil: none.
+	Outages func() []Span
 	// Coordinators are the members of the store that have a vote, where their
 	// hosts may be nodes; Unwell says why none of them may go now, "" when all
 	// are well.

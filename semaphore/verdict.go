@@ -35,11 +35,6 @@ func (s *State) stopped() *Freeze {
 	return nil
 }
 
-// Overdue reports whether the hold is past its deadline. It frees nothing.
-func Overdue(h Hold, now time.Time) bool {
-	return !h.Deadline.IsZero() && now.After(h.Deadline)
-}
-
 // Labels are the member's effective labels: declared ones win over registered.
 func (m Member) Labels() map[string]string {
 	labels := make(map[string]string, len(m.Registered)+len(m.Declared))

@@ -187,7 +187,7 @@ func TestOverdue_IsPastTheDeadlineOfTheSpec(t *testing.T) {
 		after time.Duration
 		want  bool
 	}{{byAgent, time.Minute, false}, {byAgent, time.Minute + 1, true}, {byFleetLock, 2 * time.Minute, false}, {byFleetLock, 2*time.Minute + 1, true}, {semaphore.Hold{}, time.Hour, false}} {
-		if got := semaphore.Overdue(test.hold, now.Add(test.after)); got != test.want {
+		if got := b.Deadlines(now.Add(test.after)).Overdue(test.hold); got != test.want {
 			t.Errorf("%s after %s: overdue %t", test.hold.Node, test.after, got)
 		}
 	}

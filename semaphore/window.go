@@ -43,7 +43,10 @@ const (
 )
 
 // Span is a piece of time, Start included and End not.
-type Span struct{ Start, End time.Time }
+type Span struct {
+	Start time.Time `json:"start"`
+	End   time.Time `json:"end"`
+}
 
 // At is the opening that contains t, the last to start if there are several. A
 // window that is not valid is never open.

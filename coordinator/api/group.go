@@ -62,21 +62,26 @@ type GroupStatus struct {
 
 // Hold is a slot taken.
 type Hold struct {
-	Group    string     `json:"group"`
-	Node     string     `json:"node"`
-	State    string     `json:"state"` // granted, confirmed, revoked
-	Via      string     `json:"via"`   // agent, fleetlock, operator
-	Instance string     `json:"instance,omitempty"`
-	BootID   string     `json:"boot_id,omitempty"`
-	Fence    int64      `json:"fence"`
-	Since    time.Time  `json:"since"`
-	Deadline time.Time  `json:"deadline,omitzero"`
-	Overdue  bool       `json:"overdue,omitempty"`
-	Reason   string     `json:"reason,omitempty"`
-	Revoked  *Mark      `json:"revoked,omitempty"`
-	Phase    string     `json:"phase,omitempty"` // the node's last report, not the hold's
-	Failed   bool       `json:"failed,omitempty"`
-	Heard    *time.Time `json:"last_heard,omitempty"`
+	Group    string    `json:"group"`
+	Node     string    `json:"node"`
+	State    string    `json:"state"` // granted, confirmed, revoked
+	Via      string    `json:"via"`   // agent, fleetlock, operator
+	Instance string    `json:"instance,omitempty"`
+	BootID   string    `json:"boot_id,omitempty"`
+	Fence    int64     `json:"fence"`
+	Since    time.Time `json:"since"`
+	// Deadline is when the hold became or, if nothing stops the clock from now on,
+	// becomes overdue. The clock stands still while the group or the fleet is
+	// frozen, and without a quorum; DeadlineStill says why it does now: frozen or
+	// no_quorum.
+	Deadline      time.Time  `json:"deadline,omitzero"`
+	DeadlineStill string     `json:"deadline_still,omitempty"`
+	Overdue       bool       `json:"overdue,omitempty"`
+	Reason        string     `json:"reason,omitempty"`
+	Revoked       *Mark      `json:"revoked,omitempty"`
+	Phase         string     `json:"phase,omitempty"` // the node's last report, not the hold's
+	Failed        bool       `json:"failed,omitempty"`
+	Heard         *time.Time `json:"last_heard,omitempty"`
 }
 
 // Mark says who did something, when and why.

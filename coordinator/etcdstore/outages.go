@@ -8,6 +8,8 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
 // Nobody can write down that there is no quorum while there is none. But each
@@ -135,32 +137,26 @@ func (d *DB) tellsTime() bool {
 	return heard > 1 && ahead.Abs() <= MaxClockOff
 }
 
-// DeadlinesAt is how far deadlines have come that began at a moment: they stand
-// still without a quorum, and until some time after one is back.
-func (d *DB) DeadlinesAt(since time.Time) time.Time {
-	end := d.cfg.Now()
+// Still are the times in which deadlines stood still for want of a quorum: until
+// some time after one was back, and now if there is none. They are not in order.
+func (d *DB) Still() []semaphore.Span {
+	now := d.cfg.Now()
 	led := d.cfg.HasLeader()
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	if now := end; !d.alive.IsZero() && (!led || now.Sub(d.alive) > outageAfter) {
-		// There is none now, or it is not written down yet. What has begun since
-		// the last word has come nowhere.
-		if last := slices.MaxFunc([]time.Time{d.alive, since}, time.Time.Compare); last.Before(now) {
-			end = last
-		}
+	var spans []semaphore.Span
+	end := now
+	if !d.alive.IsZero() && d.alive.Before(now) && (!led || now.Sub(d.alive) > outageAfter) {
+		// There is none now, or it is not written down yet.
+		end = d.alive
+		spans = append(spans, semaphore.Span{Start: end, End: now})
 	}
-	at := end
 	for _, o := range d.outages {
-		from, to := o.From, o.To
+		to := o.To
 		if to.Add(settledAfter).After(end) {
 			to = end
 		}
-		if from.Before(since) {
-			from = since
-		}
-		if to.After(from) {
-			at = at.Add(from.Sub(to))
-		}
+		spans = append(spans, semaphore.Span{Start: o.From, End: to})
 	}
-	return at
+	return spans
 }

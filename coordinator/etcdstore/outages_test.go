@@ -3,6 +3,8 @@ package etcdstore
 import (
 	"testing"
 	"time"
+
+	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
 // An hour in which nobody wrote is remembered by all, also by one that starts
@@ -52,7 +54,7 @@ func TestDeadlinesAt_StandStillWithoutAQuorum(t *testing.T) {
 		alive   float64
 		leads   bool
 		outages map[string]Outage
-		want    float64 // how far they have come
+		want    float64 // how far deadlines have come that began then
 	}{
 		{"none", 40, 0, 40, true, nil, 40},
 		{"two that are long over", 40, 0, 40, true, past, 20},
@@ -66,8 +68,12 @@ func TestDeadlinesAt_StandStillWithoutAQuorum(t *testing.T) {
 		{"there is none now, and it began after the last word", 8, 5.1, 5, false, nil, 5.1},
 	} {
 		d := &DB{cfg: Config{Now: func() time.Time { return at(c.now) }, HasLeader: func() bool { return c.leads }}, alive: at(c.alive), outages: c.outages}
-		if got := d.DeadlinesAt(at(c.since)); !got.Equal(at(c.want)) {
-			t.Errorf("%s: they have come to minute %.1f, want %.1f", c.what, got.Sub(began).Minutes(), c.want)
+		for _, moment := range []time.Duration{-time.Second, time.Second} {
+			h := semaphore.Hold{Since: at(c.since), Deadline: at(c.want).Add(-moment)}
+			st := semaphore.State{Outages: d.Still}
+			if got := st.Deadlines(at(c.now)).Overdue(h); got != (moment > 0) && h.Deadline.After(h.Since) {
+				t.Errorf("%s: they have come to minute %.1f, and one that ends %s before is overdue: %t", c.what, c.want-c.since, moment, got)
+			}
 		}
 	}
 }
@@ -83,8 +89,7 @@ func TestOutages_AClockThatIsOffMakesNone(t *testing.T) {
 	if got := a.Outages(); len(got) != 0 {
 		t.Errorf("outages are %+v", got)
 	}
-	at := time.Now()
-	if got := a.DeadlinesAt(at.Add(-time.Minute)); got.Before(at) {
-		t.Errorf("deadlines have come to %s at %s", got, at)
+	if got := a.Still(); len(got) != 0 {
+		t.Errorf("deadlines stood still: %v", got)
 	}
 }

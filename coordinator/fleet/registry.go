@@ -30,8 +30,6 @@ type Config struct {
 	Semaphores semaphore.Store
 	Logger     *slog.Logger     // nil: discarded
 	Now        func() time.Time // nil: time.Now
-	// DeadlinesAt is how far deadlines have come that began at a moment. Nil: Now.
-	DeadlinesAt func(since time.Time) time.Time
 }
 
 // Registry knows all nodes that ever reported.
@@ -67,9 +65,6 @@ func New(cfg Config) *Registry {
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
-	}
-	if cfg.DeadlinesAt == nil {
-		cfg.DeadlinesAt = func(time.Time) time.Time { return cfg.Now() }
 	}
 	return &Registry{cfg: cfg, nodes: map[string]*entry{}, changed: make(chan struct{}), started: cfg.Now()}
 }

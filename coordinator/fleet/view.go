@@ -9,20 +9,20 @@ import (
 
 // viewer turns entries into nodes, by one look at the semaphores.
 type viewer struct {
-	heard       func(*entry) time.Time
-	now         time.Time
-	deadlinesAt func(since time.Time) time.Time
-	started     time.Time
-	groups      map[string]groupView
+	heard   func(*entry) time.Time
+	now     time.Time
+	started time.Time
+	groups  map[string]groupView
 }
 
 type groupView struct {
-	state   semaphore.State
-	waiting map[string]bool
+	state     semaphore.State
+	deadlines semaphore.Deadlines
+	waiting   map[string]bool
 }
 
 func newViewer(r *Registry) *viewer {
-	v := &viewer{heard: r.lastHeard, now: r.cfg.Now(), deadlinesAt: r.cfg.DeadlinesAt, started: r.started, groups: map[string]groupView{}}
+	v := &viewer{heard: r.lastHeard, now: r.cfg.Now(), started: r.started, groups: map[string]groupView{}}
 	if r.cfg.Semaphores == nil {
 		return v
 	}
@@ -31,7 +31,7 @@ func newViewer(r *Registry) *viewer {
 		if !found {
 			continue
 		}
-		g := groupView{state: st, waiting: make(map[string]bool, len(st.Queue))}
+		g := groupView{state: st, deadlines: st.Deadlines(v.now), waiting: make(map[string]bool, len(st.Queue))}
 		for i := range st.Queue {
 			g.waiting[st.Queue[i].Node] = true
 		}
@@ -55,7 +55,7 @@ func (v *viewer) node(e *entry) api.Node {
 		n.Duplicate = m.Duplicate
 	}
 	if h, found := g.state.Holds[rec.ID]; found {
-		n.Hold = HoldOf(rec.Group, h, v.deadlinesAt(h.Since))
+		n.Hold = HoldOf(rec.Group, h, g.deadlines)
 		n.Hold.Phase = string(rec.Report.Phase)
 		n.Hold.Failed = Failed(&rec.Report)
 		heard := n.LastHeard
@@ -94,11 +94,14 @@ func Failed(r *api.Report) bool {
 	return !r.Healthy && (r.Phase == api.PhaseIdle || r.Phase == api.PhaseWaiting)
 }
 
-// HoldOf is a hold as the API shows it, now being how far its deadline has come.
-func HoldOf(group string, h semaphore.Hold, now time.Time) *api.Hold {
+// HoldOf is a hold as the API shows it, by how the deadlines of its group stand.
+func HoldOf(group string, h semaphore.Hold, d semaphore.Deadlines) *api.Hold {
 	out := &api.Hold{
 		Group: group, Node: h.Node, State: string(h.State), Via: string(h.Via), Instance: h.Instance, BootID: h.BootID,
-		Fence: h.Fence, Since: h.Since, Deadline: h.Deadline, Overdue: semaphore.Overdue(h, now), Reason: h.Reason,
+		Fence: h.Fence, Since: h.Since, Deadline: d.Of(h), Overdue: d.Overdue(h), Reason: h.Reason,
+	}
+	if !out.Deadline.IsZero() && !out.Overdue {
+		out.DeadlineStill = d.Still
 	}
 	if h.Revoked != nil {
 		out.Revoked = &api.Mark{By: h.Revoked.By, At: h.Revoked.At, Reason: h.Revoked.Reason}

@@ -123,7 +123,7 @@ func (p *player) holds(g *playedGroup, number int, hold *semaphore.Hold) {
 	}
 	h.course = p.course(h)
 	if h.course.Hangs {
-		p.until(hold.Deadline.Add(time.Nanosecond), hostOverdue, number)
+		p.until(h.group.state.Deadlines(p.now).Of(*hold).Add(time.Nanosecond), hostOverdue, number)
 		return
 	}
 	p.comesBack(h, number)
@@ -149,7 +149,7 @@ func (p *player) keeps(h *playedHost, hold *semaphore.Hold) bool {
 	if p.w.Overdue != nil {
 		h.late = p.w.Overdue(h.group.state.Group, h.node, h.fence)
 	} else {
-		h.late = semaphore.Overdue(*hold, p.now)
+		h.late = h.group.state.Deadlines(p.now).Overdue(*hold)
 	}
 	if h.late || h.known < 0 {
 		return h.late
@@ -273,7 +273,7 @@ func (p *player) granted(h *playedHost) {
 	}
 	h.state, h.began, h.course = hostOut, p.now, p.course(h)
 	if h.course.Hangs {
-		p.until(hold.Deadline.Add(time.Nanosecond), hostOverdue, number)
+		p.until(h.group.state.Deadlines(p.now).Of(hold).Add(time.Nanosecond), hostOverdue, number)
 	} else {
 		p.in(h.course.Takes, hostOver, number)
 	}

@@ -167,7 +167,6 @@ func (o *office) look() {
 		o.watch.stand(o.e.cfg.Now())
 		return
 	}
-	o.watch.outages = o.e.cfg.Outages()
 	o.watch.look(o.e.cfg.Semaphores, o.e.cfg.Fleet.Nodes, o.e.cfg.Now())
 	o.e.judge(o.watch.overdue())
 }

@@ -21,13 +21,13 @@ const (
 )
 
 // watchman measures, by this process's monotonic clock and from its own
-// election on, how long grants stay unconfirmed, holds are overdue and members
-// unheard. While a group is frozen, and without a quorum, time stands still.
+// election on, how long grants stay unconfirmed and members unheard. While a
+// group is frozen, and without a quorum, time stands still. It judges from some
+// time after its election on which holds are overdue.
 type watchman struct {
 	elected time.Time
 	last    time.Time
 	holds   map[holdKey]*timing
-	outages []Span
 	todo    []duty
 }
 
@@ -47,7 +47,6 @@ func without(spans []Span, since time.Time) (d time.Duration) {
 // timing is how long one hold was watched.
 type timing struct {
 	unconfirmed time.Duration // while granted and not frozen
-	frozen      time.Duration // by which its deadline moves
 	overdue     bool
 }
 
@@ -99,23 +98,18 @@ func (w *watchman) look(store views, nodes func() []api.Node, now time.Time) {
 }
 
 func (w *watchman) lookAtHolds(group string, st *semaphore.State, seen map[holdKey]*timing, step time.Duration, now time.Time) {
-	freeze := st.Frozen()
+	freeze, deadlines := st.Frozen(), st.Deadlines(now)
 	for node, h := range st.Holds {
 		key := holdKey{group, node, h.Fence}
 		t := w.holds[key]
 		switch {
 		case t == nil:
 			t = &timing{}
-			if freeze != nil {
-				t.frozen = max(0, now.Sub(later(freeze.At, h.Since)))
-			}
-		case freeze != nil:
-			t.frozen += step
-		case h.State == semaphore.Granted:
+		case freeze == nil && h.State == semaphore.Granted:
 			t.unconfirmed += step
 		}
 		seen[key] = t
-		t.overdue = freeze == nil && now.Sub(w.elected) >= settle && semaphore.Overdue(h, now.Add(-t.frozen-without(w.outages, h.Since)))
+		t.overdue = now.Sub(w.elected) >= settle && deadlines.Overdue(h)
 		if h.State == semaphore.Granted && freeze == nil && t.unconfirmed >= semaphore.ConfirmWithin {
 			w.due(group, semaphore.Expire{Node: node, Fence: h.Fence})
 		}
@@ -147,8 +141,7 @@ func (w *watchman) due(group string, op semaphore.Op) {
 
 func (w *watchman) duties() []duty { return w.todo }
 
-// overdue lists the holds that are past their deadline, the time of freezes and
-// that without quorum not counted.
+// overdue lists the holds that are past their deadline.
 func (w *watchman) overdue() map[holdKey]bool {
 	out := map[holdKey]bool{}
 	for key, t := range w.holds {

@@ -190,7 +190,7 @@ func (s *Service) ExplainNode(ctx context.Context, id string) (api.Verdict, erro
 	v.Earliest = earliest(&st, id, now)
 	v.Place, v.Waiting, v.Revision = semaphore.Place(&st, id), st.Waiting(), st.Revision
 	if h, holds := st.Hold(id); holds {
-		v.Hold = s.hold(n.Group, h)
+		v.Hold = s.hold(n.Group, h, st.Deadlines(now))
 	}
 	v.MayGo = len(v.Blockers) == 0
 	if !v.MayGo && (v.Place > 0 || v.Wanted != nil) && v.Hold == nil {

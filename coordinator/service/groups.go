@@ -239,8 +239,9 @@ func (s *Service) group(st *semaphore.State, queue int) api.Group {
 			Frozen: freezeInForce(st),
 		},
 	}
+	deadlines := st.Deadlines(now)
 	for _, h := range st.Holds {
-		shown := s.hold(st.Group, h)
+		shown := s.hold(st.Group, h, deadlines)
 		if shown.Overdue || shown.Failed {
 			g.Status.Stuck++
 		}

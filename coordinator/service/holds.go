@@ -117,7 +117,7 @@ func (a *acquiring) granted() (*api.AcquireResponse, error) {
 	if a.err != nil {
 		return nil, a.err
 	}
-	return &api.AcquireResponse{Hold: *a.s.hold(a.group, *a.answer.Hold)}, nil
+	return &api.AcquireResponse{Hold: *a.s.holdIn(a.group, *a.answer.Hold)}, nil
 }
 
 // Confirm is the agent's gate.
@@ -150,7 +150,7 @@ func (s *Service) Confirm(ctx context.Context, group, node string, req api.Confi
 	if err != nil {
 		return api.Hold{}, err
 	}
-	return *s.hold(group, *a.Hold), nil
+	return *s.holdIn(group, *a.Hold), nil
 }
 
 // begun reports whether the node has passed its first gate with the hold of
@@ -224,8 +224,9 @@ func (s *Service) Holds(ctx context.Context, group string) ([]api.Hold, error) {
 			}
 			continue
 		}
+		deadlines := st.Deadlines(s.now())
 		for _, h := range st.Holds {
-			list = append(list, *s.hold(name, h))
+			list = append(list, *s.hold(name, h, deadlines))
 		}
 	}
 	slices.SortFunc(list, oldestFirst)
@@ -249,7 +250,7 @@ func (s *Service) Revoke(ctx context.Context, group, node string, req api.Revoke
 	if err != nil {
 		return api.Hold{}, err
 	}
-	return *s.hold(group, *a.Hold), nil
+	return *s.holdIn(group, *a.Hold), nil
 }
 
 // ForceRelease deletes a revoked hold, the second step.
@@ -307,9 +308,16 @@ func latest(a, b time.Time) time.Time {
 	return b
 }
 
-// hold is a hold as the API shows it, with what its node last said.
-func (s *Service) hold(group string, h semaphore.Hold) *api.Hold {
-	out := fleet.HoldOf(group, h, s.db.DeadlinesAt(h.Since))
+// holdIn is hold, for the only one of a group.
+func (s *Service) holdIn(group string, h semaphore.Hold) *api.Hold {
+	st, _ := s.store.Look(group)
+	return s.hold(group, h, st.Deadlines(s.now()))
+}
+
+// hold is a hold as the API shows it, with what its node last said, by how the
+// deadlines of its group stand.
+func (s *Service) hold(group string, h semaphore.Hold, d semaphore.Deadlines) *api.Hold {
+	out := fleet.HoldOf(group, h, d)
 	if rec, found := s.fleet.Record(h.Node); found {
 		out.Phase, out.Failed = string(rec.Report.Phase), fleet.Failed(&rec.Report)
 		heard := s.fleet.Heard(h.Node)

@@ -47,6 +47,7 @@ type viewCache struct {
 	last *overview
 	made time.Time     // monotonic
 	took time.Duration // the last pass
+	busy bool          // whether a change asked for it
 	// current is when quorum was seen last, zero for not since the start.
 	current time.Time
 	signs   [3]<-chan struct{}
@@ -54,7 +55,7 @@ type viewCache struct {
 }
 
 // overview is the fleet as it was at most overviewPause ago, with all that was
-// changed through this service by a person.
+// changed through this service by a person, and with the first change after quiet.
 func (s *Service) overview() *overview {
 	c := &s.view
 	c.mu.Lock()
@@ -63,13 +64,14 @@ func (s *Service) overview() *overview {
 	if !stale {
 		c.current = s.now().UTC()
 	}
+	changed := c.last != nil && c.changed()
 	if c.last != nil && stale == c.stale {
 		age := time.Since(c.made)
-		pause := min(overviewPause, 20*c.took)
-		if age < pause || age < overviewLasts && !c.changed() {
+		if !changed && age < overviewLasts || changed && c.busy && age < min(overviewPause, 20*c.took) {
 			return c.last
 		}
 	}
+	c.busy = changed
 	began := time.Now()
 	// The signs first: a change during the pass is seen by the next.
 	c.signs = [3]<-chan struct{}{s.store.Changed(), s.fleet.Changed(), s.roll.Changed()}
@@ -226,7 +228,7 @@ func (s *Service) guestNode(st *semaphore.State, m semaphore.Member, waiting boo
 	}
 	h, holds := st.Holds[m.Node]
 	if holds {
-		n.Hold = fleet.HoldOf(st.Group, h, s.db.DeadlinesAt(h.Since))
+		n.Hold = fleet.HoldOf(st.Group, h, st.Deadlines(s.now()))
 		n.Via = string(h.Via)
 		if h.OtherPeer != "" && n.Duplicate == "" {
 			n.Duplicate = "addresses " + h.Peer + " and " + h.OtherPeer + " ask under this id"

@@ -229,7 +229,7 @@ func (s *Service) answerPoll(id, group string) api.PollResponse {
 	resp.Cluster, resp.Incarnation = s.ClusterID()
 	if st, found := s.store.Look(group); found {
 		if h, holds := st.Hold(id); holds {
-			resp.Hold = s.hold(group, h)
+			resp.Hold = s.hold(group, h, st.Deadlines(s.now()))
 		}
 	}
 	resp.Tag = tag(resp.Wanted, resp.Hold)

@@ -96,6 +96,7 @@ func (s *Store) tryFreeze(ctx context.Context, change func(*semaphore.Freeze) (*
 		clientv3.OpGet(key),
 		clientv3.OpGet(s.keys.events(fleetScope), clientv3.WithPrefix(), clientv3.WithKeysOnly(),
 			clientv3.WithSort(clientv3.SortByKey, clientv3.SortDescend), clientv3.WithLimit(1)),
+		clientv3.OpGet(s.keys.froze()),
 	).Commit()
 	if err != nil {
 		return classify(err)
@@ -121,17 +122,21 @@ func (s *Store) tryFreeze(ctx context.Context, change func(*semaphore.Freeze) (*
 		return err
 	}
 	eventKey := s.keys.event(fleetScope, event.Seq)
+	then := []clientv3.Op{clientv3.OpPut(eventKey, string(told))}
 	var value []byte
-	op := clientv3.OpDelete(key)
 	if f != nil {
 		if value, err = semaphore.EncodeFreeze(*f); err != nil {
 			return err
 		}
-		op = clientv3.OpPut(key, string(value))
+		then = append(then, clientv3.OpPut(key, string(value)))
+	} else {
+		froze, err := s.lifted(resp.Responses[2].GetResponseRange().GetKvs(), *old, event.At)
+		if err != nil {
+			return err
+		}
+		then = append(then, clientv3.OpDelete(key), clientv3.OpPut(s.keys.froze(), froze))
 	}
-	txn, err := s.cfg.Client.Txn(ctx).
-		If(unchanged(key, rev), unchanged(eventKey, 0)).
-		Then(op, clientv3.OpPut(eventKey, string(told))).Commit()
+	txn, err := s.cfg.Client.Txn(ctx).If(unchanged(key, rev), unchanged(eventKey, 0)).Then(then...).Commit()
 	switch {
 	case err != nil:
 		return classify(err)
@@ -141,6 +146,33 @@ func (s *Store) tryFreeze(ctx context.Context, change func(*semaphore.Freeze) (*
 	}
 	s.frozen(value, txn.Header.Revision)
 	return nil
+}
+
+// lifted is when the fleet was frozen, with the freeze that is lifted now.
+func (s *Store) lifted(kvs []*mvccpb.KeyValue, f semaphore.Freeze, now time.Time) (string, error) {
+	froze := semaphore.Froze{V: semaphore.BaseSchema}
+	if kv := first(kvs); kv != nil {
+		var err error
+		if froze, err = semaphore.DecodeFroze(kv.Value); err != nil {
+			return "", fmt.Errorf("%s: %w", kv.Key, err)
+		}
+	}
+	froze.Spans = semaphore.KeepFroze(froze.Spans, f, now, s.eachHold)
+	value, err := semaphore.EncodeFroze(froze)
+	return string(value), err
+}
+
+// eachHold yields the holds of all groups.
+func (s *Store) eachHold(yield func(string, *semaphore.Hold) bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, g := range s.groups {
+		for node, h := range g.st.EachHold() {
+			if !yield(node, h) {
+				return
+			}
+		}
+	}
 }
 
 // frozen takes over what was committed at rev.

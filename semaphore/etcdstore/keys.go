@@ -34,6 +34,9 @@ func (k keys) node(name string, t table, node string) string {
 
 func (k keys) freeze() string { return k.prefix + "freeze" }
 
+// froze says when the fleet was frozen. It lies in the watched range.
+func (k keys) froze() string { return k.prefix + "froze" }
+
 // memberOut says which coordinator's host is out. It lies outside of what is
 // watched as one range.
 func (k keys) memberOut() string { return k.prefix + "cluster/member-out" }

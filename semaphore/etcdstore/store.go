@@ -59,6 +59,9 @@ type Config struct {
 	// Schema is the `v` that all coordinators read: no higher one is written. nil:
 	// semaphore.BaseSchema.
 	Schema func() int
+	// Outages are the times without quorum in which deadlines stand still. It must
+	// be quick. nil: none.
+	Outages func() []semaphore.Span
 	// Coordinators are the members of the store whose hosts may be nodes, and
 	// unwell says why none of them may go now. nil: none are nodes. It is asked
 	// for every decision and must be quick; Wake tells that it has changed.
@@ -87,9 +90,11 @@ type Store struct {
 	rev       int64 // of the watch
 	groups    map[string]*group
 	freeze    *semaphore.Freeze
-	freezeRev int64 // ModRevision of the freeze key, 0 without one
-	freezeAt  int64 // revision at which it is known
-	freezeNew bool  // the freeze key's value is of a newer schema
+	freezeRev int64            // ModRevision of the freeze key, 0 without one
+	freezeAt  int64            // revision at which it is known
+	freezeNew bool             // the freeze key's value is of a newer schema
+	froze     []semaphore.Span // times in which the fleet was frozen; replaced, never changed
+	frozeRev  int64            // ModRevision of their key
 	out       *semaphore.MemberOut
 	outRev    int64  // ModRevision of its key, 0 without one
 	outAt     int64  // revision at which it is known

@@ -2,6 +2,7 @@ package etcdstore
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -33,15 +34,22 @@ func (s *Store) load(ctx context.Context, opts ...clientv3.OpOption) (int64, err
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	byGroup := map[string][]*mvccpb.KeyValue{}
-	var freeze *mvccpb.KeyValue
+	var freeze, froze *mvccpb.KeyValue
 	for _, kv := range resp.Kvs {
-		if string(kv.Key) == s.keys.freeze() {
+		switch string(kv.Key) {
+		case s.keys.freeze():
 			freeze = kv
-		} else if name, _, _, ok := s.keys.parse(string(kv.Key)); ok {
+			continue
+		case s.keys.froze():
+			froze = kv
+			continue
+		}
+		if name, _, _, ok := s.keys.parse(string(kv.Key)); ok {
 			byGroup[name] = append(byGroup[name], kv)
 		}
 	}
 	s.setFreeze(freeze, rev)
+	s.setFroze(froze)
 	for name := range byGroup {
 		s.groupLocked(name)
 	}
@@ -101,6 +109,10 @@ func (s *Store) setFreeze(kv *mvccpb.KeyValue, rev int64) {
 	if rev <= s.freezeAt {
 		return
 	}
+	if was := s.freeze; was != nil && kv == nil {
+		// What is written of it may come a moment later.
+		s.froze = append(slices.Clone(s.froze), semaphore.Span{Start: was.At, End: s.cfg.Now()})
+	}
 	s.freeze, s.freezeRev, s.freezeAt, s.freezeNew = nil, 0, rev, false
 	if kv == nil {
 		return
@@ -110,6 +122,19 @@ func (s *Store) setFreeze(kv *mvccpb.KeyValue, rev int64) {
 		s.log.Error("the fleet-wide freeze cannot be read: groups only take releases", "error", err)
 	}
 	s.freeze, s.freezeRev, s.freezeNew = &f, kv.ModRevision, err != nil
+}
+
+// setFroze takes over when the fleet was frozen.
+func (s *Store) setFroze(kv *mvccpb.KeyValue) {
+	if kv == nil || kv.ModRevision <= s.frozeRev {
+		return
+	}
+	f, err := semaphore.DecodeFroze(kv.Value)
+	if err != nil {
+		s.log.Error("when the fleet was frozen cannot be read: deadlines may seem to have passed", "error", err)
+		return
+	}
+	s.froze, s.frozeRev = f.Spans, kv.ModRevision
 }
 
 // monitorWatch follows the watched range; when the watch is lost, it reads
@@ -167,6 +192,10 @@ func (s *Store) apply(events []*clientv3.Event, rev int64) {
 				g.wake()
 			}
 			news = true
+			continue
+		}
+		if key == s.keys.froze() {
+			s.setFroze(e.Kv)
 			continue
 		}
 		name, t, node, ok := s.keys.parse(key)

@@ -81,6 +81,44 @@ func freezeIDs(f *fixture) {
 	f.until("both see it lifted", func() bool { return f.a.FleetFreeze() == nil && f.b.FleetFreeze() == nil })
 }
 
+// freezeClock: both stores find the same deadline, with what a freeze of the group
+// and one of the fleet took put on top, also once they are lifted.
+func freezeClock(f *fixture) {
+	f.declare("1", 1)
+	h := f.take(f.a, agent(node(0)))
+	due := func(s semaphore.Store) (at time.Time, still string) {
+		st, _ := s.Look(group)
+		d := st.Deadlines(time.Now())
+		return d.Of(h), d.Still
+	}
+	later := func(what string, than time.Time, still string) {
+		f.Helper()
+		f.until(what, func() bool {
+			a, why := due(f.a)
+			b, whyB := due(f.b)
+			if still == "" && !a.Equal(b) { // while it stands still, the moment of asking is in it
+				return false
+			}
+			return a.After(than) && b.After(than) && why == still && whyB == still
+		})
+	}
+	if at, still := due(f.a); !at.Equal(h.Deadline) || still != "" {
+		f.Fatalf("due at %s (%s), want %s", at, still, h.Deadline)
+	}
+	f.ok(f.a, group, semaphore.SetFreeze{Freeze: semaphore.Freeze{ID: "g1", By: "operator", Reason: "test", At: time.Now()}})
+	later("it stands still while the group is frozen", h.Deadline.Add(10*time.Millisecond), semaphore.StillFrozen)
+	f.ok(f.b, group, semaphore.LiftFreeze{ID: "g1", By: "operator"})
+	later("both have the time of it", h.Deadline.Add(10*time.Millisecond), "")
+	first, _ := due(f.a)
+	fr, err := f.a.Freeze(f.ctx, semaphore.Freeze{ID: "f1", By: "operator", Reason: "test", At: time.Now()})
+	if err != nil {
+		f.Fatal(err)
+	}
+	later("it stands still while the fleet is", first.Add(10*time.Millisecond), semaphore.StillFrozen)
+	f.unfreeze(fr.ID, semaphore.OK)
+	later("both have the time of both", first.Add(10*time.Millisecond), "")
+}
+
 func percentSlots(f *fixture) {
 	f.declare("20%", 9)
 	f.take(f.a, agent(node(0)))

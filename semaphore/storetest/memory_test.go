@@ -54,6 +54,7 @@ type memory struct {
 	groups   map[string]semaphore.State // without their queues
 	places   map[string][]*place
 	freeze   *semaphore.Freeze
+	froze    []semaphore.Span
 	changed  chan struct{}
 	reserved map[string]reservation
 }
@@ -86,7 +87,7 @@ func (m *memory) tell() {
 // state is the group as this store sees it. The lock is held.
 func (s *memoryStore) state(group string) semaphore.State {
 	state := s.groups[group]
-	state.Group, state.Revision, state.Freeze = group, s.revision, s.freeze
+	state.Group, state.Revision, state.Freeze, state.Froze = group, s.revision, s.freeze, s.froze
 	state.Queue = nil
 	for _, p := range s.places[group] {
 		w := p.Waiter
@@ -255,9 +256,22 @@ func (s *memoryStore) Unfreeze(_ context.Context, id, _ string) (semaphore.Answe
 	if s.freeze != nil && s.freeze.ID != id {
 		return semaphore.Answer{Kind: semaphore.Conflict}, nil
 	}
+	if s.freeze != nil {
+		s.froze = semaphore.KeepFroze(s.froze, *s.freeze, s.now(), s.eachHold)
+	}
 	s.freeze = nil
 	s.tell()
 	return semaphore.Answer{}, nil
+}
+
+func (s *memoryStore) eachHold(yield func(string, *semaphore.Hold) bool) {
+	for _, state := range s.groups {
+		for node, h := range state.EachHold() {
+			if !yield(node, h) {
+				return
+			}
+		}
+	}
 }
 
 func (s *memoryStore) Read(_ context.Context, group string) (semaphore.State, error) {

@@ -61,6 +61,7 @@ func Run(t *testing.T, open func(t *testing.T) (a, b semaphore.Store), options .
 		"Freeze_StopHoldsConfirmedOnesAtTheGate":              freezeStop,
 		"Freeze_OfAGroupLeavesOthersAlone":                    freezeGroup,
 		"Freeze_TwiceIsOneAndOnlyItsIdLiftsIt":                freezeIDs,
+		"Freeze_StopsTheClockOfDeadlines":                     freezeClock,
 		"Slots_PercentFollowsTheMembers":                      percentSlots,
 		"Slots_LoweringEvictsNobody":                          lowering,
 		"Limits_BoundTheHoldsOfALabel":                        limits,
