@@ -68,10 +68,26 @@ func checkContentType(r *http.Request) error {
 		if r.URL.Path == "/api/v1/bundles" {
 			return nil
 		}
-	case "application/x-www-form-urlencoded", "multipart/form-data":
+	case "application/x-www-form-urlencoded":
 		if strings.HasPrefix(r.URL.Path, "/ui/") {
 			return nil
 		}
 	}
 	return &refusal{api.Errorf(api.Invalid, "a body of type %q is not taken here: want application/json", given), http.StatusUnsupportedMediaType}
+}
+
+// maxForm bounds what a page's handler can be made to read, in bytes.
+const maxForm = 1 << 20
+
+// boundForm bounds the body of what is no request of the API, whatever its method
+// and type: net/http puts the large parts of a form into files, which stay.
+func boundForm(w http.ResponseWriter, r *http.Request) error {
+	switch {
+	case !page(r) || r.Body == nil || r.Body == http.NoBody:
+		return nil
+	case r.ContentLength > maxForm:
+		return api.Errorf(api.TooLarge, "a body of %d bytes: at most %d", r.ContentLength, maxForm)
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	return nil
 }

@@ -145,6 +145,9 @@ func (d *door) check(w http.ResponseWriter, r *http.Request) (auth.Principal, er
 	if err := checkContentType(r); err != nil {
 		return auth.Principal{}, err
 	}
+	if err := boundForm(w, r); err != nil {
+		return auth.Principal{}, err
+	}
 	if d.FleetLock {
 		return auth.Principal{}, nil
 	}
