@@ -101,19 +101,21 @@ func (d Deadlines) Of(h Hold) time.Time {
 	if h.Deadline.IsZero() {
 		return time.Time{}
 	}
-	at, left := h.Since, h.Deadline.Sub(h.Since)
+	due := h.Deadline
 	for _, s := range d.spans {
-		if !s.End.After(at) {
+		if !s.End.After(h.Since) {
 			continue
 		}
-		if gap := max(0, s.Start.Sub(at)); gap > left {
-			break
-		} else {
-			left -= gap
+		from := s.Start
+		if from.Before(h.Since) {
+			from = h.Since
 		}
-		at = s.End
+		if from.After(due) {
+			break
+		}
+		due = due.Add(s.End.Sub(from))
 	}
-	return at.Add(left)
+	return due
 }
 
 // Overdue reports whether the hold is past its deadline. It frees nothing.

@@ -28,6 +28,7 @@ type world struct {
 	mu      sync.Mutex
 	holds   map[string]semaphore.Hold
 	phases  map[string]api.Phase
+	freeze  *semaphore.Freeze
 	changed chan struct{}
 }
 
@@ -61,7 +62,7 @@ func (w *world) Groups() []string { return []string{"web"} }
 func (w *world) Look(string) (semaphore.State, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return semaphore.State{Holds: w.holds}, true
+	return semaphore.State{Holds: w.holds, Freeze: w.freeze}, true
 }
 
 func (w *world) Changed() <-chan struct{} {
@@ -244,6 +245,29 @@ func TestSilence_IsOneThatIsRenewedUntilTheDeadline(t *testing.T) {
 	if got := active(t, server); len(got) != 0 {
 		t.Errorf("a silence past the deadline: %+v", got)
 	}
+}
+
+// The clock of a hold stands still while the fleet is frozen: its silence is renewed
+// for as long as that takes, however long ago the deadline was by the wall clock.
+func TestSilence_IsRenewedThroughALongFreeze(t *testing.T) {
+	t.Parallel()
+	server, w := monitortest.Alertmanager(t), newWorld()
+	began := time.Now().Add(-24 * time.Hour)
+	w.set(func() {
+		w.freeze = &semaphore.Freeze{ID: "f", At: began.Add(time.Minute)}
+		w.holds["a"] = semaphore.Hold{Node: "a", State: semaphore.Confirmed, Fence: 7, Since: began, Deadline: began.Add(30 * time.Minute)}
+	})
+	begin(t, server.URL, w, func(c *Config) { c.For = 3 * time.Second })
+	eventually(t, "there is a silence", func() bool { return len(active(t, server)) == 1 })
+	first := active(t, server)[0]
+	eventually(t, "it was renewed", func() bool {
+		now := active(t, server)
+		return len(now) == 1 && now[0].ID == first.ID && now[0].EndsAt.Sub(first.EndsAt) > 2*time.Second
+	})
+	w.set(func() { // its deadline had passed when the fleet was frozen
+		w.freeze = &semaphore.Freeze{ID: "f", At: began.Add(time.Hour)}
+	})
+	eventually(t, "it ended", func() bool { return len(active(t, server)) == 0 })
 }
 
 func TestSilence_TheNextElectedOneGoesOnWithIt(t *testing.T) {

@@ -21,7 +21,7 @@ type want struct {
 	fence    int64
 	reason   string
 	labels   map[string]string
-	deadline time.Time // of the hold; zero: none
+	deadline time.Time // of the hold, as if nothing stopped its clock from now on; zero: none
 }
 
 // until is when a silence made or renewed now ends.
@@ -42,11 +42,12 @@ func (s *Silencer) wanted(now time.Time) map[key]want {
 		if !ok || st.NewerSchema != "" {
 			continue
 		}
+		deadlines := st.Deadlines(now)
 		for node, h := range st.EachHold() {
 			if h.State != semaphore.Confirmed && h.State != semaphore.Revoked || s.failed(node) {
 				continue
 			}
-			w := want{key: key{group, node}, fence: h.Fence, reason: h.Reason, labels: h.Labels, deadline: h.Deadline}
+			w := want{key: key{group, node}, fence: h.Fence, reason: h.Reason, labels: h.Labels, deadline: deadlines.Of(*h)}
 			if w.until(now, s.cfg.For).After(now) {
 				out[w.key] = w
 			}
