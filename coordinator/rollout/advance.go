@@ -24,6 +24,10 @@ func (d *Decisions) advance(c *course, spec api.RolloutSpec, st State, failed in
 				return
 			}
 			d.startWave(c, 0, now)
+			if c.early {
+				d.More = true
+				return
+			}
 		}
 		at := c.at(h)
 		w, s := &h.Waves[at], &c.specs[at]

@@ -224,3 +224,27 @@ func TestDecide_OutsideItsWindowsNothingStartsAndItSaysWhy(t *testing.T) {
 		t.Errorf("asked while open: %q, stalled %+v", got, st.Head.Stalled)
 	}
 }
+
+// What it waits for may change its nodes: whether one has the bundle is known when
+// it begins.
+func TestDecide_ANodeIsNotUpdatedByARolloutThatWaits(t *testing.T) {
+	st := rolloutOf(2, 0)
+	st.Head.State, st.Head.Waves, st.Head.After = api.RolloutScheduled, nil, []string{"ro-0"}
+	st.Observed.Waits = []string{"ro-0"}
+	waits := at(t, noon, st, done("n1"), done("n2"))
+	if len(waits.Results) > 0 {
+		t.Fatalf("while it waits it records %+v", waits.Results)
+	}
+	waits.Observed.Waits = nil
+	began := at(t, noon, waits, idle("n1"), done("n2"))
+	if r := began.Results; began.Head.State != api.RolloutRunning || len(r) != 1 || r["n2"].State != api.NodeUpdated {
+		t.Errorf("begun, it is %s and has recorded %+v", began.Head.State, r)
+	}
+	if got := asked(began, noon, idle("n1")); got != "n1" {
+		t.Errorf("of the node that was changed meanwhile is wanted %q", got)
+	}
+	all := at(t, noon, waits, done("n1"), done("n2"))
+	if all.Head.State != api.RolloutSucceeded || len(all.Results) != 2 {
+		t.Errorf("with nothing to do it is %s, and has recorded %+v", all.Head.State, all.Results)
+	}
+}

@@ -14,6 +14,8 @@ type course struct {
 	waves []WaveState
 	tally []waveTally
 	goes  []string // where a node of the wave goes
+	// early: nodes have the bundle, which is to be recorded once it has begun.
+	early bool
 }
 
 // waveTally counts the nodes of a wave.

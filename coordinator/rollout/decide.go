@@ -100,7 +100,12 @@ func Decide(spec api.RolloutSpec, st State, fleet []NodeView, now time.Time) Dec
 			Attempt: s.attempt, Detail: s.detail, Since: s.since,
 		})
 		count(&d.Progress, s.state)
-		if next, ok := result(&h, n, r, begun, s, *v, now); ok && active {
+		switch next, ok := result(&h, n, r, begun, s, *v, now); {
+		case !ok || !active:
+		case !c.begun(&h):
+			// Until its first wave begins, a node is somebody else's, who may change it.
+			c.early = true
+		default:
 			found = append(found, next)
 			r = next
 		}
