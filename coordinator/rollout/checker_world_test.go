@@ -17,6 +17,7 @@ type mConfig struct {
 	slots, budget    int
 	flat             bool // one wave without a soak or gate
 	small            bool // two nodes
+	atWork           int  // so many nodes are updated when it begins
 	late             bool // writes that will be refused are kept until they are
 	fails            int  // so many updates may fail
 	resumes, retries int  // so often a person does
@@ -148,9 +149,13 @@ func (m *model) start() mWorld {
 		st.Nodes[i].Before = other
 	}
 	main := m.keep(st)
-	return mWorld{
+	w := mWorld{
 		main: main, seenMain: m.glimpse(main), fails: uint8(m.cfg.fails), resumes: uint8(m.cfg.resumes), retries: uint8(m.cfg.retries),
 	}
+	for i := range m.cfg.atWork {
+		w.nodes[i] = mNode{phase: mWorking, attempt: 1, applied: [2]uint8{1, 0}}
+	}
+	return m.first(w)
 }
 
 func (m *model) main(w mWorld) *State { return &m.states[w.main] }

@@ -91,10 +91,7 @@ func (o *office) undo(ctx context.Context, p *picture) bool {
 			delete(o.halted, id)
 			continue
 		}
-		if noted, ok := o.halted[id]; !ok || noted.failures != st.Head.Failures {
-			o.halted[id] = halt{now, st.Head.Failures}
-		}
-		if now.Sub(o.halted[id].since) < undoAfter {
+		if o.halt(id, st.Head.Failures, now) < undoAfter {
 			continue
 		}
 		change, err := undone(&st, &d, now, func(digest string) (string, error) {
@@ -117,6 +114,15 @@ func (o *office) undo(ctx context.Context, p *picture) bool {
 		}
 	}
 	return true
+}
+
+// halt is for how long this engine has seen that nodes of a rollout are to be
+// brought back, after so many failures.
+func (o *office) halt(id string, failures int64, now time.Time) time.Duration {
+	if noted, ok := o.halted[id]; !ok || noted.failures != failures {
+		o.halted[id] = halt{now, failures}
+	}
+	return now.Sub(o.halted[id].since)
 }
 
 // mustUndo reports whether nodes of a rollout are to be brought back, and all

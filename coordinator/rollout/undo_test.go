@@ -3,6 +3,7 @@ package rollout
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 )
@@ -128,5 +129,25 @@ func TestApply_AHaltByAPersonBringsNothingBack(t *testing.T) {
 	st.Head.Spec.AutoRollback = api.RollbackAll
 	if st = act(t, st, ActHalt); st.Head.Undo != "" {
 		t.Errorf("to be undone: %q", st.Head.Undo)
+	}
+}
+
+// Between two looks a person may have resumed the rollout, and another node failed:
+// one that was let begin in between is not known yet.
+func TestUndo_AnotherFailureIsAnotherHalt(t *testing.T) {
+	o := &office{halted: map[string]halt{}}
+	for _, step := range []struct {
+		after    time.Duration
+		failures int64
+		want     time.Duration
+	}{
+		{0, 1, 0},
+		{4 * time.Second, 1, 4 * time.Second},
+		{6 * time.Second, 2, 0},
+		{11 * time.Second, 2, 5 * time.Second},
+	} {
+		if got := o.halt("ro-1", step.failures, noon.Add(step.after)); got != step.want {
+			t.Errorf("after %s and %d failures it has been seen for %s, want %s", step.after, step.failures, got, step.want)
+		}
 	}
 }
