@@ -163,7 +163,7 @@ func (b *stage) AllNodes(context.Context) ([]api.Node, error) {
 }
 
 func (b *stage) PutGroup(_ context.Context, name string, spec api.GroupSpec, ifMatch string) (api.Group, error) {
-	if err := b.write(fmt.Sprintf("group %s slots=%s limits=%v hold=%s interval=%s blackouts=%d if=%s", name, spec.Slots, spec.Limits, spec.Timeouts.Hold, spec.GrantInterval, len(spec.Blackouts), ifMatch)); err != nil {
+	if err := b.write(fmt.Sprintf("group %s slots=%s limits=%v hold=%s interval=%s windows=%d blackouts=%d if=%s", name, spec.Slots, spec.Limits, spec.Timeouts.Hold, spec.GrantInterval, len(spec.Windows), len(spec.Blackouts), ifMatch)); err != nil {
 		return api.Group{}, err
 	}
 	b.set(func(b *stage) {

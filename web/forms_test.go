@@ -260,7 +260,7 @@ func TestGroup_IsChangedOnlyIfNobodyElseDidMeanwhile(t *testing.T) {
 	in.Set("limits", "")
 	refused(t, post(t, b, "/groups/web/edit", in), http.StatusPreconditionFailed, "changed meanwhile", `value="5%"`)
 	redirected(t, post(t, b, "/new-group", url.Values{"name": {"cache"}, "slots": {"2"}}), "/groups/cache")
-	want := []string{"group web slots=5% limits=[{zone 1} {rack 10%}] hold=45m interval= blackouts=0 if=77", "group web slots=5% limits=[] hold=45m interval= blackouts=0 if=77", "group cache slots=2 limits=[] hold= interval= blackouts=0 if=*"}
+	want := []string{"group web slots=5% limits=[{zone 1} {rack 10%}] hold=45m interval= windows=0 blackouts=0 if=77", "group web slots=5% limits=[] hold=45m interval= windows=0 blackouts=0 if=77", "group cache slots=2 limits=[] hold= interval= windows=0 blackouts=0 if=*"}
 	if got := b.wrote(); !slices.Equal(got, want) {
 		t.Errorf("calls %q, want %q", got, want)
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 )
 
-// groupForm is what an operator declares of a group, as typed. Windows are only
-// shown: a schedule is written down, in a file for lockkeeper apply.
+// groupForm is what an operator declares of a group, as typed; its windows have a
+// form of their own.
 type groupForm struct {
 	Name             string
 	New              bool
@@ -19,6 +19,7 @@ type groupForm struct {
 	Slots            string
 	Limits           string // "zone=1, rack=10%"
 	Hold             string
+	FleetLockHold    string
 	Interval         string
 	CountUnreachable bool
 	Blackout         blackoutForm
@@ -45,6 +46,8 @@ func (s *server) groupRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("POST /ui/groups/{group}/edit", s.editGroup)
 	mux.HandleFunc("GET /groups/{group}/blackout", s.showGroupForm("group-blackout"))
 	mux.HandleFunc("POST /ui/groups/{group}/blackout", s.blackOut)
+	mux.HandleFunc("GET /groups/{group}/window", s.showWindow)
+	mux.HandleFunc("POST /ui/groups/{group}/window", s.setWindow)
 }
 
 // groupFormOf is the form as it begins: what is declared now.
@@ -54,7 +57,7 @@ func (s *server) groupFormOf(r *http.Request) (groupForm, error) {
 		return groupForm{}, err
 	}
 	f := groupForm{Name: g.Name, Revision: strconv.FormatInt(g.Revision, 10), Slots: string(g.Spec.Slots),
-		Hold: g.Spec.Timeouts.Hold, Interval: g.Spec.GrantInterval, CountUnreachable: g.Spec.CountUnreachable, Group: g}
+		Hold: g.Spec.Timeouts.Hold, FleetLockHold: g.Spec.Timeouts.FleetLockHold, Interval: g.Spec.GrantInterval, CountUnreachable: g.Spec.CountUnreachable, Group: g}
 	var limits []string
 	for _, l := range g.Spec.Limits {
 		limits = append(limits, l.By+"="+string(l.Max))
@@ -82,6 +85,7 @@ func (s *server) showGroupForm(page string) http.HandlerFunc {
 // typed takes what was sent over what is declared.
 func (f *groupForm) typed(r *http.Request) {
 	f.Slots, f.Limits = strings.TrimSpace(r.PostFormValue("slots")), r.PostFormValue("limits")
+	f.FleetLockHold = strings.TrimSpace(r.PostFormValue("fleetlock_hold"))
 	f.Hold, f.Interval = strings.TrimSpace(r.PostFormValue("hold")), strings.TrimSpace(r.PostFormValue("interval"))
 	f.CountUnreachable = r.PostFormValue("count_unreachable") != ""
 }
@@ -90,6 +94,7 @@ func (f *groupForm) typed(r *http.Request) {
 func (f *groupForm) spec() (api.GroupSpec, error) {
 	spec := f.Group.Spec
 	spec.Slots, spec.Timeouts.Hold, spec.GrantInterval, spec.CountUnreachable = api.Slots(f.Slots), f.Hold, f.Interval, f.CountUnreachable
+	spec.Timeouts.FleetLockHold = f.FleetLockHold
 	spec.Limits = nil
 	for part := range strings.SplitSeq(f.Limits, ",") {
 		if part = strings.TrimSpace(part); part == "" {

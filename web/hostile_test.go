@@ -42,8 +42,8 @@ func hostileFleet(name string) *stage {
 		Nodes:   []api.RolloutNode{{Node: name, Group: name, State: api.NodeBroken, Detail: name}}}
 	b.status.Rollouts = []api.Rollout{ro}
 	b.rollouts[ro.ID] = ro
-	b.bundles = []api.Bundle{{Digest: digest, Name: name, Version: name, By: name, Interrupt: name, URL: name, SignedBy: []string{name}}, {Digest: before, Name: name, URL: name}}
-	b.nodes = []api.Node{{ID: name, Group: "web", Labels: map[string]string{name: name}, State: api.NodeFailed, Hold: &h, Duplicate: name, Via: name, BootID: name,
+	b.bundles = []api.Bundle{{Digest: digest, Name: name, Version: name, By: name, Interrupt: name, URL: name, SignedBy: []string{name}, Nodes: 1}, {Digest: before, Name: name, URL: name}}
+	b.nodes = []api.Node{{ID: name, Group: "web", Labels: map[string]string{name: name}, State: api.NodeFailed, Hold: &h, Duplicate: name, Via: name, BootID: name, Drift: &api.Drift{Bundle: name, Name: name, Rollout: name},
 		Wanted: &api.Wanted{Rollout: name, Bundle: name, Name: name},
 		Report: api.Report{Phase: api.PhaseApplying, Message: name, Bundle: name, OS: name, Version: name, Failure: &api.Failure{Reason: name, Detail: name, Bundle: name}}}}
 	b.events = []api.Event{{Kind: name, Actor: name, Node: name, Group: "web", Detail: name, Scope: name, At: now, Slots: 1}}
@@ -59,9 +59,9 @@ func hostileFleet(name string) *stage {
 // hostilePages are the addresses of everything in it.
 func hostilePages(name string) []string {
 	id, q := semaphore.EscapeID(name), url.QueryEscape(name)
-	return []string{"/", "/nodes?q=" + q + "&selector=" + q + "&state=" + q + "&group=" + q + "&bundle=" + q, "/nodes?group=web&sort=id",
+	return []string{"/", "/nodes?q=" + q + "&selector=" + q + "&state=" + q + "&group=" + q + "&bundle=" + q, "/nodes?group=web&sort=id", "/nodes?by=bundle",
 		"/nodes/" + id, "/nodes/" + id + "/forget", "/nodes/" + id + "/priority", "/nodes/" + id + "/duplicate", "/nodes/" + id + "/retry",
-		"/groups/web?span=" + q + "&zone=" + q, "/groups/web/edit", "/groups/web/blackout?name=" + q, "/new-group", "/rollouts", "/rollouts/" + id, "/bundles", "/bundles/" + digest, "/bundles/diff",
+		"/groups/web?span=" + q + "&zone=" + q, "/groups/web/edit", "/groups/web/window?n=0", "/groups/web/window?n=0&remove=true", "/groups/web/blackout?name=" + q, "/new-group", "/rollouts", "/rollouts/" + id, "/bundles", "/bundles/" + digest, "/bundles/diff",
 		"/events?q=" + q + "&node=" + q + "&kind=" + q + "&from=" + q + "&rollout=" + q, "/events", "/cluster", "/rollouts/new?bundle=" + q, "/rollouts/new?from=" + id, "/rollouts/new?from=" + q,
 		"/groups/web/holds/" + id + "/free?fence=7", "/rollouts/" + id + "/abort", "/rollouts/" + id + "/approve?gate=" + q, "/rollouts/" + id + "/skip", "/freeze?group=" + q, "/" + id, "/find?q=" + q}
 }

@@ -119,6 +119,12 @@ func TestKeyboard_IsEnoughForEveryAction(t *testing.T) {
 		{name: "change a group", path: "/groups/web", skip: true, do: then(opens(`a[href$="/edit"]`), func(p *tab) { p.tabTo("#interval") }, typed("#interval", "5m"), sent), want: "group web slots=6 limits=[{zone 2}] hold= interval=5m"},
 		{name: "add a blackout", path: "/groups/night", skip: true, do: then(opens(`a[href$="/blackout"]`), typed("#name", "fair"), typed("#from", "2026-12-24 18:00"), typed("#until", "2026-12-27"), sent), want: "blackouts=4"},
 		{name: "remove a blackout", path: "/groups/night", skip: true, do: then(opens(`a[href*="year-end"]`), sent), want: "blackouts=2"},
+		{name: "add a window", path: "/groups/night", skip: true, do: then(opens(`#settings a[href$="/window"]`), typed("#start", "22:00"), typed("#duration", "4h"), func(p *tab) { p.sends("button[value=save]") }), want: "windows=3"},
+		{name: "change a window", path: "/groups/night", skip: true, do: then(opens(`#settings a[href$="/window?n=0"]`), typed("#cutoff", "0"), func(p *tab) { p.sends("button[value=save]") }), want: "windows="},
+		{name: "remove a window", path: "/groups/night", skip: true, do: then(opens(`#settings a[href$="/window?n=1"]`), func(p *tab) { p.tabTo(`#dialog a[href*="remove"]`); p.press(kb.Enter) },
+			func(p *tab) {
+				p.until("it asks", `document.querySelector('#dialog h1').innerText.startsWith('Remove ')`)
+			}, func(p *tab) { p.sends("button.btn") }), want: "windows="},
 		{name: "priority", path: "/nodes/web-094", skip: true, do: then(opens(`#node-head a[href$="/priority"]`), func(p *tab) { p.press("5") }, sent), want: "priority web web-094 "},
 		{name: "free a slot", path: "/groups/web", skip: true, do: then(opens(`#holds a[data-dialog]`), typed("#name", "web-014"), typed("#reason", "dead"), sent), want: `revoke web web-014 fence=41 name="web-014" reason="dead"`},
 		{name: "retry a node", path: "/nodes/web-052.rack-7.fra1.example.net", skip: true, do: then(opens(`a[href$="/retry"]`), typed("#reason", "again"), sent), want: "node retry web-052"},

@@ -40,7 +40,7 @@ var pagesOfBusyFleet = []struct{ name, path string }{
 	{"rollout-new", "/rollouts/new"}, {"bundles", "/bundles"}, {"bundle", "/bundles/" + digest}, {"bundle-diff", "/bundles/diff"},
 	{"events", "/events"}, {"events-refused", "/events?from=yesterday"}, {"cluster", "/cluster"}, {"freeze", "/freeze"},
 	{"free", "/groups/web/holds/web-014/free?fence=41"}, {"abort", "/rollouts/ro-7k2f/abort"}, {"login", "/login"},
-	{"group-edit", "/groups/web/edit"}, {"group-new", "/new-group"}, {"blackout", "/groups/night/blackout"}, {"blackout-remove", "/groups/night/blackout?name=year-end"},
+	{"group-edit", "/groups/web/edit"}, {"group-new", "/new-group"}, {"window", "/groups/night/window?n=0"}, {"window-remove", "/groups/night/window?n=1&remove=true"}, {"blackout", "/groups/night/blackout"}, {"blackout-remove", "/groups/night/blackout?name=year-end"},
 	{"priority", "/nodes/web-094/priority"}, {"forget", "/nodes/web-150/forget"}, {"keys", "/keys"}, {"not-found", "/nowhere"},
 }
 

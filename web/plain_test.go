@@ -29,6 +29,14 @@ func TestWithoutScript_EveryPageReads(t *testing.T) {
 	}
 }
 
+// withoutScript turns scripts off; those of the test still run.
+func (p *tab) withoutScript() {
+	p.Helper()
+	if _, err := chromedp.Call(p.ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}); err != nil {
+		p.Fatal(err)
+	}
+}
+
 // TestWithoutScript_FormsWork turns scripts off: forms are visited as pages.
 func TestWithoutScript_FormsWork(t *testing.T) {
 	t.Parallel()
@@ -36,9 +44,7 @@ func TestWithoutScript_FormsWork(t *testing.T) {
 	url := open(t, b)
 	p := openTab(t)
 	p.look(1440, "light")
-	if _, err := chromedp.Call(p.ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}); err != nil {
-		t.Fatal(err)
-	}
+	p.withoutScript()
 	p.load(url + "/")
 	p.click("#freeze-button a")
 	p.until("the form is a page", `location.pathname === '/freeze'`)

@@ -167,7 +167,7 @@ document.addEventListener('click', (e) => {
 document.addEventListener('submit', (e) => {
   if (!e.target.closest('dialog')) return;
   e.preventDefault();
-  show(e.target.action, { method: 'POST', body: new URLSearchParams(new FormData(e.target)) });
+  show(e.target.action, { method: 'POST', body: new URLSearchParams(new FormData(e.target, e.submitter)) });
 });
 document.addEventListener('input', (e) => { if (e.target.dataset.confirm) tick(); });
 
