@@ -8,6 +8,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -85,6 +86,24 @@ func (a *app) holdRows(holds []api.Hold) [][]string {
 		})
 	}
 	return rows
+}
+
+// dueText says when a hold is overdue, "" for one that never is.
+func dueText(h *api.Hold, now time.Time) string {
+	left := cli.Span(max(h.Deadline.Sub(now), time.Second))
+	switch {
+	case h.Deadline.IsZero() && h.Overdue:
+		return "overdue"
+	case h.Deadline.IsZero():
+		return ""
+	case h.Overdue:
+		return "overdue since " + cli.Age(h.Deadline, now)
+	case h.DeadlineStill == "":
+		return "overdue in " + left
+	case h.DeadlineStill == api.DeadlineFrozen:
+		return fmt.Sprintf("overdue %s after the freeze is lifted", left)
+	}
+	return fmt.Sprintf("overdue %s after a quorum is back", left)
 }
 
 // holdOf finds the one hold of a node.

@@ -26,6 +26,21 @@ func TestHoldList_ShowsAHoldPastItsDeadline(t *testing.T) {
 			"web     web1   confirmed, overdue   agent   42      50m    40m     -\n")
 }
 
+func TestDueText_SaysWhenAHoldIsOverdueAndWhatStopsItsClock(t *testing.T) {
+	for want, h := range map[string]api.Hold{
+		"":                                       {},
+		"overdue in 12m":                         {Deadline: noon.Add(12 * time.Minute)},
+		"overdue in 1s":                          {Deadline: noon},
+		"overdue since 12m":                      {Deadline: noon.Add(-12 * time.Minute), Overdue: true},
+		"overdue 12m after the freeze is lifted": {Deadline: noon.Add(12 * time.Minute), DeadlineStill: api.DeadlineFrozen},
+		"overdue 12m after a quorum is back":     {Deadline: noon.Add(12 * time.Minute), DeadlineStill: api.DeadlineNoQuorum},
+	} {
+		if got := dueText(&h, noon); got != want {
+			t.Errorf("%+v: %q, want %q", h, got, want)
+		}
+	}
+}
+
 func TestHoldRevoke_IsBoundToTheFenceAndSaysWhatComesNext(t *testing.T) {
 	f := oneHold(false)
 	newShell(f).run(t, "hold", "revoke", "web1", "--reason", "stuck").want(t, exitOK,

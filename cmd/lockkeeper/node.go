@@ -223,8 +223,8 @@ func (a *app) printNode(n api.Node, v api.Verdict) error {
 	}
 	if h := n.Hold; h != nil {
 		hold = fmt.Sprintf("%s, fence %d, since %s", h.State, h.Fence, cli.Age(h.Since, a.now()))
-		if h.Overdue {
-			hold += ", overdue"
+		if due := dueText(h, a.now()); due != "" {
+			hold += ", " + due
 		}
 	}
 	if r.Simulated {

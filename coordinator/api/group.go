@@ -72,8 +72,7 @@ type Hold struct {
 	Since    time.Time `json:"since"`
 	// Deadline is when the hold became or, if nothing stops the clock from now on,
 	// becomes overdue. The clock stands still while the group or the fleet is
-	// frozen, and without a quorum; DeadlineStill says why it does now: frozen or
-	// no_quorum.
+	// frozen, and without a quorum; DeadlineStill says why it does now.
 	Deadline      time.Time  `json:"deadline,omitzero"`
 	DeadlineStill string     `json:"deadline_still,omitempty"`
 	Overdue       bool       `json:"overdue,omitempty"`
@@ -83,6 +82,12 @@ type Hold struct {
 	Failed        bool       `json:"failed,omitempty"`
 	Heard         *time.Time `json:"last_heard,omitempty"`
 }
+
+// Values of Hold.DeadlineStill.
+const (
+	DeadlineFrozen   = "frozen"
+	DeadlineNoQuorum = "no_quorum" // there is none, or one is back since a moment
+)
 
 // Mark says who did something, when and why.
 type Mark struct {

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -373,4 +374,69 @@ func TestConfirm_TheFirstOneNeedsARolloutThatRuns(t *testing.T) {
 	if _, err := b.Confirm(b.as("a"), "default", "a", req); err != nil {
 		t.Errorf("the second gate: %v", err)
 	}
+}
+
+// The deadline that is shown is the one that is judged: it stands still while the
+// fleet is frozen, and has that time on top afterwards, in all the places where it
+// is shown.
+func TestHolds_TheDeadlineShownStandsStillWhileFrozen(t *testing.T) {
+	b := start(t)
+	b.hello("a", "default")
+	h := b.acquire("default", "a")
+	b.confirm(h)
+	shown := func(what string, due time.Duration, still string, overdue bool) {
+		t.Helper()
+		want := h.Since.Add(due)
+		b.eventually(what, func() bool {
+			holds, err := b.Holds(b.admin(), "default")
+			if err != nil {
+				t.Fatal(err)
+			}
+			g, err := b.Group(b.admin(), "default")
+			if err != nil {
+				t.Fatal(err)
+			}
+			n, err := b.Node(b.admin(), "a")
+			if err != nil {
+				t.Fatal(err)
+			}
+			v, err := b.ExplainNode(b.admin(), "a")
+			if err != nil {
+				t.Fatal(err)
+			}
+			list := append(append(holds, g.Holds...), *n.Hold, *v.Hold)
+			st, err := b.Status(b.admin())
+			if err != nil {
+				t.Fatal(err)
+			}
+			told := slices.ContainsFunc(st.Attention, func(a api.Attention) bool { return a.Kind == attentionOverdue })
+			if told != overdue || (n.State == api.NodeOverdue) != overdue || (g.Status.Stuck == 1) != overdue {
+				return false
+			}
+			for _, got := range list {
+				if got.Deadline.Sub(want).Abs() > 5*time.Second || got.DeadlineStill != still || got.Overdue != overdue {
+					return false
+				}
+			}
+			return len(list) == 4
+		})
+	}
+	shown("at first", 30*time.Minute, "", false)
+	b.clock.pass(10 * time.Minute)
+	f, err := b.Freeze(b.admin(), "", api.FreezeRequest{Reason: "a flood"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.clock.pass(time.Hour)
+	b.report("a", 2, func(*api.Report) {})
+	shown("frozen for an hour", 90*time.Minute, "frozen", false)
+	if err := b.Unfreeze(b.admin(), "", f.ID); err != nil {
+		t.Fatal(err)
+	}
+	b.clock.pass(19 * time.Minute)
+	b.report("a", 3, func(*api.Report) {})
+	shown("lifted", 90*time.Minute, "", false)
+	b.clock.pass(2 * time.Minute)
+	b.report("a", 4, func(*api.Report) {})
+	shown("past it", 90*time.Minute, "", true)
 }
