@@ -18,7 +18,8 @@ func (a *app) applyCommand() *cobra.Command {
 		Long: `Bring groups to what a file declares.
 
 What the file does not say of a group is its default; groups that it does not
-name are left alone. The whole file is read before anything is changed.
+name are left alone. The whole file is read, and each group is held against the
+members that it has, before anything is changed.
 
   groups:
     web:
@@ -59,16 +60,26 @@ name are left alone. The whole file is read before anything is changed.
 			if err != nil {
 				return err
 			}
+			// The first round finds out what a coordinator would refuse in any of
+			// the groups, so that none is changed then.
 			result := []api.Group{}
-			for _, name := range sortedKeys(d.specs) {
-				g, old, err := putGroup(cmd.Context(), c, name, "", dryRun, func(*api.GroupSpec) (api.GroupSpec, error) {
-					return d.specs[name], nil
-				})
-				if err != nil {
-					return fmt.Errorf("%sgroup %s: %w", d.place(name, err), name, err)
+			for _, try := range []bool{true, dryRun} {
+				result = result[:0]
+				for _, name := range sortedKeys(d.specs) {
+					g, old, err := putGroup(cmd.Context(), c, name, "", try, func(*api.GroupSpec) (api.GroupSpec, error) {
+						return d.specs[name], nil
+					})
+					if err != nil {
+						return fmt.Errorf("%sgroup %s: %w", d.place(name, err), name, err)
+					}
+					if try == dryRun {
+						a.say("%s", changeLine(name, old, g.Spec, dryRun))
+					}
+					result = append(result, g)
 				}
-				a.say("%s", changeLine(name, old, g.Spec, dryRun))
-				result = append(result, g)
+				if dryRun {
+					break
+				}
 			}
 			return a.print(result, func() error { return nil })
 		},

@@ -22,8 +22,9 @@ type fake struct {
 	coordinator
 	status   []api.Status // one answer after another, the last for ever
 	groups   map[string]api.Group
-	rollouts []api.Rollout // as status, for one rollout
-	err      []error       // before any answer, one at a time
+	nodes    map[string][]api.Node // by group, a page for every two
+	rollouts []api.Rollout         // as status, for one rollout
+	err      []error               // before any answer, one at a time
 	bundles  []api.Bundle
 	started  api.RolloutSpec // by the last CreateRollout
 	acted    []string        // on rollouts, as ACTION WAVE GATE REASON
@@ -68,6 +69,16 @@ func (f *fake) Group(_ context.Context, name string) (api.Group, error) {
 		return g, api.Errorf(api.UnknownGroup, "group %q does not exist", name)
 	}
 	return g, nil
+}
+
+func (f *fake) Nodes(_ context.Context, q api.NodeQuery) (api.NodeList, error) {
+	all := f.nodes[q.Group]
+	at, _ := strconv.Atoi(q.After)
+	list := api.NodeList{Nodes: all[at:min(at+2, len(all))], Total: len(all)}
+	if at+2 < len(all) {
+		list.Next = strconv.Itoa(at + 2)
+	}
+	return list, nil
 }
 
 func (f *fake) PutGroup(_ context.Context, name string, spec api.GroupSpec, ifMatch string) (api.Group, error) {

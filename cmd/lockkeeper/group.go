@@ -210,9 +210,12 @@ func putGroup(ctx context.Context, c coordinator, name, ifMatch string, dryRun b
 		if ifMatch != "" {
 			match = ifMatch
 		}
-		if dryRun || old != nil && len(specChanges(old, spec)) == 0 && ifMatch == "" {
+		if dryRun {
+			err = limitsFit(ctx, c, name, old, spec)
+		}
+		if err != nil || dryRun || old != nil && len(specChanges(old, spec)) == 0 && ifMatch == "" {
 			g.Name, g.Spec = name, spec
-			return g, old, nil
+			return g, old, err
 		}
 		g, err = c.PutGroup(ctx, name, spec, match)
 		if changed(err) && ifMatch == "" && attempt < attempts {

@@ -95,16 +95,54 @@ func TestApply_BringsGroupsToTheFileAndLeavesOthersAlone(t *testing.T) {
 	}
 }
 
+func TestApply_ChangesNothingWhereTheCoordinatorWouldRefuseOneOfTheGroups(t *testing.T) {
+	member := func(id string) api.Node { return api.Node{ID: id, Labels: map[string]string{"zone": "a"}} }
+	f := &fake{
+		groups: map[string]api.Group{"web": web("1"), "db": {Name: "db", Revision: 2, Spec: api.GroupSpec{Slots: "1"}}},
+		nodes:  map[string][]api.Node{"web": {member("web-1"), member("web-2"), member("web-3")}},
+	}
+	s := newShell(f)
+	s.stdin = "groups:\n  db:\n    slots: 2\n  web:\n    slots: 2\n    limits:\n      - by: rack\n        max: 1\n"
+	for _, args := range [][]string{{"apply", "-f", "-"}, {"apply", "-f", "-", "--dry-run"}} {
+		r := s.run(t, args...)
+		r.want(t, exitUsage, `standard input:7:13: group web: invalid: limits[0].by: none of the 3 members has the label "rack"; they have zone`)
+	}
+	if f.groups["db"].Revision != 2 {
+		t.Error("a group was changed before the one that cannot be")
+	}
+	s.stdin = "groups:\n  db:\n    slots: 2\n    limits:\n      - by: rack\n        max: 1\n  web:\n    slots: 2\n    limits:\n      - by: zone\n        max: 1\n"
+	s.run(t, "apply", "-f", "-").want(t, exitOK, "group db: slots 1 → 2, limit by rack 1", "group web: slots 1 → 2, limit by zone 1")
+}
+
+func TestParseGroups_AGroupMayHaveWhatAnotherHas(t *testing.T) {
+	d, err := parseGroups([]byte("groups:\n  web: &web\n    slots: 1\n    grant_interval: 5m\n  db:\n    <<: *web\n    count_unreachable: true\n  cache: *web\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if db, cache := d.specs["db"], d.specs["cache"]; db.Slots != "1" || !db.CountUnreachable || db.GrantInterval != "5m" || cache.Slots != "1" {
+		t.Errorf("db %+v, cache %+v", db, cache)
+	}
+}
+
+func TestParseGroups_ReadsWhatAnEditorPutAByteOrderMarkBefore(t *testing.T) {
+	if _, err := parseGroups([]byte("\ufeffgroups:\n  web:\n    slots: 1\n")); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestParseGroups_SaysLineAndColumnOfWhatIsWrong(t *testing.T) {
 	for _, c := range []struct{ name, file, want string }{
-		{"unknown key", "groups:\n  web:\n    slots: 1\n    slot: 2\n", `4:5: unknown field "slot"`},
-		{"unknown key at the top", "group:\n  web:\n", `1:1: unknown field "group"`},
+		{"unknown key", "groups:\n  web:\n    slots: 1\n    slot: 2\n", `4:5: groups.web.slot: unknown field; want one of slots, limits, count_unreachable, windows, blackouts, grant_interval, timeouts`},
+		{"unknown key at the top", "group:\n  web:\n", `1:1: group: unknown field; want groups`},
+		{"slots one level too high", "groups:\n  web:\n  slots: 2\n", `3:10: groups.slots: "2" does not belong here: want names with values: slots, limits, count_unreachable, windows, blackouts, grant_interval, timeouts`},
+		{"a tab", "groups:\n\tweb:\n", "2:1: a tab: YAML is indented with spaces"},
+		{"a second document", "groups:\n  web:\n    slots: 1\n---\ngroups:\n  db:\n    slots: 1\n", "4:1: 2 documents, the second of which begins here: want one"},
 		{"key twice", "groups:\n  web:\n    slots: 1\n  web:\n    slots: 2\n", `4:3: mapping key "web" already defined at [2:3]`},
 		{"slots are no number", "groups:\n  web:\n    slots: many\n", `3:12: slots "many": want a whole number such as 2, or a percentage such as 5%`},
 		{"slots below 0", "groups:\n  web:\n    slots: -1\n", "3:12: slots -1: must not be below 0"},
 		{"limit over 100 %", "groups:\n  web:\n    slots: 1\n    limits:\n      - by: zone\n        max: 101%\n", "6:14: slots 101%: a percentage is at most 100%"},
 		{"no duration", "groups:\n  web:\n    slots: 1\n    timeouts:\n      hold: soon\n", `5:13: duration "soon": want a duration such as 30m or 1h30m`},
-		{"no truth", "groups:\n  web:\n    slots: 1\n    count_unreachable: perhaps\n", `4:24: "perhaps" does not belong here: want true or false`},
+		{"no truth", "groups:\n  web:\n    slots: 1\n    count_unreachable: perhaps\n", `4:24: groups.web.count_unreachable: "perhaps" does not belong here: want true or false`},
 		{"slots missing", "groups:\n  web:\n    count_unreachable: true\n", `2:3: group "web": want slots, a number such as 2 or a percentage such as 5%`},
 		{"no group name", "groups:\n  a b:\n    slots: 1\n", `2:3: group "a b": want 1 to 253 of the characters a-z A-Z 0-9 . -`},
 		{"limit without max", "groups:\n  web:\n    slots: 1\n    limits:\n      - by: zone\n", `5:9: group "web": limits[0]: want both by and max`},
@@ -115,9 +153,9 @@ func TestParseGroups_SaysLineAndColumnOfWhatIsWrong(t *testing.T) {
 		{"a cutoff of the whole window", windowFile("cutoff: 4h"), `7:17: group "web": windows[0].cutoff: 4h0m0s of a window of 4h0m0s: nothing could ever start`},
 		{"a window that never opens", "groups:\n  web:\n    slots: 1\n    windows:\n      - duration: 4h\n        cron: 0 0 30 feb *\n", `6:15: group "web": windows[0].cron: "0 0 30 feb *": no such day ever comes, so the window would never open`},
 		{"cron and start", windowFile("cron: 0 0 * * *"), `7:15: group "web": windows[0].cron: either cron, or start with weekdays`},
-		{"a key of a window that is unknown", windowFile("zone: UTC"), `7:9: unknown field "zone"`},
+		{"a key of a window that is unknown", windowFile("zone: UTC"), `7:9: groups.web.windows[0].zone: unknown field; want one of name, weekdays, start, cron, duration, cutoff, time_zone`},
 		{"a blackout that ends before it starts", blackoutFile("2026-12-24T00:00:00Z", "2026-12-20T00:00:00Z"), `7:14: group "web": blackouts[0].end: 2026-12-20T00:00:00Z is not after the start, 2026-12-24T00:00:00Z`},
-		{"a time without its offset", blackoutFile("2026-12-24 18:00", "2026-12-20T00:00:00Z"), `6:16: time "2026-12-24 18:00": want one with its offset, such as 2026-12-24T18:00:00Z or 2026-12-24T18:00:00+01:00`},
+		{"a time without its offset", blackoutFile("2026-12-24 18:00", "2026-12-20T00:00:00Z"), `6:16: groups.web.blackouts[0].start: time "2026-12-24 18:00": want one with its offset, such as 2026-12-24T18:00:00Z or 2026-12-24T18:00:00+01:00`},
 		{"an interval of weeks", "groups:\n  web:\n    slots: 1\n    grant_interval: 400h\n", `4:21: group "web": grant_interval: 400h0m0s: want 0s (none) to 168h0m0s`},
 		{"nothing", "", `1:1: no groups: want "groups:" with a name and "slots:" for each`},
 	} {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -56,8 +57,21 @@ func (d declared) place(group string, err error) string {
 
 // parseGroups reads the file strictly. Its errors begin with "LINE:COLUMN: ".
 func parseGroups(text []byte) (declared, error) {
+	// An editor's byte order mark is no part of the first name.
+	text = bytes.TrimPrefix(text, []byte("\ufeff"))
+	tree, err := parser.ParseBytes(text, 0)
+	if err != nil {
+		return declared{}, positioned(err)
+	}
+	// The decoder would read the first and leave out the others.
+	if n := len(tree.Docs); n > 1 {
+		return declared{}, fmt.Errorf("%d:1: %d documents, the second of which begins here: want one", tree.Docs[1].Start.Position.Line, n)
+	}
+	if err := groupsFit(tree); err != nil {
+		return declared{}, err
+	}
 	var f groupsFile
-	err := yaml.UnmarshalWithOptions(text, &f, yaml.Strict())
+	err = yaml.UnmarshalWithOptions(text, &f, yaml.Strict())
 	var positioned yaml.Error
 	if errors.As(err, &positioned) {
 		pos := positioned.GetToken().Position
@@ -70,9 +84,7 @@ func parseGroups(text []byte) (declared, error) {
 		return declared{}, errors.New(`1:1: no groups: want "groups:" with a name and "slots:" for each`)
 	}
 	d := declared{specs: map[string]api.GroupSpec{}}
-	if d.places, err = placesOf(text); err != nil {
-		return declared{}, fmt.Errorf("1:1: %w", err)
-	}
+	d.places = placesOf(tree)
 	for _, name := range sortedKeys(f.Groups) {
 		g := f.Groups[name]
 		wrong := func(path, format string, args ...any) error {
@@ -103,6 +115,24 @@ func parseGroups(text []byte) (declared, error) {
 	return d, nil
 }
 
+// groupsFit reports the first name in the file that is none, and the first value
+// of a wrong kind.
+func groupsFit(tree *ast.File) error {
+	for _, doc := range tree.Docs {
+		for _, top := range pairs(doc.Body) {
+			if key := top.Key.GetToken(); key.Value != "groups" {
+				return fmt.Errorf("%d:%d: %s: unknown field; want groups", key.Position.Line, key.Position.Column, key.Value)
+			}
+			for _, group := range pairs(top.Value) {
+				if err := fits(reflect.TypeFor[api.GroupSpec](), group.Value, "groups."+group.Key.GetToken().Value); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
 // places are the positions of the values in a file of groups, by the paths that
 // errors name: "windows[0].start" of a group.
 type places map[string]map[string]*token.Position
@@ -121,11 +151,7 @@ func (p places) of(group, path string) string {
 	}
 }
 
-func placesOf(text []byte) (places, error) {
-	file, err := parser.ParseBytes(text, 0)
-	if err != nil {
-		return nil, err
-	}
+func placesOf(file *ast.File) places {
 	found := places{}
 	for _, doc := range file.Docs {
 		for _, top := range pairs(doc.Body) {
@@ -140,7 +166,7 @@ func placesOf(text []byte) (places, error) {
 			}
 		}
 	}
-	return found, nil
+	return found
 }
 
 // notePlaces notes where each value below a node is; of a list's item and of a

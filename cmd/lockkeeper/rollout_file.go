@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"reflect"
+	"strings"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/parser"
@@ -57,6 +59,7 @@ func (a *app) readRollout(name string) (*rolloutFile, error) {
 // parseRollout reads a rollout strictly. Its errors begin with "LINE:COLUMN: ",
 // and name the path.
 func parseRollout(text []byte) (*rolloutFile, error) {
+	text = bytes.TrimPrefix(text, []byte("\ufeff"))
 	tree, err := parser.ParseBytes(text, 0)
 	if err != nil {
 		return nil, positioned(err)
@@ -88,5 +91,9 @@ func positioned(err error) error {
 		return fmt.Errorf("1:1: %w", err)
 	}
 	pos := e.GetToken().Position
-	return fmt.Errorf("%d:%d: %s", pos.Line, pos.Column, e.GetMessage())
+	message := e.GetMessage()
+	if strings.Contains(message, "'\t' that cannot start") {
+		message = "a tab: YAML is indented with spaces"
+	}
+	return fmt.Errorf("%d:%d: %s", pos.Line, pos.Column, message)
 }

@@ -77,6 +77,9 @@ func fits(t reflect.Type, node ast.Node, path string) error {
 		return nil
 	}
 	for _, pair := range pairs(node) {
+		if _, merged := pair.Key.(*ast.MergeKeyNode); merged {
+			continue // looked at where it is, as an alias
+		}
 		name := pair.Key.GetToken().Value
 		below := strings.TrimPrefix(path+"."+name, ".")
 		i := slices.Index(members(t), name)
