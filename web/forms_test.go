@@ -174,14 +174,34 @@ func TestNoQuorum_WritesAreOffAndThePageSaysWhy(t *testing.T) {
 	b := busyFleet()
 	b.status.Stale = true
 	body := show(t, b, "/")
-	for _, want := range []string{"No quorum: showing what was last known at <time", "nobody gets a slot", "Needs a quorum"} {
+	for _, want := range []string{"No quorum: showing what was last known at <time", "nobody gets a slot", "Needs a quorum", "<code>lockkeeperd recover</code>"} {
 		if !strings.Contains(body, want) {
 			t.Errorf("the page lacks %q", want)
 		}
 	}
+	b.status.Cluster.Store.Embedded = false
+	if strings.Contains(show(t, b, "/"), "lockkeeperd recover") {
+		t.Error("of an etcd that others run the page says how to recover a member")
+	}
 	for _, bad := range []string{`href="/rollouts/new"`, `/free?fence=`, `/abort"`} {
 		if strings.Contains(body, bad) {
 			t.Errorf("the page still offers %q", bad)
+		}
+	}
+}
+
+// A deadline that stands still moves with the clock: the page says why instead.
+func TestNode_ADeadlineThatStandsStillIsNoTime(t *testing.T) {
+	for still, want := range map[string]string{
+		"": `<dt>Deadline</dt><dd><time`, api.DeadlineFrozen: "stands still while frozen", api.DeadlineNoQuorum: "stands still without a quorum",
+	} {
+		b := busyFleet()
+		at := time.Now()
+		b.nodes = []api.Node{{ID: "a", Group: "web", State: api.NodeOut, Hold: &api.Hold{
+			Group: "web", Node: "a", State: "confirmed", Since: at, Deadline: at.Add(time.Hour), DeadlineStill: still,
+		}}}
+		if body := show(t, b, "/nodes/a"); !strings.Contains(body, want) {
+			t.Errorf("%q: the page lacks %q", still, want)
 		}
 	}
 }
