@@ -29,6 +29,8 @@ type Ask struct {
 	Reason string
 	Wave   int    // that approve and skip mean, from 1; 0 for where it stands
 	Gate   string // that approve means; empty where there is one only
+
+	opening bool // the gates before the first wave are meant, see bound
 }
 
 // Apply decides an action on a rollout; doc.go has the table. An action whose

@@ -234,13 +234,22 @@ func (e *Engine) Act(ctx context.Context, id string, ask Ask) (api.Rollout, erro
 	if len(ask.Reason) > maxReason {
 		return api.Rollout{}, api.Errorf(api.Invalid, "reason of %d bytes: at most %d", len(ask.Reason), maxReason)
 	}
+	var tried unanswered
 	for try := 1; ; try++ {
 		st, err := e.cfg.Store.Read(ctx, id)
+		var made bool
+		if err == nil {
+			made, err = tried.made(ctx, e.cfg.Store)
+		}
 		var d Decisions
 		if err == nil {
 			if refused := unreadable(st.Newer); refused != nil {
 				return api.Rollout{}, refused
 			}
+			if made {
+				return e.answer(id, st), nil
+			}
+			ask = ask.bound(&st)
 			var refused *api.Error
 			if d, refused = Apply(st, ask, e.cfg.Now().UTC()); refused != nil {
 				return api.Rollout{}, refused
@@ -248,7 +257,7 @@ func (e *Engine) Act(ctx context.Context, id string, ask Ask) (api.Rollout, erro
 			if !d.Changed {
 				return e.answer(id, st), nil
 			}
-			err = e.carryOut(ctx, st, d)
+			err = tried.noted(d, e.carryOut(ctx, st, d))
 		}
 		var refused *api.Error
 		switch {
@@ -266,8 +275,13 @@ func (e *Engine) Act(ctx context.Context, id string, ask Ask) (api.Rollout, erro
 // RetryNode tries a node again that failed in the newest rollout which selects
 // it. Errors are *api.Error, semaphore.ErrNoQuorum or the context's.
 func (e *Engine) RetryNode(ctx context.Context, node, by, reason string) (api.Rollout, error) {
+	var tried unanswered
 	for try := 1; ; try++ {
 		all, err := e.cfg.Store.ReadAll(ctx)
+		var made bool
+		if err == nil {
+			made, err = tried.made(ctx, e.cfg.Store)
+		}
 		var st State
 		if err == nil {
 			if refused := unreadable(all.Unread); refused != nil {
@@ -277,6 +291,9 @@ func (e *Engine) RetryNode(ctx context.Context, node, by, reason string) (api.Ro
 			if st, ok = newestOf(all.Rollouts, node); !ok {
 				return api.Rollout{}, api.Errorf(api.Conflict, "node %s: no rollout selects it, so there is nothing to try again", node)
 			}
+			if made {
+				return e.answer(st.Head.ID, st), nil
+			}
 			if r := st.Results[node]; r.State != api.NodeBroken || r.Failure <= st.Head.Retried {
 				return api.Rollout{}, api.Errorf(api.Conflict, "node %s: it has not failed in rollout %s, the newest that selects it", node, st.Head.ID)
 			}
@@ -284,7 +301,7 @@ func (e *Engine) RetryNode(ctx context.Context, node, by, reason string) (api.Ro
 			if refused != nil {
 				return api.Rollout{}, refused
 			}
-			if err = e.carryOut(ctx, st, d); err == nil {
+			if err = tried.noted(d, e.carryOut(ctx, st, d)); err == nil {
 				st.Head = d.Head
 				return e.answer(st.Head.ID, st), nil
 			}

@@ -13,6 +13,20 @@ import (
 // roles that may approve, each but the first including those before it.
 var roles = []api.Role{api.RoleDeployer, api.RoleOperator, api.RoleAdmin}
 
+// bound is what is asked with the place in it at which the rollout stands now: it
+// is not to mean the next one when it is decided again.
+func (a Ask) bound(st *State) Ask {
+	h := &st.Head
+	if a.Wave != 0 || a.opening || a.Action != ActApprove && a.Action != ActSkip || !h.State.Active() {
+		return a
+	}
+	c := newCourse(h.Spec, st)
+	if a.opening = !c.begun(h); !a.opening {
+		a.Wave = c.at(h) + 1
+	}
+	return a
+}
+
 // approve adds a person's word to an approval gate at which the rollout stands.
 func (d *Decisions) approve(st *State, ask Ask, now time.Time) *api.Error {
 	h := &st.Head
@@ -24,7 +38,7 @@ func (d *Decisions) approve(st *State, ask Ask, now time.Time) *api.Error {
 	switch {
 	case ask.Wave > len(c.specs) || ask.Wave < 0:
 		return noWave(c, ask.Wave)
-	case ask.Wave > 0 && ask.Wave < place:
+	case ask.Wave > 0 && ask.Wave < place, ask.opening && place > 0:
 		return nil // it has gone on from there
 	case ask.Wave > place:
 		return impossible(*st, ask.Action, fmt.Sprintf("%s is not at its gates yet", c.name(ask.Wave-1)))
@@ -97,6 +111,8 @@ func (d *Decisions) skip(st *State, ask Ask, now time.Time) *api.Error {
 	name := "the gates before " + c.name(0)
 	w := &d.Head.Opening
 	switch {
+	case ask.opening && c.begun(h):
+		return nil // it has gone on from there
 	case ask.Wave > 0:
 		w, name = &d.Head.Waves[ask.Wave-1], c.name(ask.Wave-1)
 	case c.begun(h):

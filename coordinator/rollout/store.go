@@ -31,6 +31,9 @@ type Store interface {
 	// ReadAll is all rollouts and the catalog's revision, from one moment that
 	// is current when ReadAll is called.
 	ReadAll(ctx context.Context) (Snapshot, error)
+	// Told reports whether this very event is on the audit trail now: then the change
+	// that it tells of has been made.
+	Told(ctx context.Context, e semaphore.Event) (bool, error)
 	// Request is what was created under an idempotency key in the last 24 h.
 	Request(ctx context.Context, key string) (Request, bool, error)
 

@@ -155,6 +155,16 @@ func (s *Store) ReadAll(ctx context.Context) (rollout.Snapshot, error) {
 	return snap, nil
 }
 
+// Told implements rollout.Store.
+func (s *Store) Told(ctx context.Context, e semaphore.Event) (bool, error) {
+	value, err := json.Marshal(e)
+	if err != nil {
+		return false, err
+	}
+	resp, err := s.get(ctx, s.eventKey(e))
+	return err == nil && len(resp.Kvs) > 0 && string(resp.Kvs[0].Value) == string(value), err
+}
+
 // Request implements rollout.Store.
 func (s *Store) Request(ctx context.Context, key string) (rollout.Request, bool, error) {
 	resp, err := s.get(ctx, s.requestKey(key))
