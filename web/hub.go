@@ -9,8 +9,18 @@ import (
 // The hub renders each topic that somebody looks at once per change, for all
 // its viewers. A topic's renderer lives from its first viewer to its last.
 const (
-	// renderGap is the least time between two renderings of a topic.
+	// renderGap is the least time between two renderings of a topic that differ,
+	// but for the first two: a first change is sent at once.
 	renderGap = 500 * time.Millisecond
+	// lookGap is the least time between two renderings of a topic that changes
+	// elsewhere ask for, if these differ in nothing. What such looking costs over
+	// all topics is bounded by lookShare: it is put off for so many times as long
+	// as it takes, but not beyond renderGap.
+	lookGap   = 100 * time.Millisecond
+	lookShare = 10
+	// lookAgain is how long after a change a topic is rendered once more, as what
+	// was read may be a view made just before it.
+	lookAgain = 200 * time.Millisecond
 	// renderEvery catches what changes with time alone: a hold becomes
 	// overdue, a node falls silent. What looks the same is not sent.
 	renderEvery = 5 * time.Second
@@ -23,6 +33,7 @@ type fragment struct {
 	ID      string `json:"id"`
 	HTML    string `json:"html"`
 	key     string // compared instead of HTML when set
+	minor   bool   // no reason to send anything before the next look of its own
 	version int64  // of the topic, at which it last changed
 }
 
@@ -92,18 +103,37 @@ func (h *hub) join(name string) (t *topic, leave func()) {
 func (h *hub) monitor(ctx context.Context, name string, t *topic) {
 	defer close(t.done)
 	woken := false
+	var sent time.Time // when the last rendering was that differed
 	for ctx.Err() == nil {
 		changed := h.changed() // taken before reading, so that no change is missed
+		began := time.Now()
 		fragments, err := h.render(ctx, name)
-		t.publish(fragments, err)
-		pause(ctx, renderGap, nil)
-		if woken {
-			// What was read may be a view made just before the change: look again.
-			woken = false
-			continue
+		first := sent.IsZero()
+		differs := t.publish(fragments, err, began.Sub(sent) >= renderEvery)
+		if differs {
+			sent = began
 		}
-		woken = pause(ctx, renderEvery-renderGap, changed)
+		switch {
+		case differs && !first:
+			pause(ctx, renderGap, nil)
+		case woken:
+			pause(ctx, h.lookGap(time.Since(began)), nil)
+		}
+		next := renderEvery
+		if woken {
+			next = lookAgain
+		}
+		woken = pause(ctx, next, changed)
 	}
+}
+
+// lookGap is how long a topic is not rendered again whose last rendering took so
+// long and differed in nothing.
+func (h *hub) lookGap(took time.Duration) time.Duration {
+	h.mu.Lock()
+	topics := len(h.topics)
+	h.mu.Unlock()
+	return min(renderGap, max(lookGap, time.Duration(lookShare*topics)*took))
 }
 
 // pause ends after d, when wake is closed, or with ctx; it reports a wake.
@@ -119,35 +149,37 @@ func pause(ctx context.Context, d time.Duration, wake <-chan struct{}) (woken bo
 	return false
 }
 
-// publish takes a rendering over; what is the same keeps its version.
-func (t *topic) publish(fragments []fragment, err error) {
+// publish takes a rendering over, and reports whether it differs, in what is minor
+// too if that is asked; what is the same keeps its version.
+func (t *topic) publish(fragments []fragment, err error, minor bool) (differs bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if err != nil {
 		t.err = err // the last good rendering stays
-		return
+		return false
 	}
 	t.err = nil
 	old := make(map[string]fragment, len(t.fragments))
 	for _, f := range t.fragments {
 		old[f.ID] = f
 	}
-	differs := len(fragments) != len(t.fragments)
+	differs = len(fragments) != len(t.fragments)
 	for i, f := range fragments {
 		if was, ok := old[f.ID]; ok && was.same(f) {
 			fragments[i].version = was.version
 			continue
 		}
 		fragments[i].version = t.version + 1
-		differs = true
+		differs = differs || minor || !f.minor
 	}
 	if !differs {
-		return
+		return false
 	}
 	t.version++
 	t.fragments = fragments
 	close(t.next)
 	t.next = make(chan struct{})
+	return true
 }
 
 // newest is the latest rendering, and what is closed when it is no longer.

@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -238,6 +240,121 @@ func TestStream_ManyViewersShareOneRenderingAtMostTwiceASecond(t *testing.T) {
 		for _, w := range all {
 			close(w.events)
 		}
+	})
+}
+
+func TestStream_AFirstChangeAfterQuietIsSentAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := twoGroups()
+		w := watch(t, web.New(b, web.Options{}), "overview")
+		w.until("lock-db", "db")
+		for i := range 60 { // at any moment of what the server does by itself meanwhile
+			time.Sleep(2*time.Second + time.Duration(i)*130*time.Millisecond)
+			text := fmt.Sprintf("state %d", i)
+			changed := time.Now()
+			b.set(func(b *stage) { b.status.Sentence = text })
+			w.until("headline", text)
+			if took := time.Since(changed); took > 50*time.Millisecond {
+				t.Errorf("change %d was sent after %v", i, took)
+			}
+		}
+		w.cancel()
+		synctest.Wait()
+	})
+}
+
+func TestStream_AChangeIsSentSoonWhileOtherGroupsChangeAllTheTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := twoGroups()
+		w := watch(t, web.New(b, web.Options{}), "group/web")
+		w.until("holds", "Nobody")
+		time.Sleep(3 * time.Second)
+		others, stop := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			for others.Err() == nil {
+				b.set(func(*stage) {}) // the revision moves on
+				time.Sleep(7 * time.Millisecond)
+			}
+		})
+		for i := range 20 {
+			time.Sleep(time.Second + time.Duration(i)*37*time.Millisecond)
+			node, changed := fmt.Sprintf("web-%d", i), time.Now()
+			b.set(func(b *stage) { b.status.Groups[0].Holds = []api.Hold{hold(node)} })
+			w.until("holds", node)
+			if took := time.Since(changed); took > 200*time.Millisecond {
+				t.Errorf("change %d was sent after %v", i, took)
+			}
+		}
+		stop()
+		wg.Wait()
+		w.cancel()
+		synctest.Wait()
+	})
+}
+
+func TestStream_ChangesElsewhereMoveTheRevisionOnNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := twoGroups()
+		w := watch(t, web.New(b, web.Options{}), "group/web")
+		w.until("latest", "")
+		sent := 0
+		go func() {
+			for range 600 {
+				b.set(func(*stage) {})
+				time.Sleep(50 * time.Millisecond)
+			}
+		}()
+		for deadline := time.After(40 * time.Second); deadline != nil; {
+			select {
+			case ev := <-w.events:
+				if ev.kind == "fragment" && ev.id != "slots-strip" {
+					sent++
+				}
+				if ev.id == "revision" && strings.Contains(ev.html, ">600<") {
+					deadline = nil
+				}
+			case <-deadline:
+				t.Fatal("the page never comes to the newest revision")
+			}
+		}
+		if sent > 8 {
+			t.Errorf("%d fragments were sent in 30 s of changes that the page does not show, want the revision now and then", sent)
+		}
+		w.cancel()
+		synctest.Wait()
+	})
+}
+
+func TestStream_ABurstOfChangesIsSentTwiceASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := twoGroups()
+		w := watch(t, web.New(b, web.Options{}), "overview")
+		w.until("lock-db", "db")
+		time.Sleep(7 * time.Second)
+		go func() {
+			for i := range 50 { // in 2 s
+				b.set(func(b *stage) { b.status.Sentence = fmt.Sprintf("state %d", i+1) })
+				time.Sleep(40 * time.Millisecond)
+			}
+		}()
+		var sent []time.Time
+		for last := ""; !strings.Contains(last, "state 50"); {
+			ev := <-w.events
+			if ev.id == "headline" {
+				sent, last = append(sent, time.Now()), ev.html
+			}
+		}
+		for i := 2; i < len(sent); i++ {
+			if gap := sent[i].Sub(sent[i-2]); gap < time.Second {
+				t.Errorf("three fragments within %v", gap)
+			}
+		}
+		if n := len(sent); n < 4 || n > 5 {
+			t.Errorf("%d fragments of a burst of 2 s, want 5: the page would jump or lag", n)
+		}
+		w.cancel()
+		synctest.Wait()
 	})
 }
 

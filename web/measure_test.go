@@ -40,25 +40,7 @@ func TestMeasure_ListOfTenThousandNodes(t *testing.T) {
 	measures(t)
 	s := startCoordinator(t)
 	began := time.Now()
-	var wg sync.WaitGroup
-	next := make(chan int)
-	for range 64 {
-		wg.Go(func() {
-			for i := range next {
-				id := fmt.Sprintf("host-%05d", i)
-				if _, err := s.api.Poll(t.Context(), id, api.PollRequest{Instance: "i-" + id, BootID: "b-" + id,
-					Report: api.Report{Seq: 1, Group: "default", Phase: api.PhaseIdle, Healthy: true, Labels: map[string]string{"zone": string(rune('a' + i%3))}}}); err != nil {
-					t.Error(err)
-					return
-				}
-			}
-		})
-	}
-	for i := range 10_000 {
-		next <- i
-	}
-	close(next)
-	wg.Wait()
+	s.reportMany(10_000)
 	t.Logf("10,000 nodes registered in %.1f s", time.Since(began).Seconds())
 
 	p := openTab(t)
@@ -76,6 +58,32 @@ func TestMeasure_ListOfTenThousandNodes(t *testing.T) {
 		}
 		t.Logf("%-10s answer %4.0f ms, first paint %4.0f ms, %3.0f KB", page.what, got[0], got[1], got[2]/1024)
 	}
+}
+
+// nodeName is the name of a node of a measurement, counted from 0.
+func nodeName(i int) string { return fmt.Sprintf("host-%05d", i) }
+
+// reportMany makes so many nodes known.
+func (s *site) reportMany(n int) {
+	s.Helper()
+	var wg sync.WaitGroup
+	next := make(chan int)
+	for range 64 {
+		wg.Go(func() {
+			for i := range next {
+				id := nodeName(i)
+				if _, err := s.api.Poll(s.Context(), id, api.PollRequest{Instance: "i-" + id, BootID: "b-" + id,
+					Report: api.Report{Seq: 1, Group: "default", Phase: api.PhaseIdle, Healthy: true, Labels: map[string]string{"zone": string(rune('a' + i%3))}}}); err != nil {
+					s.Error(err)
+				}
+			}
+		})
+	}
+	for i := range n {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
 }
 
 // dashboards is how many the measurement keeps open.

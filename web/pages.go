@@ -173,7 +173,8 @@ func (s *server) renderTopic(ctx context.Context, topic string) ([]fragment, err
 		if err := set.ExecuteTemplate(&b, id, view{Frame: f, Version: s.opts.Version}); err != nil {
 			return nil, fmt.Errorf("fragment %s: %w", id, err)
 		}
-		out = append(out, fragment{ID: id, HTML: string(straight(b.Bytes()))})
+		// Every write anywhere moves the revision on.
+		out = append(out, fragment{ID: id, HTML: string(straight(b.Bytes())), minor: id == "revision"})
 	}
 	if p.each == nil {
 		return out, nil

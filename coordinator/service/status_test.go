@@ -178,6 +178,35 @@ func TestStatus_ShowsAtOnceWhatItsReaderJustChanged(t *testing.T) {
 	}
 }
 
+func TestStatus_OfALargeFleetShowsAFirstChangeAtOnceAndThenSomeASecond(t *testing.T) {
+	b := start(t)
+	large := func() (nodes int) { // of a fleet that takes long to look over
+		list, err := b.AllNodes(b.admin())
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.view.mu.Lock()
+		b.view.took = time.Second
+		b.view.mu.Unlock()
+		return len(list)
+	}
+	large()
+	b.view.mu.Lock()
+	b.view.made, b.view.busy = b.view.made.Add(-overviewLasts), false // nothing happens, and it is looked over for that
+	b.view.mu.Unlock()
+	large()
+	b.hello("a", "default")
+	if n := large(); n != 1 {
+		t.Fatalf("%d nodes are shown right after the first change, want 1", n)
+	}
+	began := time.Now()
+	b.hello("b", "default")
+	if n := large(); n != 1 && time.Since(began) < overviewPause/2 {
+		t.Errorf("%d nodes are shown: the fleet was looked over twice within %v", n, time.Since(began))
+	}
+	b.eventually("the next change is shown too", func() bool { return large() == 2 })
+}
+
 func TestStatus_AFreezeIsABannerAndNotAnAlarm(t *testing.T) {
 	b := start(t)
 	b.hello("a", "default")
