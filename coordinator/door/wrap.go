@@ -53,6 +53,7 @@ type door struct {
 	hosts      map[string]bool
 	cross      *http.CrossOriginProtection
 	bodyWithin time.Duration
+	hush       hush
 }
 
 // Wrap puts the door in front of a handler. The handler gets paths as clients
@@ -240,7 +241,8 @@ type entry struct {
 // note counts a request and logs it: once when it changed something, and when
 // it failed. Refusals that belong to the semaphore's daily work, of which a
 // waiting fleet makes many, and those of a flood are counted and logged only
-// for debugging.
+// for debugging. Of those of a stranger one a minute is logged, and the rest told
+// by their number.
 func (d *door) note(e *entry, code int, gone bool) {
 	took := time.Since(e.start)
 	left := gone && code >= 400
@@ -260,6 +262,14 @@ func (d *door) note(e *entry, code int, gone bool) {
 		level = slog.LevelInfo
 	}
 	ctx := context.Background()
+	now := e.start.Add(took)
+	for _, s := range d.hush.over(now) {
+		d.Logger.LogAttrs(ctx, slog.LevelWarn, "more requests of a stranger were refused", slog.String("peer", s.peer),
+			slog.Int("requests", s.more), slog.Time("since", s.since))
+	}
+	if level == slog.LevelWarn && e.who == "" && code < 500 && !d.hush.refused(e.peer, now) {
+		level = slog.LevelDebug
+	}
 	if !d.Logger.Enabled(ctx, level) {
 		return
 	}
