@@ -30,6 +30,14 @@ func (a *app) rolloutActionCommand(action, short string, more ...string) *cobra.
 			if err != nil {
 				return err
 			}
+			if slices.Contains(more, "wave") && req.Wave == 0 {
+				// Named, so that asked again it does not mean the next one.
+				now, err := c.Rollout(cmd.Context(), id)
+				if err != nil {
+					return err
+				}
+				req.Wave = now.Wave
+			}
 			r, err := c.RolloutAction(cmd.Context(), id, action, req)
 			if err != nil {
 				return err

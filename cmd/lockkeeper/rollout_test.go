@@ -170,7 +170,7 @@ func TestRolloutActions_SayWhichWaveAndWhichGate(t *testing.T) {
 	} {
 		newShell(f).run(t, append([]string{"rollout"}, args...)...).want(t, exitOK, "rollout 01ROLL: running")
 	}
-	if got, want := strings.Join(f.acted, "; "), "approve 2 go fine; skip 0  known; halt 0  ; retry 0  "; got != want {
+	if got, want := strings.Join(f.acted, "; "), "approve 2 go fine; skip 2  known; halt 0  ; retry 0  "; got != want {
 		t.Errorf("acted %q, want %q", got, want)
 	}
 	newShell(f).run(t, "rollout", "skip", "01ROLL", "--wave", "-1").want(t, exitUsage)

@@ -329,3 +329,22 @@ func TestEvents_AStreamThatIsNoneIsAnError(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestRolloutAction_WithoutAWaveItIsNotAskedForTwice(t *testing.T) {
+	for _, action := range []string{"approve", "skip"} {
+		cut := start(t, noQuorum) // what it did before it lost the others is not known
+		live := start(t, func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(api.Rollout{}) })
+		c := dial(t, Config{Servers: []string{cut.URL, live.URL}})
+		var refused *api.Error
+		if _, err := c.RolloutAction(t.Context(), "ro-1", action, api.RolloutActionRequest{}); !errors.As(err, &refused) || refused.Kind != api.NoQuorum {
+			t.Errorf("%s: %v", action, err)
+		}
+		if live.asked.Load() != 0 {
+			t.Errorf("the %s was asked for again, of whichever wave comes next", action)
+		}
+		c = dial(t, Config{Servers: []string{cut.URL, live.URL}})
+		if _, err := c.RolloutAction(t.Context(), "ro-1", action, api.RolloutActionRequest{Wave: 1}); err != nil || live.asked.Load() != 1 {
+			t.Errorf("%s of a wave: %v, asked %d times", action, err, live.asked.Load())
+		}
+	}
+}

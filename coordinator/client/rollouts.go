@@ -40,10 +40,15 @@ func (c *Client) Rollout(ctx context.Context, id string) (api.Rollout, error) {
 	return get[api.Rollout](ctx, c, nil, "rollouts", id)
 }
 
-// RolloutAction is pause, resume, halt, abort, retry, approve or skip.
+// RolloutAction is pause, resume, halt, abort, retry, approve or skip. An approve
+// or skip that names no wave means where the rollout stands when it arrives, so
+// that it is not sent again when its outcome is unknown.
 func (c *Client) RolloutAction(ctx context.Context, id, action string, req api.RolloutActionRequest) (api.Rollout, error) {
 	var out api.Rollout
-	_, err := c.do(ctx, call{method: http.MethodPost, path: []string{"rollouts", id, action}, in: req, out: &out})
+	_, err := c.do(ctx, call{
+		method: http.MethodPost, path: []string{"rollouts", id, action}, in: req, out: &out,
+		once: (action == "approve" || action == "skip") && req.Wave == 0,
+	})
 	return out, err
 }
 
