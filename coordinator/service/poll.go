@@ -89,16 +89,31 @@ func checkPoll(id string, req *api.PollRequest) error {
 	if !slices.Contains(phases, req.Report.Phase) {
 		v.add("report.phase", fmt.Sprintf("%q: want one of %v", req.Report.Phase, phases))
 	}
-	boundText(&v, "report.message", req.Report.Message, 4000)
-	boundText(&v, "report.reboot_reason", req.Report.RebootReason, 4000)
-	boundText(&v, "report.trouble", req.Report.Trouble, 4000)
-	if f := req.Report.Failure; f != nil {
-		boundText(&v, "report.failure.detail", f.Detail, 8000)
-	}
+	boundReport(&v, &req.Report)
 	if req.WaitS < 0 || req.WaitS > maxWaitS {
 		v.add("wait_s", fmt.Sprintf("want 0 to %d seconds", maxWaitS))
 	}
 	return v.err()
+}
+
+// boundReport bounds all texts that are stored: a host's token must not be enough
+// to fill the store.
+func boundReport(v *invalid, r *api.Report) {
+	boundText(v, "report.message", r.Message, 4000)
+	boundText(v, "report.reboot_reason", r.RebootReason, 4000)
+	boundText(v, "report.trouble", r.Trouble, 4000)
+	boundText(v, "report.os", r.OS, 1000)
+	boundText(v, "report.machine_id", r.MachineID, 256)
+	boundText(v, "report.version", r.Version, 256)
+	boundText(v, "report.bundle", r.Bundle, 256)
+	boundText(v, "report.rollout", r.Rollout, 256)
+	boundText(v, "report.answered", r.Answered, 256)
+	if f := r.Failure; f != nil {
+		boundText(v, "report.failure.detail", f.Detail, 8000)
+		boundText(v, "report.failure.reason", f.Reason, 256)
+		boundText(v, "report.failure.bundle", f.Bundle, 256)
+		boundText(v, "report.failure.rollout", f.Rollout, 256)
+	}
 }
 
 // register makes the node a member of its group, and of no other.

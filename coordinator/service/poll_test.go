@@ -149,7 +149,17 @@ func TestPoll_NamesTheWrongField(t *testing.T) {
 		"report.phase":   func(r *api.PollRequest) { r.Report.Phase = "dancing" },
 		"report.labels":  func(r *api.PollRequest) { r.Report.Labels = map[string]string{"": "x"} },
 		"report.message": func(r *api.PollRequest) { r.Report.Message = strings.Repeat("x", 5000) },
-		"wait_s":         func(r *api.PollRequest) { r.WaitS = 61 },
+		// Whatever is stored has a bound: a host's token must not fill the store.
+		"report.machine_id":      func(r *api.PollRequest) { r.Report.MachineID = strings.Repeat("x", 5000) },
+		"report.bundle":          func(r *api.PollRequest) { r.Report.Bundle = strings.Repeat("x", 5000) },
+		"report.rollout":         func(r *api.PollRequest) { r.Report.Rollout = strings.Repeat("x", 5000) },
+		"report.answered":        func(r *api.PollRequest) { r.Report.Answered = strings.Repeat("x", 5000) },
+		"report.version":         func(r *api.PollRequest) { r.Report.Version = strings.Repeat("x", 5000) },
+		"report.os":              func(r *api.PollRequest) { r.Report.OS = strings.Repeat("x", 5000) },
+		"report.failure.bundle":  func(r *api.PollRequest) { r.Report.Failure = &api.Failure{Bundle: strings.Repeat("x", 5000)} },
+		"report.failure.rollout": func(r *api.PollRequest) { r.Report.Failure = &api.Failure{Rollout: strings.Repeat("x", 5000)} },
+		"report.failure.reason":  func(r *api.PollRequest) { r.Report.Failure = &api.Failure{Reason: strings.Repeat("x", 5000)} },
+		"wait_s":                 func(r *api.PollRequest) { r.WaitS = 61 },
 	} {
 		req := poll("default")
 		change(&req)
