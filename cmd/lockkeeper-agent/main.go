@@ -68,6 +68,7 @@ Every flag is also an environment variable: --state-dir is LOCKKEEPER_STATE_DIR.
 A flag wins over the environment, that over the default.
 
 Exit codes: 0 stopped on request, 1 could not start or failed, 2 wrong flags.`,
+		Version:       cli.Version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
@@ -81,6 +82,7 @@ Exit codes: 0 stopped on request, 1 could not start or failed, 2 wrong flags.`,
 		},
 	})
 	cli.BindEnv(root)
+	cli.PlainErrors(root, func(err error) error { return err })
 	return root
 }
 

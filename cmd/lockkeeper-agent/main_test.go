@@ -98,7 +98,7 @@ func TestFlags_WhatIsWrongIsSaidWithWhatIsAccepted(t *testing.T) {
 	}{
 		"no server":        {nil, []string{"run"}, 2, "--server is missing: want http://HOST:PORT"},
 		"unknown flag":     {nil, []string{"run", "--sever", "x"}, 2, "unknown flag: --sever"},
-		"unknown command":  {nil, []string{"go"}, 2, `unknown command "go"`},
+		"unknown command":  {nil, []string{"go"}, 2, `no command "go": want one of completion, reboot, run, status, trust, version`},
 		"surplus argument": {nil, []string{"run", "x"}, 2, "x"},
 		"bad server":       {nil, []string{"run", "--server", "nonsense", "--node", "n"}, 2, "want http://HOST:PORT, https://HOST:PORT or unix:/PATH"},
 		"bad variable":     {[]string{"LOCKKEEPER_MAX_ATTEMPTS=many"}, []string{"run"}, 2, "LOCKKEEPER_MAX_ATTEMPTS"},

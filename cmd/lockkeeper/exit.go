@@ -162,28 +162,3 @@ func errorLine(err error) string {
 func oneLine(s string) string {
 	return cli.Cell(strings.ReplaceAll(strings.TrimSpace(s), "\n", "; "))
 }
-
-// usageErrors makes what cobra finds wrong with the arguments a usageError.
-func usageErrors(c *cobra.Command) {
-	if check := c.Args; check != nil {
-		c.Args = func(cmd *cobra.Command, args []string) error {
-			if err := check(cmd, args); err != nil {
-				return usagef("%w; want: %s", err, cmd.UseLine())
-			}
-			return nil
-		}
-	}
-	for _, sub := range c.Commands() {
-		usageErrors(sub)
-	}
-}
-
-func names(commands []*cobra.Command) string {
-	var list []string
-	for _, c := range commands {
-		if c.IsAvailableCommand() {
-			list = append(list, c.Name())
-		}
-	}
-	return strings.Join(list, ", ")
-}

@@ -54,7 +54,7 @@ func TestExitCode_IsUnreachableWhereNobodyListens(t *testing.T) {
 
 func TestExitCode_IsUsageForWhatIsWrongBeforeAnybodyIsAsked(t *testing.T) {
 	for _, line := range []string{
-		"bogus", "status extra", "--bogus status", "group", "group show", "group set web --slots many",
+		"bogus", "status extra", "--bogus status", "group", "group bogus", "group show", "help bogus", "completion tcsh", "group set web --slots many",
 		"group set b@d --slots 1", "group set web --slots 1 --limit zone", "group set web --hold-timeout soon",
 		"node list --state sleepy", "node label web1 zone", "rollout start --group web", "rollout start --bundle abcd",
 		"rollout start --bundle abcd --dir . --group web", "bundle create /does/not/exist", "token create --role king",

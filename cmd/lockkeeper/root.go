@@ -3,7 +3,6 @@ package main
 import (
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -46,25 +45,13 @@ LOCKKEEPER_CA_FILE. See also: lockkeeper help exit-codes.`,
 		Version:       cli.Version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return cmd.Help()
-			}
-			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-				return usagef("no command %q; did you mean %s?", args[0], strings.Join(near, " or "))
-			}
-			return usagef("no command %q: want one of %s", args[0], names(cmd.Commands()))
-		},
 		PersistentPreRunE: func(*cobra.Command, []string) error {
 			return checkFormat(a.format)
 		},
 	}
-	root.SuggestionsMinimumDistance = 2
 	root.SetIn(a.in)
 	root.SetOut(a.out)
 	root.SetErr(a.err)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 
 	flags := root.PersistentFlags()
 	flags.StringSliceVar(&a.servers, "server", []string{"http://127.0.0.1:8080"}, "coordinators, tried in turn: http(s)://HOST:PORT or unix:/PATH")
@@ -92,8 +79,8 @@ LOCKKEEPER_CA_FILE. See also: lockkeeper help exit-codes.`,
 	root.SetCompletionCommandGroupID("admin")
 	root.AddCommand(exitCodesTopic())
 	complete(root, "format", cobra.FixedCompletions([]string{formatTable, formatJSON, formatYAML}, cobra.ShellCompDirectiveNoFileComp))
-	usageErrors(root)
 	cli.BindEnv(root)
+	cli.PlainErrors(root, func(err error) error { return usageError{err} })
 	return root
 }
 
@@ -132,8 +119,8 @@ func hidden(c *cobra.Command) *cobra.Command {
 // noun is a command that only groups others; without one of them it says which
 // there are.
 func noun(use, short string, commands ...*cobra.Command) *cobra.Command {
-	c := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		return usagef("want one of its commands: %s", names(cmd.Commands()))
+	c := &cobra.Command{Use: use, Short: short, RunE: func(cmd *cobra.Command, _ []string) error {
+		return usagef("want one of its commands: %s", cli.CommandNames(cmd))
 	}}
 	c.AddCommand(commands...)
 	return c

@@ -66,6 +66,7 @@ Exit codes: 0 stopped on request, 1 could not start or failed, 2 wrong flags or
 config, or what a person has to mend first, such as an address that is none, a data
 dir of something else, damaged data or a disk that fails: starting again does not
 help, 3 the store ended for good or was replaced (start the program again).`,
+		Version:       cli.Version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
@@ -78,5 +79,6 @@ help, 3 the store ended for good or was replaced (start the program again).`,
 		},
 	})
 	cli.BindEnv(root)
+	cli.PlainErrors(root, func(err error) error { return err })
 	return root
 }

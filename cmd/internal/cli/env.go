@@ -143,7 +143,7 @@ func fromEnv(flags *pflag.FlagSet, lookup func(string) (string, bool)) error {
 			return
 		}
 		if err := flags.Set(f.Name, value); err != nil {
-			errs = append(errs, &EnvError{Variable: EnvName(f.Name), Value: value, Err: cause(err)})
+			errs = append(errs, &EnvError{Variable: EnvName(f.Name), Value: value, Err: errors.New(wanted(f, err))})
 			return
 		}
 		_ = flags.SetAnnotation(f.Name, fromVariable, []string{"true"}) // the flag is one of them
