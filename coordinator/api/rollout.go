@@ -122,6 +122,17 @@ type RolloutGate struct {
 	Needed    int        `json:"needed,omitempty"` // approvals
 	Role      string     `json:"role,omitempty"`   // the least that may approve
 	Expires   time.Time  `json:"expires,omitzero"`
+	// Threshold is the number that a PromQL gate compares with.
+	Threshold *float64 `json:"threshold,omitempty"`
+	// Past is what it said of late, oldest first, as far as the coordinator that
+	// answers has seen it since it was started; in a single rollout's answer.
+	Past []GatePoint `json:"past,omitempty"`
+}
+
+// GatePoint is what a gate once said.
+type GatePoint struct {
+	At    time.Time `json:"at"`
+	Value string    `json:"value,omitempty"` // none when it did not answer
 }
 
 // Approval is one person's word.

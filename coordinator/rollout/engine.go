@@ -68,6 +68,7 @@ type Engine struct {
 
 	refreshing sync.Mutex // one refresh at a time
 	ended      map[string]endedRollout
+	past       gatePast
 	clocks     *Clocks // while elected; of refreshing
 	asker      *asker  // the same
 	mu         sync.Mutex
@@ -101,7 +102,7 @@ func NewEngine(cfg EngineConfig) *Engine {
 	}
 	return &Engine{
 		cfg: cfg, log: cfg.Logger, metrics: newMetrics(cfg.Registerer, cfg.Now),
-		ended: map[string]endedRollout{}, shown: &picture{}, changed: make(chan struct{}), news: make(chan struct{}, 1),
+		ended: map[string]endedRollout{}, past: gatePast{}, shown: &picture{}, changed: make(chan struct{}), news: make(chan struct{}, 1),
 	}
 }
 
@@ -137,13 +138,17 @@ func (e *Engine) Get(id string) (api.Rollout, bool) {
 	return r, ok
 }
 
-// List is all rollouts, newest first, without their nodes.
+// List is all rollouts, newest first, without their nodes and what their gates said
+// before.
 func (e *Engine) List() []api.Rollout {
 	p := e.picture()
 	out := make([]api.Rollout, 0, len(p.order))
 	for _, id := range p.order {
 		r := p.rollouts[id]
-		r.Nodes = nil
+		r.Nodes, r.Gates = nil, slices.Clone(r.Gates)
+		for i := range r.Gates {
+			r.Gates[i].Past = nil
+		}
 		out = append(out, r)
 	}
 	return out

@@ -159,6 +159,10 @@ func (c *course) gateStates(h *Head, st *State) []api.RolloutGate {
 			r.Needed, role = needed(g.Approval)
 			r.Role, r.Detail = string(role), "" // the numbers say it
 		}
+		if g.PromQL != nil {
+			threshold := g.PromQL.Value
+			r.Threshold = &threshold
+		}
 		if limit := gateLimit(g); limit > 0 && !gs.AskedAt.IsZero() {
 			r.Expires = gs.AskedAt.Add(limit)
 		}

@@ -102,9 +102,11 @@ func (e *Engine) refresh() *picture {
 		shown := present(st, d)
 		shown.Concurrency = concurrency(&st, &d, fleet.look)
 		expected[id].tell(&shown, now)
+		e.past.tell(&shown)
 		p.rollouts[id] = shown
 	}
 	e.ended = ended
+	e.past.keep(p.rollouts)
 	e.metrics.count(p)
 
 	e.mu.Lock()
@@ -140,7 +142,7 @@ func (p *picture) same(old *picture) bool {
 // sameAnswer reports whether a gate says what it said. What is approved comes
 // with a new revision.
 func sameAnswer(a, b api.RolloutGate) bool {
-	return a.Wave == b.Wave && a.Name == b.Name && a.Passes == b.Passes && a.Value == b.Value && a.Detail == b.Detail
+	return a.Wave == b.Wave && a.Name == b.Name && a.Passes == b.Passes && a.Value == b.Value && a.Detail == b.Detail && a.Checked.Equal(b.Checked)
 }
 
 // present is a rollout as the API tells it.
