@@ -148,6 +148,8 @@ func (a *app) rolloutNodeRows(nodes []api.RolloutNode) [][]string {
 			tint = green
 		case api.NodeUpdating, api.NodeQueued:
 			tint = blue
+		case api.NodeSkipped, api.NodeAborted:
+			tint = yellow
 		}
 		rows = append(rows, []string{
 			cli.Cell(n.Node), orDash(n.Group), a.paint(tint, n.State), orDash(string(n.Phase)),
@@ -166,8 +168,15 @@ func blockerText(blockers []api.Blocker) string {
 }
 
 func progressText(p api.RolloutProgress) string {
-	return fmt.Sprintf("%d of %d updated, %d updating, %d waiting, %d pending, %d failed",
+	text := fmt.Sprintf("%d of %d updated, %d updating, %d waiting, %d pending, %d failed",
 		p.Updated, p.Total, p.Updating, p.Waiting, p.Pending, p.Failed)
+	if p.Skipped > 0 {
+		text += fmt.Sprintf(", %d skipped", p.Skipped)
+	}
+	if p.Aborted > 0 {
+		text += fmt.Sprintf(", %d aborted", p.Aborted)
+	}
+	return text
 }
 
 // fullRolloutID completes the beginning of an id by what the coordinator has.

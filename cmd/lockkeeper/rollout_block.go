@@ -128,6 +128,9 @@ func (a *app) waveFigures(w api.RolloutWave) string {
 			text += " of " + strconv.Itoa(w.MaxFailures)
 		}
 	}
+	if w.Skipped > 0 {
+		text += fmt.Sprintf(", %d skipped", w.Skipped)
+	}
 	switch {
 	case w.State == api.WaveSoaking && w.SoakUntil.After(a.now()):
 		text += ", soaks " + cli.Span(w.SoakUntil.Sub(a.now()))
@@ -143,7 +146,7 @@ func waveColour(state string) colour {
 		return green
 	case api.WaveRunning, api.WaveSoaking:
 		return blue
-	case api.WaveGates, api.WaveSkipped:
+	case api.WaveGates, api.WaveSkipped, api.WaveAborted:
 		return yellow
 	}
 	return plain
@@ -166,11 +169,13 @@ func (a *app) cells(nodes []api.RolloutNode, room int) string {
 }
 
 var (
-	cellRank  = map[string]int{api.NodeUpdated: 0, api.NodePending: 1, api.NodeQueued: 2, api.NodeUpdating: 3, api.NodeBroken: 4}
+	cellRank = map[string]int{
+		api.NodeUpdated: 0, api.NodeSkipped: 1, api.NodeAborted: 2, api.NodePending: 3, api.NodeQueued: 4, api.NodeUpdating: 5, api.NodeBroken: 6,
+	}
 	cellMarks = []struct {
 		mark string
 		tint colour
-	}{{"█", green}, {"·", plain}, {"◌", blue}, {"▒", blue}, {"✗", red}}
+	}{{"█", green}, {"-", yellow}, {"×", yellow}, {"·", plain}, {"◌", blue}, {"▒", blue}, {"✗", red}}
 )
 
 // gateLine is a gate, what it asks and what it last said.

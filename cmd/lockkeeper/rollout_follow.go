@@ -148,7 +148,7 @@ func (v *rolloutLines) show(r api.Rollout) error {
 		}
 		v.states[n.Node] = n.State
 		line := n.Node + ": " + n.State
-		if n.State == api.NodeBroken && n.Detail != "" {
+		if (n.State == api.NodeBroken || n.State == api.NodeSkipped || n.State == api.NodeAborted) && n.Detail != "" {
 			line += ": " + n.Detail
 		}
 		fmt.Fprintln(v.w, cli.Cell(line))

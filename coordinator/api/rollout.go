@@ -72,10 +72,11 @@ type Rollout struct {
 // RolloutWave is one wave and how far it is.
 type RolloutWave struct {
 	Name        string    `json:"name"`
-	State       string    `json:"state"` // pending, running, soaking, gates, done, skipped
+	State       string    `json:"state"` // pending, running, soaking, gates, done, skipped, aborted
 	Total       int       `json:"total"`
 	Updated     int       `json:"updated"`
 	Failed      int       `json:"failed"`
+	Skipped     int       `json:"skipped"`      // left out
 	MaxFailures int       `json:"max_failures"` // in this wave, as a number; -1 for no bound of its own
 	StartedAt   time.Time `json:"started_at,omitzero"`
 	FinishedAt  time.Time `json:"finished_at,omitzero"` // its last node
@@ -92,6 +93,7 @@ const (
 	WaveGates   = "gates"
 	WaveDone    = "done"
 	WaveSkipped = "skipped"
+	WaveAborted = "aborted" // the rollout ended before it was done
 )
 
 // RolloutBudget is how many failures count, and how many may.
@@ -166,6 +168,8 @@ type RolloutProgress struct {
 	Updating int `json:"updating"`
 	Updated  int `json:"updated"`
 	Failed   int `json:"failed"`
+	Skipped  int `json:"skipped"`
+	Aborted  int `json:"aborted"`
 	// EstimateS is the time to go in seconds, 0 when unknown.
 	EstimateS int `json:"estimate_s,omitempty"`
 }
@@ -175,7 +179,7 @@ type RolloutNode struct {
 	Node     string    `json:"node"`
 	Group    string    `json:"group"`
 	Wave     int       `json:"wave"`  // from 1
-	State    string    `json:"state"` // pending, waiting, updating, updated, failed
+	State    string    `json:"state"` // pending, waiting, updating, updated, failed, skipped, aborted
 	Phase    Phase     `json:"phase,omitempty"`
 	Attempt  int       `json:"attempt,omitempty"`
 	Detail   string    `json:"detail,omitempty"`
@@ -183,13 +187,16 @@ type RolloutNode struct {
 	Estimate time.Time `json:"estimate,omitzero"` // when it will probably be updated
 }
 
-// The states of a node in a rollout.
+// The states of a node in a rollout. When that has ended, a node is in one of the
+// last four.
 const (
 	NodePending  = "pending"
 	NodeQueued   = "waiting"
 	NodeUpdating = "updating"
 	NodeUpdated  = "updated"
 	NodeBroken   = "failed"
+	NodeSkipped  = "skipped" // left out: its wave was skipped before it had begun
+	NodeAborted  = "aborted" // the rollout ended before it had its result
 )
 
 // RolloutActionRequest goes with an action on a rollout.

@@ -117,7 +117,9 @@ func (c *course) finished(upTo int) time.Time {
 // then, and was not tried again since.
 func (w *WaveState) leftOut(h *Head, r Result, begun bool, state string) bool {
 	switch {
-	case w.SkippedAt.IsZero() || state != api.NodePending && state != api.NodeQueued:
+	case w.SkippedAt.IsZero() || state != api.NodePending && state != api.NodeQueued && state != api.NodeAborted:
+		return false
+	case state == api.NodeAborted && begun && r.State == api.NodeUpdating:
 		return false
 	case begun && r.State == api.NodeBroken && r.Failure > w.SkippedRetried && r.Failure <= h.Retried:
 		return false

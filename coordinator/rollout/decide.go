@@ -89,17 +89,22 @@ func Decide(spec api.RolloutSpec, st State, fleet []NodeView, now time.Time) Dec
 			s = ended(&h, r, begun)
 		}
 		out := c.waves[w].leftOut(&h, r, begun, s.state)
+		shown := s.state
 		switch {
 		case out:
+			shown, s.since = api.NodeSkipped, c.waves[w].SkippedAt
 			s.detail = c.waves[w].leftOutWhy(c.specs[w].Name)
-		case w > c.at(&h) && s.detail == "" && s.state == api.NodePending:
+		case s.detail != "" || s.state != api.NodePending:
+		case h.State == api.RolloutHalted && len(h.Rollbacks) > 0:
+			s.detail = "is not asked any more: what the rollout did is undone by " + listed(h.Rollbacks)
+		case w > c.at(&h):
 			s.detail = c.goes[w]
 		}
 		d.Nodes = append(d.Nodes, api.RolloutNode{
-			Node: n.Node, Group: n.Group, Wave: w + 1, State: s.state, Phase: v.Report.Phase,
+			Node: n.Node, Group: n.Group, Wave: w + 1, State: shown, Phase: v.Report.Phase,
 			Attempt: s.attempt, Detail: s.detail, Since: s.since,
 		})
-		count(&d.Progress, s.state)
+		count(&d.Progress, shown)
 		switch next, ok := result(&h, n, r, begun, s, *v, now); {
 		case !ok || !active:
 		case !c.begun(&h):
@@ -126,12 +131,19 @@ func Decide(spec api.RolloutSpec, st State, fleet []NodeView, now time.Time) Dec
 // ended is where a node of an ended rollout stands: its result, and nothing
 // that came later.
 func ended(h *Head, r Result, begun bool) standing {
-	s := standing{state: api.NodePending, attempt: max(1, r.Attempt), detail: r.Detail, since: r.At}
 	if begun && r.done(h) {
-		s.state = r.State
-	} else {
-		s.detail = "was not updated when the rollout ended"
+		return standing{state: r.State, attempt: max(1, r.Attempt), detail: r.Detail, since: r.At}
 	}
+	s := standing{state: api.NodeAborted, attempt: max(1, r.Attempt), since: h.EndedAt}
+	switch {
+	case !begun:
+		s.detail = "had not begun"
+	case r.State == api.NodeUpdating:
+		s.detail = "was under way, and finishes by itself,"
+	default:
+		s.detail = "was to be tried again"
+	}
+	s.detail += " when the rollout ended: " + h.Why
 	return s
 }
 
@@ -435,5 +447,9 @@ func count(p *api.RolloutProgress, state string) {
 		p.Updated++
 	case api.NodeBroken:
 		p.Failed++
+	case api.NodeSkipped:
+		p.Skipped++
+	case api.NodeAborted:
+		p.Aborted++
 	}
 }

@@ -35,6 +35,8 @@
 //	failed    it reports a failure of this rollout and bundle, or phase failed
 //	          while working on it, or holds its slot past the deadline, or is not
 //	          updated within healthy_deadline of when it was seen to begin
+//	skipped   its wave was skipped before it had begun
+//	aborted   the rollout was aborted before it had one of the results above
 //
 // With min_healthy_time a node is updated once the elected engine has seen it so
 // long in place, idle and healthy; until then it is updating. Both times, and

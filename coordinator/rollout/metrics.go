@@ -27,13 +27,13 @@ var (
 	descRollouts = prometheus.NewDesc("lockkeeper_rollouts", "Rollouts that are kept, by state: scheduled, running, soaking, waiting_for_approval, paused, halted, succeeded, failed, aborted.", []string{"state"}, nil)
 
 	ofOne       = []string{"rollout", "name"}
-	descNodes   = prometheus.NewDesc("lockkeeper_rollout_nodes", "Nodes of a rollout, by state: pending, waiting, updating, updated, failed. Like all that has a rollout as label it is there while the rollout is active, and for an hour after.", append(ofOne, "state"), nil)
+	descNodes   = prometheus.NewDesc("lockkeeper_rollout_nodes", "Nodes of a rollout, by state: pending, waiting, updating, updated, failed, skipped, aborted. Like all that has a rollout as label it is there while the rollout is active, and for an hour after.", append(ofOne, "state"), nil)
 	descAllowed = prometheus.NewDesc("lockkeeper_rollout_max_failures", "So many nodes of a rollout may fail before it halts.", ofOne, nil)
 	descLeft    = prometheus.NewDesc("lockkeeper_rollout_remaining_seconds", "Estimated time until a rollout is done; 0 when unknown, or ended.", ofOne, nil)
 	descStalled = prometheus.NewDesc("lockkeeper_rollout_stalled", "1 while nothing of a rollout may start, else 0.", ofOne, nil)
 	descStuckBy = prometheus.NewDesc("lockkeeper_rollout_stalled_by", "1 for each kind of blocker by which nothing of a rollout may start; not there while something may.", append(ofOne, "reason"), nil)
 	descWave    = prometheus.NewDesc("lockkeeper_rollout_wave", "Number of a rollout's current wave, from 1; 0 before the first.", ofOne, nil)
-	descWaves   = prometheus.NewDesc("lockkeeper_rollout_waves", "Waves of a rollout, by state: pending, running, soaking, gates, done, skipped.", append(ofOne, "state"), nil)
+	descWaves   = prometheus.NewDesc("lockkeeper_rollout_waves", "Waves of a rollout, by state: pending, running, soaking, gates, done, skipped, aborted.", append(ofOne, "state"), nil)
 	descGates   = prometheus.NewDesc("lockkeeper_rollout_gates", "Gates at which a rollout stands, by whether they pass: true, false.", append(ofOne, "passes"), nil)
 	descStarted = prometheus.NewDesc("lockkeeper_rollout_started_timestamp_seconds", "When a rollout was started.", ofOne, nil)
 	descEnded   = prometheus.NewDesc("lockkeeper_rollout_ended_timestamp_seconds", "When a rollout ended; 0 while it is active.", ofOne, nil)
@@ -96,7 +96,7 @@ func collect(out chan<- prometheus.Metric, r *api.Rollout) {
 	p := &r.Progress
 	for state, nodes := range map[string]int{
 		api.NodePending: p.Pending, api.NodeQueued: p.Waiting, api.NodeUpdating: p.Updating,
-		api.NodeUpdated: p.Updated, api.NodeBroken: p.Failed,
+		api.NodeUpdated: p.Updated, api.NodeBroken: p.Failed, api.NodeSkipped: p.Skipped, api.NodeAborted: p.Aborted,
 	} {
 		out <- gauge(descNodes, float64(nodes), r.ID, r.Spec.Name, state)
 	}
@@ -126,7 +126,7 @@ func collect(out chan<- prometheus.Metric, r *api.Rollout) {
 // collectWaves tells where a rollout stands.
 func collectWaves(out chan<- prometheus.Metric, r *api.Rollout) {
 	waves := map[string]int{
-		api.WavePending: 0, api.WaveRunning: 0, api.WaveSoaking: 0, api.WaveGates: 0, api.WaveDone: 0, api.WaveSkipped: 0,
+		api.WavePending: 0, api.WaveRunning: 0, api.WaveSoaking: 0, api.WaveGates: 0, api.WaveDone: 0, api.WaveSkipped: 0, api.WaveAborted: 0,
 	}
 	for _, w := range r.Waves {
 		waves[w.State]++

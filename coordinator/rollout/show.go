@@ -13,7 +13,7 @@ func (d *Decisions) show(c *course, st *State, now time.Time) {
 	for i, s := range c.specs {
 		w, t := &c.waves[i], &c.tally[i]
 		r := api.RolloutWave{
-			Name: s.Name, State: c.state(&h, i, now), Total: t.total, Updated: t.updated, Failed: t.failed, MaxFailures: -1,
+			Name: s.Name, State: c.state(&h, i, now), Total: t.total, Updated: t.updated, Failed: t.failed, Skipped: t.out, MaxFailures: -1,
 			StartedAt: w.StartedAt, FinishedAt: w.FinishedAt, DoneAt: w.DoneAt,
 		}
 		if s.MaxFailures != "" {
@@ -29,15 +29,17 @@ func (d *Decisions) show(c *course, st *State, now time.Time) {
 	}
 }
 
-// state is where a wave stands. One that an end came upon is pending for good.
+// state is where a wave stands.
 func (c *course) state(h *Head, i int, now time.Time) string {
 	w := &c.waves[i]
 	switch {
-	case !w.SkippedAt.IsZero() && (!w.DoneAt.IsZero() || i != c.at(h)):
+	case !w.SkippedAt.IsZero() && (!w.DoneAt.IsZero() || i != c.at(h) || !h.State.Active()):
 		return api.WaveSkipped
 	case !w.DoneAt.IsZero() || h.State == api.RolloutSucceeded || h.State == api.RolloutFailed:
 		return api.WaveDone
-	case !h.State.Active() || w.StartedAt.IsZero():
+	case !h.State.Active():
+		return api.WaveAborted
+	case w.StartedAt.IsZero():
 		return api.WavePending
 	case w.FinishedAt.IsZero():
 		return api.WaveRunning
@@ -56,9 +58,8 @@ func concurrency(st *State, d *Decisions, look func(group string) (semaphore.Sta
 	}
 	var nodes []Selected
 	for i, n := range st.Nodes {
-		r, begun := st.Results[n.Node]
 		switch state := d.Nodes[i].State; {
-		case state == api.NodeUpdated, state == api.NodeBroken, n.Wave > h.Wave, h.leftOut(n.Wave, r, begun, state):
+		case state == api.NodeUpdated, state == api.NodeBroken, state == api.NodeSkipped, n.Wave > h.Wave:
 		default:
 			nodes = append(nodes, n)
 		}
