@@ -29,8 +29,8 @@ const exitCodesText = `The exit codes of lockkeeper:
 
   0    done; for status: nothing needs a person
   1    something needs a person (status), the rollout failed, halted or was
-       aborted (rollout watch; rollout start or show with --wait), or the
-       coordinator failed inside
+       aborted (rollout watch; rollout start or show with --wait), a snapshot is
+       not whole (snapshot verify), or the coordinator failed inside
   2    wrong flag, argument, variable or file; or the coordinator found the
        request invalid
   3    no coordinator answered, or none can serve now (no quorum, disk low, too
@@ -129,15 +129,18 @@ func errorLine(err error) string {
 	if !errors.As(err, &e) {
 		return text
 	}
+	for _, f := range e.Fields {
+		text = strings.ReplaceAll(text, f.Path, fieldPath(f))
+	}
 	var b strings.Builder
 	b.WriteString(text)
 	sep := ": "
 	for _, f := range e.Fields {
-		// The sentence may have named the one field already.
-		if field := oneLine(f.Path + ": " + f.Detail); !strings.Contains(text, field) {
+		// The sentence may have named the field already.
+		if field := oneLine(fieldPath(f) + ": " + f.Detail); !strings.Contains(text, field) {
 			b.WriteString(sep + field)
-			sep = "; "
 		}
+		sep = "; "
 	}
 	for _, bl := range e.Blockers {
 		if !strings.Contains(text, bl.Detail) {
@@ -158,6 +161,10 @@ func errorLine(err error) string {
 	}
 	return b.String()
 }
+
+// fieldPath is a field by its path in a file: that it went into the body of a
+// request is nothing that a person did.
+func fieldPath(f api.FieldError) string { return strings.TrimPrefix(f.Path, "body.") }
 
 func oneLine(s string) string {
 	return cli.Cell(strings.ReplaceAll(strings.TrimSpace(s), "\n", "; "))

@@ -83,6 +83,13 @@ func TestErrorLine_HasFieldsBlockersAndWhenToTryAgainOnOneLine(t *testing.T) {
 	if got != want {
 		t.Errorf("%q\nwant %q", got, want)
 	}
+	got = errorLine(&api.Error{
+		Kind: api.Invalid, Detail: "body.conflict: want one of refuse, queue",
+		Fields: []api.FieldError{{Path: "body.conflict", Detail: "want one of refuse, queue"}, {Path: "on_done[0].webhook", Detail: "there is none"}},
+	})
+	if want := "invalid: conflict: want one of refuse, queue; on_done[0].webhook: there is none"; got != want {
+		t.Errorf("%q\nwant %q", got, want)
+	}
 	got = errorLine(&api.Error{Kind: api.Full, Detail: "may not go", Place: 3, Blockers: []api.Blocker{{Kind: api.Full, Detail: "2 of 2 slots are held"}}})
 	if want := "full: may not go; 2 of 2 slots are held; place 3 in the queue"; got != want {
 		t.Errorf("%q\nwant %q", got, want)

@@ -32,7 +32,11 @@ has confirmed finishes what it began; with --stop it halts at its next gate.`,
 				return err
 			}
 			return a.print(f, func() error {
-				a.say("%s", cli.Cell(freezeText(f, a.now())))
+				text := freezeText(f, a.now())
+				if f.Reason != args[0] {
+					text += "; it was frozen already, and that reason stays"
+				}
+				a.say("%s", cli.Cell(text))
 				a.more("id %s", f.ID)
 				return nil
 			})

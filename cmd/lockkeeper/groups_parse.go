@@ -52,7 +52,7 @@ func (d declared) place(group string, err error) string {
 	if !errors.As(err, &e) || e.Kind != api.Invalid || len(e.Fields) == 0 {
 		return ""
 	}
-	return d.file + ":" + d.places.of(group, e.Fields[0].Path)
+	return d.file + ":" + d.places.of(group, fieldPath(e.Fields[0]))
 }
 
 // parseGroups reads the file strictly. Its errors begin with "LINE:COLUMN: ".

@@ -32,7 +32,7 @@ func (f *rolloutFile) placed(err error) error {
 	if f == nil || !errors.As(err, &e) || e.Kind != api.Invalid || len(e.Fields) == 0 {
 		return err
 	}
-	return fmt.Errorf("%s:%s%w", f.name, f.places.of("", e.Fields[0].Path), err)
+	return fmt.Errorf("%s:%s%w", f.name, f.places.of("", fieldPath(e.Fields[0])), err)
 }
 
 // readRollout reads a file of YAML or JSON strictly, "-" for the standard input.

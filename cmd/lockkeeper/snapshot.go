@@ -1,7 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -43,6 +47,13 @@ time.`,
 				}
 				path = fmt.Sprintf("lockkeeper-%s-%s%s", cl.ID, a.now().UTC().Format("20060102T150405Z"), snapshotfile.Suffix)
 			}
+			// What is known beforehand is nothing to ask the coordinator about.
+			if _, err := os.Lstat(path); err == nil {
+				return usagef("%s is there already: give another name", path)
+			}
+			if st, err := os.Stat(filepath.Dir(path)); err != nil || !st.IsDir() {
+				return usagef("%s: there is no folder %s", path, filepath.Dir(path))
+			}
 			r, err := c.Snapshot(cmd.Context())
 			if err != nil {
 				return err
@@ -70,6 +81,9 @@ pages too, and finds out whether it can be restored.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			info, err := snapshotfile.Verify(args[0])
+			if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+				return usageError{err}
+			}
 			if err != nil {
 				return err
 			}

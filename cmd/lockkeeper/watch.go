@@ -39,6 +39,9 @@ stays and it tries again.`,
 			if err != nil {
 				return err
 			}
+			if group != "" && len(onlyGroup(s.Groups, group)) == 0 {
+				return api.Errorf(api.UnknownGroup, "there is no group %q; \"lockkeeper group list\" shows those that there are", group)
+			}
 			return a.watch(cmd.Context(), c, s, group, interval)
 		},
 	}

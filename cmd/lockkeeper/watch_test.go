@@ -25,6 +25,11 @@ func TestWatch_IntoAPipeWritesALineForEachChange(t *testing.T) {
 	}
 }
 
+func TestWatch_OfAGroupThatThereIsNotEnds(t *testing.T) {
+	f := &fake{status: []api.Status{calm()}}
+	newShell(f).run(t, "watch", "--group", "wbe").want(t, exitNotFound, `there is no group "wbe"`)
+}
+
 func TestWatch_OnATerminalKeepsTheLastPictureWhileNobodyAnswers(t *testing.T) {
 	f := &fake{status: []api.Status{calm()}}
 	f.err = []error{nil, client.ErrUnreachable, api.Errorf(api.Forbidden, "the token ended")}
