@@ -91,10 +91,13 @@ func (s *Service) acquiring(ctx context.Context, group, node string, req api.Acq
 
 // run is fresh for an acquire, without a closure's frames.
 func (a *acquiring) run(ctx context.Context) {
-	ctx, end := whileValid(ctx)
-	defer end()
-	ctx, stop := a.s.whileQuorum(ctx)
-	defer stop()
+	if a.wait > 0 { // else it is over before any of this could matter
+		var end, stop context.CancelFunc
+		ctx, end = whileValid(ctx)
+		defer end()
+		ctx, stop = a.s.whileQuorum(ctx)
+		defer stop()
+	}
 	a.s.askedAnew(ctx, a.group, &a.op)
 	for range looks {
 		a.answer, a.err = a.s.store.Acquire(ctx, a.group, &a.op, a.wait)

@@ -134,7 +134,11 @@ type acquiring struct {
 }
 
 func (a *acquiring) run(ctx context.Context) {
-	over := time.NewTimer(max(a.wait, 0))
+	if a.wait <= 0 {
+		a.look(ctx) // is all there is to do
+		return
+	}
+	over := time.NewTimer(a.wait)
 	defer over.Stop()
 	for !a.lookAside(ctx) {
 		done := false
@@ -162,13 +166,10 @@ func (a *acquiring) finish(answer semaphore.Answer, err error) bool {
 	return true
 }
 
-// lookAside is look on a stack of its own where the call may be parked behind
+// lookAside is look on a stack of its own, since the call may be parked behind
 // it. To decide takes more stack than to wait, and a stack does not shrink by
 // itself.
 func (a *acquiring) lookAside(ctx context.Context) bool {
-	if a.wait <= 0 {
-		return a.look(ctx)
-	}
 	over := make(chan bool, 1)
 	go func() { over <- a.look(ctx) }()
 	return <-over
