@@ -33,8 +33,10 @@ type fragment struct {
 	ID      string `json:"id"`
 	HTML    string `json:"html"`
 	key     string // compared instead of HTML when set
+	within  string // a fragment before it that holds it too
 	minor   bool   // no reason to send anything before the next look of its own
 	version int64  // of the topic, at which it last changed
+	event   []byte // what viewers are sent
 }
 
 func (f fragment) same(g fragment) bool {
@@ -166,7 +168,7 @@ func (t *topic) publish(fragments []fragment, err error, minor bool) (differs bo
 	differs = len(fragments) != len(t.fragments)
 	for i, f := range fragments {
 		if was, ok := old[f.ID]; ok && was.same(f) {
-			fragments[i].version = was.version
+			fragments[i].version, fragments[i].event = was.version, was.event
 			continue
 		}
 		fragments[i].version = t.version + 1
@@ -176,6 +178,12 @@ func (t *topic) publish(fragments []fragment, err error, minor bool) (differs bo
 		return false
 	}
 	t.version++
+	for i := range fragments {
+		// What has a key holds others: it is sent to the next viewer as it is now.
+		if f := &fragments[i]; f.version == t.version || f.key != "" {
+			f.event = fragmentEvent(*f)
+		}
+	}
 	t.fragments = fragments
 	close(t.next)
 	t.next = make(chan struct{})

@@ -141,7 +141,7 @@ func eachTile(f *Frame) []item {
 	for _, g := range d.Map {
 		key += "/" + g.Name + " " + strconv.Itoa(g.Nodes)
 		for _, t := range g.Tiles {
-			tiles = append(tiles, item{id: t.ID, template: "tile", data: t})
+			tiles = append(tiles, item{id: t.ID, within: "map", template: "tile", data: t})
 		}
 	}
 	return append([]item{{id: "map", template: "map", data: *f, key: key}}, tiles...)

@@ -145,7 +145,7 @@ func TestStream_SendsOnlyWhatChanged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := twoGroups()
 		w := watch(t, web.New(b, web.Options{}), "overview")
-		w.until("lock-db", "db")
+		w.until("locks", "db")
 		b.set(func(b *stage) {
 			b.status.Groups[0].Holds = []api.Hold{hold("web-1")}
 			b.status.Groups[0].Status.Held = 1
@@ -162,7 +162,7 @@ func TestStream_SendsOnlyWhatChanged(t *testing.T) {
 }
 
 func TestStream_PassingTimeSendsNothing(t *testing.T) {
-	for topic, last := range map[string]string{"overview": "lock-default", "group/web": "latest", "node/web-077": "journal", "nodes": "tile-4-0", "events": "event-rows", "rollout/ro-7k2f": "latest", "rollouts": "rollout-list", "cluster": "latest", "page:nodes": "revision"} {
+	for topic, last := range map[string]string{"overview": "locks", "group/web": "latest", "node/web-077": "journal", "nodes": "map", "events": "event-rows", "rollout/ro-7k2f": "latest", "rollouts": "rollout-list", "cluster": "latest", "page:nodes": "revision"} {
 		t.Run(topic, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := watch(t, web.New(busyFleet(), web.Options{}), topic)
@@ -179,7 +179,7 @@ func TestStream_GroupsThatComeAndGoReplaceTheList(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := twoGroups()
 		w := watch(t, web.New(b, web.Options{}), "overview")
-		w.until("lock-db", "db")
+		w.until("locks", "db")
 		b.set(func(b *stage) { b.status.Groups = append(b.status.Groups, api.Group{Name: "edge"}) })
 		w.until("locks", "edge")
 		w.cancel()
@@ -191,7 +191,7 @@ func TestStream_ASlowReaderGetsTheNewestStateNotTheBacklog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := twoGroups()
 		w := watch(t, web.New(b, web.Options{}), "overview")
-		w.until("lock-db", "db")
+		w.until("locks", "db")
 		for i := range 1000 { // while nobody reads
 			b.set(func(b *stage) { b.status.Sentence = "state " + string(rune('a'+i%26)) })
 			time.Sleep(100 * time.Millisecond)
@@ -213,7 +213,7 @@ func TestStream_ManyViewersShareOneRenderingAtMostTwiceASecond(t *testing.T) {
 		var all []*watcher
 		for range 50 {
 			w := watch(t, h, "overview")
-			w.until("lock-db", "db")
+			w.until("locks", "db")
 			go func() {
 				for range w.events {
 				}
@@ -247,7 +247,7 @@ func TestStream_AFirstChangeAfterQuietIsSentAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := twoGroups()
 		w := watch(t, web.New(b, web.Options{}), "overview")
-		w.until("lock-db", "db")
+		w.until("locks", "db")
 		for i := range 60 { // at any moment of what the server does by itself meanwhile
 			time.Sleep(2*time.Second + time.Duration(i)*130*time.Millisecond)
 			text := fmt.Sprintf("state %d", i)
@@ -330,7 +330,7 @@ func TestStream_ABurstOfChangesIsSentTwiceASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := twoGroups()
 		w := watch(t, web.New(b, web.Options{}), "overview")
-		w.until("lock-db", "db")
+		w.until("locks", "db")
 		time.Sleep(7 * time.Second)
 		go func() {
 			for i := range 50 { // in 2 s
@@ -363,8 +363,8 @@ func TestStream_RenderingEndsWithTheLastViewer(t *testing.T) {
 		b := twoGroups()
 		h := web.New(b, web.Options{})
 		first, second := watch(t, h, "overview"), watch(t, h, "overview")
-		first.until("lock-db", "db")
-		second.until("lock-db", "db")
+		first.until("locks", "db")
+		second.until("locks", "db")
 		first.cancel()
 		b.set(func(b *stage) { b.status.Sentence = "still here" })
 		second.until("headline", "still here")
@@ -377,7 +377,7 @@ func TestStream_LostQuorumReachesTheOpenPage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := twoGroups()
 		w := watch(t, web.New(b, web.Options{}), "overview")
-		w.until("lock-db", "db")
+		w.until("locks", "db")
 		b.set(func(b *stage) { b.status.Stale = true })
 		w.until("banners", "No quorum")
 		w.until("lock-web", "Shut")
@@ -390,7 +390,7 @@ func TestStream_EndsWithTheViewersToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		life, revoke := context.WithCancel(t.Context())
 		w := watchAs(t, web.New(twoGroups(), web.Options{}), "overview", auth.Principal{Name: "ann", Role: api.RoleViewer, Life: life})
-		w.until("lock-db", "db")
+		w.until("locks", "db")
 		revoke()
 		select {
 		case <-w.ended:

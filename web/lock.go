@@ -129,7 +129,7 @@ func eachLock(f *Frame) []item {
 	var locks []item
 	for _, g := range f.Status.Groups {
 		key += "/" + g.Name
-		locks = append(locks, item{id: "lock-" + g.Name, template: "lock", data: newLock(g, f.Status.Stale, f.Now)})
+		locks = append(locks, item{id: "lock-" + g.Name, within: "locks", template: "lock", data: newLock(g, f.Status.Stale, f.Now)})
 	}
 	return append([]item{{id: "locks", template: "locks", data: *f, key: key}}, locks...)
 }

@@ -30,6 +30,7 @@ type page struct {
 // item is one element among equals: the template renders Data.
 type item struct {
 	id, template string
+	within       string // the item that it is a part of
 	key          string // compared instead of the HTML when set
 	data         any
 }
@@ -184,7 +185,7 @@ func (s *server) renderTopic(ctx context.Context, topic string) ([]fragment, err
 		if err := set.ExecuteTemplate(&b, it.template, it.data); err != nil {
 			return nil, fmt.Errorf("fragment %s: %w", it.id, err)
 		}
-		out = append(out, fragment{ID: it.id, HTML: string(straight(b.Bytes())), key: it.key})
+		out = append(out, fragment{ID: it.id, HTML: string(straight(b.Bytes())), key: it.key, within: it.within})
 	}
 	return out, nil
 }

@@ -1,6 +1,8 @@
 package web_test
 
 import (
+	"compress/gzip"
+	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -131,5 +133,38 @@ func TestNode_ShowsWhenItProbablyGoes(t *testing.T) {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q", want)
 		}
+	}
+}
+
+func TestPages_AreCompressedForWhoAsksAndTheStreamIsNot(t *testing.T) {
+	h := web.New(busyFleet(), web.Options{})
+	viewer, leave := context.WithCancel(auth.With(t.Context(), auth.Local()))
+	ask := func(target, encoding string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(http.MethodGet, target, nil)
+		r.Header.Set("Accept-Encoding", encoding)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r.WithContext(viewer))
+		return w
+	}
+	for _, target := range []string{"/nodes", "/static/lockkeeper.css", "/static/lockkeeper.js"} {
+		plain, packed := ask(target, "identity"), ask(target, "gzip")
+		if plain.Header().Get("Content-Encoding") != "" || packed.Header().Get("Content-Encoding") != "gzip" {
+			t.Errorf("%s: encodings %q and %q", target, plain.Header().Get("Content-Encoding"), packed.Header().Get("Content-Encoding"))
+			continue
+		}
+		if n, of := packed.Body.Len(), plain.Body.Len(); n > of/2 {
+			t.Errorf("%s: %d bytes instead of %d", target, n, of)
+		}
+		unpacked, err := gzip.NewReader(packed.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body, err := io.ReadAll(unpacked); err != nil || len(body) != plain.Body.Len() {
+			t.Errorf("%s: %d bytes come out, want %d; error %v", target, len(body), plain.Body.Len(), err)
+		}
+	}
+	leave() // the stream ends after its first event
+	if w := ask("/ui/stream?topic=overview", "gzip"); w.Code != http.StatusOK || w.Header().Get("Content-Encoding") != "" || !strings.HasPrefix(w.Body.String(), "event: at\n") {
+		t.Errorf("the stream: %d, encoding %q, begins with %.40q", w.Code, w.Header().Get("Content-Encoding"), w.Body)
 	}
 }

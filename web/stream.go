@@ -1,6 +1,7 @@
 package web
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -47,21 +48,22 @@ func (s *server) stream(w http.ResponseWriter, r *http.Request) {
 	defer beat.Stop()
 
 	sent := map[string]int64{}
-	out.send("at", s.opts.Now().UTC().Format(time.RFC3339Nano))
+	out.send(atEvent(s.opts.Now()))
 	for out.err == nil {
 		fragments, next := t.newest()
+		whole := map[string]bool{} // sent now, with all that is within
 		for _, f := range fragments {
 			if sent[f.ID] == f.version {
 				continue
 			}
-			body, err := json.Marshal(f)
-			if err != nil {
-				s.opts.Logger.Error("fragment not sent", "id", f.ID, "error", err)
+			sent[f.ID] = f.version
+			if whole[f.within] {
 				continue
 			}
-			out.send("fragment", string(body))
-			sent[f.ID] = f.version
+			out.send(f.event)
+			whole[f.ID] = true
 		}
+		out.flush()
 		select {
 		case <-r.Context().Done():
 			return
@@ -71,7 +73,7 @@ func (s *server) stream(w http.ResponseWriter, r *http.Request) {
 			return
 		case <-next:
 		case <-beat.C:
-			out.send("at", s.opts.Now().UTC().Format(time.RFC3339Nano))
+			out.send(atEvent(s.opts.Now()))
 		}
 	}
 }
@@ -83,14 +85,33 @@ type eventWriter struct {
 	err     error
 }
 
-// send writes one event; data holds no line break, which JSON and times do not.
-func (e *eventWriter) send(kind, data string) {
+func (e *eventWriter) send(event []byte) {
 	if e.err != nil {
 		return
 	}
 	// A writer without deadlines is one without a slow network behind it.
 	_ = e.control.SetWriteDeadline(time.Now().Add(writeWithin))
-	if _, e.err = fmt.Fprintf(e.w, "event: %s\ndata: %s\n\n", kind, data); e.err == nil {
+	_, e.err = e.w.Write(event)
+}
+
+func (e *eventWriter) flush() {
+	if e.err == nil {
 		e.err = e.control.Flush()
 	}
+}
+
+// atEvent says that the stream is alive, and what time it is.
+func atEvent(now time.Time) []byte {
+	return fmt.Appendf(nil, "event: at\ndata: %s\n\n", now.UTC().Format(time.RFC3339Nano))
+}
+
+// fragmentEvent is the event that carries a fragment, the same for all viewers.
+func fragmentEvent(f fragment) []byte {
+	var b bytes.Buffer
+	b.WriteString("event: fragment\ndata: ")
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false) // an event stream is no page, and HTML is full of what would be escaped
+	_ = enc.Encode(f)        // strings always can be
+	b.WriteByte('\n')        // behind the line break that ends the text
+	return b.Bytes()
 }

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"compress/gzip"
 	"context"
 	"embed"
 	"io"
@@ -11,6 +12,8 @@ import (
 	"path"
 	"slices"
 	"time"
+
+	"github.com/go-chi/chi/v5/middleware"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/auth"
@@ -97,7 +100,6 @@ func New(backend Backend, opts Options) http.Handler {
 	mux.HandleFunc("POST /ui/logout", s.logout)
 
 	inside := http.NewServeMux()
-	inside.HandleFunc("GET /ui/stream", s.stream)
 	for path, name := range map[string]string{
 		"/{$}": "overview", "/groups/{arg}": "group", "/nodes/{arg}": "node", "/rollouts": "rollouts",
 		"/rollouts/{arg}": "rollout", "/bundles": "bundles", "/cluster": "cluster", "/nodes": "nodes", "/events": "events",
@@ -113,7 +115,12 @@ func New(backend Backend, opts Options) http.Handler {
 	s.formRoutes(inside)
 	inside.HandleFunc("/", s.notFound)
 	mux.Handle("/", s.signedIn(inside))
-	return secured(mux)
+
+	// A stream is not compressed: that would cost each viewer a compressor's memory.
+	all := http.NewServeMux()
+	all.Handle("GET /ui/stream", s.signedIn(http.HandlerFunc(s.stream)))
+	all.Handle("/", middleware.Compress(gzip.BestSpeed, "text/html", "text/css", "text/javascript", "image/svg+xml")(mux))
+	return secured(all)
 }
 
 // signedIn lets in who may read, and sends everybody else to the login page.

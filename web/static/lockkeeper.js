@@ -173,4 +173,5 @@ document.addEventListener('input', (e) => { if (e.target.dataset.confirm) tick()
 
 setInterval(tick, 1000);
 tick();
-connect();
+// The page is painted first; what the stream begins with is mostly the same.
+requestAnimationFrame(() => setTimeout(connect));
