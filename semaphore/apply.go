@@ -46,7 +46,7 @@ func (s *State) Apply(d Decision) State {
 				next.Members, members = cloned(s.Members), true
 			}
 			if c.Member != nil {
-				next.Members[c.Member.Node] = *c.Member
+				next.Members[c.Member.Node] = c.Member.at(next.Revision)
 			} else {
 				delete(next.Members, c.DeleteMember)
 			}
@@ -75,7 +75,7 @@ func (s *State) applyKept(d Decision) {
 		case c.DeleteHold != "":
 			s.DropHold(c.DeleteHold)
 		case c.Member != nil:
-			s.SetMember(*c.Member)
+			s.SetMember(c.Member.at(s.Revision))
 		case c.DeleteMember != "":
 			s.DropMember(c.DeleteMember)
 		case c.DeleteWaiter != "":
@@ -95,4 +95,10 @@ func cloned[V any](m map[string]V) map[string]V {
 		return map[string]V{}
 	}
 	return maps.Clone(m)
+}
+
+// at is the member as it is once it was written at a revision.
+func (m Member) at(revision int64) Member {
+	m.Revision = revision
+	return m
 }

@@ -15,6 +15,10 @@ func (b *draft) putMember(op PutMember) {
 		return
 	}
 	m, known := b.s.Member(op.Node)
+	if op.IfMatch != 0 && op.IfMatch != m.Revision {
+		b.refuse(ChangedSince, "node %q was changed meanwhile, as a member of group %q", op.Node, b.s.Group)
+		return
+	}
 	before := m
 	m.Node = op.Node
 	if op.Registered != nil {

@@ -130,10 +130,11 @@ type (
 	// LiftFreeze lifts the group's freeze of that id.
 	LiftFreeze struct{ ID, By string }
 	// PutMember registers a node, or changes what is known of it. A nil map
-	// leaves those labels as they are.
+	// leaves those labels as they are. IfMatch is the member's Revision, 0 for any.
 	PutMember struct {
 		Node                 string
 		Registered, Declared map[string]string
+		IfMatch              int64
 		By                   string
 	}
 	// SetDown and SetDuplicate change one member's flags.

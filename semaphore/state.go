@@ -146,6 +146,8 @@ type Member struct {
 	RetryAfter  time.Time         `json:"retry_after,omitzero"`  // after an unconfirmed grant
 	Unconfirmed int               `json:"unconfirmed,omitempty"` // in a row; doubles the wait, 1 min to 1 h
 	Extra       Extra             `json:"-"`
+
+	Revision int64 `json:"-"` // ModRevision of its key
 }
 
 // Waiter is a place in the queue. Order: priority (higher first), then ticket.

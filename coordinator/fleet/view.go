@@ -53,6 +53,8 @@ func (v *viewer) node(e *entry) api.Node {
 			n.Labels, n.Declared = m.Labels(), m.Declared
 		}
 		n.Duplicate = m.Duplicate
+		// Whichever was changed last: neither ever has the other's.
+		n.Revision = max(n.Revision, m.Revision)
 	}
 	if h, found := g.state.Holds[rec.ID]; found {
 		n.Hold = HoldOf(rec.Group, h, g.deadlines)

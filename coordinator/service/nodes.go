@@ -173,7 +173,13 @@ func (s *Service) PatchNode(ctx context.Context, id string, patch api.NodePatch,
 	}
 	defer s.wrote()
 	if patch.Labels != nil {
-		if _, err := s.do(ctx, n.Group, semaphore.PutMember{Node: id, Declared: patch.Labels, By: p.Name}); err != nil {
+		put := semaphore.PutMember{Node: id, Declared: patch.Labels, By: p.Name}
+		if revision != -1 {
+			if put.IfMatch, err = s.memberAsSeen(n.Group, id, revision); err != nil {
+				return api.Node{}, err
+			}
+		}
+		if _, err := s.do(ctx, n.Group, put); err != nil {
 			return api.Node{}, err
 		}
 	}
@@ -187,6 +193,17 @@ func (s *Service) PatchNode(ctx context.Context, id string, patch api.NodePatch,
 		}
 	}
 	return s.findNode(id)
+}
+
+// memberAsSeen is the revision of a node's membership that goes with one of the
+// node: no later one.
+func (s *Service) memberAsSeen(group, id string, revision int64) (int64, error) {
+	st, _ := s.store.Look(group)
+	m, member := st.Member(id)
+	if !member || m.Revision > revision {
+		return 0, api.Errorf(api.Changed, "node %q was changed meanwhile, and is not at revision %d any more", id, revision)
+	}
+	return m.Revision, nil
 }
 
 // DeleteNode forgets a node that does not hold. Its agent brings it back by

@@ -169,3 +169,34 @@ func TestNodes_AreSeenByEveryCoordinatorAndAfterARestart(t *testing.T) {
 		t.Errorf("%+v %v", n, err)
 	}
 }
+
+func TestPatchNode_OfTwoWhoReadTheSameTheSecondIsRefused(t *testing.T) {
+	b := start(t)
+	b.hello("agent", "default")
+	if _, err := b.lock("default", "core", "10.0.0.1:1"); err != nil { // one without an agent
+		t.Fatal(err)
+	}
+	for _, id := range []string{"agent", "core"} {
+		var n api.Node
+		b.eventually("node "+id, func() bool {
+			var err error
+			n, err = b.Node(b.admin(), id)
+			return err == nil && n.Revision > 0
+		})
+		match := strconv.FormatInt(n.Revision, 10)
+		first, err := b.PatchNode(b.admin(), id, api.NodePatch{Labels: map[string]string{"zone": "a"}}, match)
+		if err != nil || first.Revision <= n.Revision {
+			t.Fatalf("%s: %v, at revision %d after %d", id, err, first.Revision, n.Revision)
+		}
+		_, err = b.PatchNode(b.admin(), id, api.NodePatch{Labels: map[string]string{"role": "web"}}, match)
+		mustRefuse(t, err, api.Changed)
+		if n, err := b.Node(b.admin(), id); err != nil || n.Declared["zone"] != "a" {
+			t.Errorf("%s: %v, %v: the labels of the first are lost", id, n.Declared, err)
+		}
+		// Whoever was told may go on from what is there.
+		match = strconv.FormatInt(first.Revision, 10)
+		if _, err := b.PatchNode(b.admin(), id, api.NodePatch{Labels: map[string]string{"zone": "a", "role": "web"}}, match); err != nil {
+			t.Errorf("%s: %v", id, err)
+		}
+	}
+}

@@ -224,7 +224,7 @@ func (s *Service) guestNode(st *semaphore.State, m semaphore.Member, waiting boo
 	n := api.Node{
 		ID: m.Node, Group: st.Group, Labels: m.Labels(), Declared: m.Declared, Via: string(semaphore.ViaFleetLock),
 		Duplicate: m.Duplicate, LastHeard: s.guestHeard(m.Node), State: api.NodeIdle,
-		Report: api.Report{Group: st.Group},
+		Report: api.Report{Group: st.Group}, Revision: m.Revision,
 	}
 	h, holds := st.Holds[m.Node]
 	if holds {

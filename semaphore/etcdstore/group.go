@@ -184,7 +184,7 @@ func (s *Store) put(g *group, t table, node string, kv *mvccpb.KeyValue) bool {
 	case memberKeys:
 		var m semaphore.Member
 		m, err = semaphore.DecodeMember(kv.Value)
-		m.Node = node
+		m.Node, m.Revision = node, kv.ModRevision
 		g.st.SetMember(m)
 	}
 	s.judge(g, string(kv.Key), err)
