@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 	"unicode/utf8"
 )
@@ -12,15 +11,21 @@ import (
 // MaxNodeID is the longest node id, in bytes.
 const MaxNodeID = 1024
 
-var groupName = regexp.MustCompile(`^[a-zA-Z0-9.-]+$`)
-
 // ValidGroup reports why a text is no group name. FleetLock gives the form:
 // ^[a-zA-Z0-9.-]+$, here of at most 253 bytes.
 func ValidGroup(name string) error {
-	if len(name) > 253 || !groupName.MatchString(name) {
+	ok := name != "" && len(name) <= 253
+	for i := 0; ok && i < len(name); i++ {
+		ok = alphanumeric(name[i]) || name[i] == '.' || name[i] == '-'
+	}
+	if !ok {
 		return fmt.Errorf("group %q: want 1 to 253 of the characters a-z A-Z 0-9 . -", name)
 	}
 	return nil
+}
+
+func alphanumeric(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
 }
 
 // ValidNode reports why a text is no node id: it may be any non-empty text of
@@ -45,16 +50,27 @@ func EscapeID(id string) string {
 	if id == "." || id == ".." {
 		return strings.ReplaceAll(id, ".", "%2E")
 	}
+	plain := 0 // so many bytes stand for themselves
+	for plain < len(id) && standsForItself(id[plain]) {
+		plain++
+	}
+	if plain == len(id) {
+		return id // as most do, and each request escapes several
+	}
 	var b strings.Builder
-	for i := range len(id) {
-		c := id[i]
-		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("-_~.", c) >= 0 {
+	b.WriteString(id[:plain])
+	for i := plain; i < len(id); i++ {
+		if c := id[i]; standsForItself(c) {
 			b.WriteByte(c)
-			continue
+		} else {
+			fmt.Fprintf(&b, "%%%02X", c)
 		}
-		fmt.Fprintf(&b, "%%%02X", c)
 	}
 	return b.String()
+}
+
+func standsForItself(c byte) bool {
+	return alphanumeric(c) || c == '-' || c == '_' || c == '~' || c == '.'
 }
 
 // UnescapeID reads EscapeID's form, and any other percent-encoding of the id.
