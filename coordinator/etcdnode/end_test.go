@@ -36,6 +36,7 @@ func TestFatal_FullDiskLosesNothing(t *testing.T) {
 	if err := os.WriteFile(fill, make([]byte, free), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	time.Sleep(roomSeenFor)
 	if g, w := n.Low(); !g || !w {
 		t.Errorf("a full disk: grants low %v, writes low %v", g, w)
 	}

@@ -96,6 +96,7 @@ type Node struct {
 	forced       bool // it takes itself for the only member, whoever is in its data
 
 	said  sayings
+	room  room
 	slow  atomic.Int64 // nanoseconds that a write to a slow disk takes, else 0
 	over  atomic.Bool  // the server must not be used any more
 	left  atomic.Bool  // it was removed, and can be closed

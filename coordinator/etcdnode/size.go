@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
@@ -73,6 +74,31 @@ func (n *Node) DiskFree() int64 {
 	return free
 }
 
+// roomSeenFor is for how long one look at the disk counts. Every decision about a
+// slot asks, twice, and to ask the kernel takes a tenth of it; the floors lie
+// further apart than a disk fills in that time.
+const roomSeenFor = 50 * time.Millisecond
+
+// room is the free space that was seen last.
+type room struct {
+	seen atomic.Pointer[seenRoom]
+}
+
+type seenRoom struct {
+	at   time.Time
+	free int64 // bytes
+}
+
+// now is the free space as of roomSeenFor ago at the earliest.
+func (r *room) now(look func() int64) int64 {
+	if seen := r.seen.Load(); seen != nil && time.Since(seen.at) < roomSeenFor {
+		return seen.free
+	}
+	seen := &seenRoom{at: time.Now(), free: look()}
+	r.seen.Store(seen)
+	return seen.free
+}
+
 // Low reports whether free space or quota is below the floor for grants and
 // all that begins something, and below the lower one for every write.
 func (n *Node) Low() (grants, writes bool) {
@@ -80,7 +106,7 @@ func (n *Node) Low() (grants, writes bool) {
 	if !ok {
 		return true, true
 	}
-	return low(n.DiskFree(), size, n.cfg.Quota)
+	return low(n.room.now(n.DiskFree), size, n.cfg.Quota)
 }
 
 func low(free, size, quota int64) (grants, writes bool) {

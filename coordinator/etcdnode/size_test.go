@@ -1,6 +1,27 @@
 package etcdnode
 
-import "testing"
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestRoom_IsLookedAtOnceInAWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r room
+		looks := int64(0)
+		look := func() int64 { looks++; return looks }
+		for range 3 {
+			if free := r.now(look); free != 1 {
+				t.Errorf("look %d, want that of a moment ago", free)
+			}
+		}
+		time.Sleep(roomSeenFor)
+		if free := r.now(look); free != 2 {
+			t.Errorf("look %d, want a new one", free)
+		}
+	})
+}
 
 func TestHistory_IsDroppedWhenTheDatabaseHasGrown(t *testing.T) {
 	var h history
