@@ -81,7 +81,7 @@ func (f *feed) settle() {
 // is a revision.
 func (f *feed) trim() {
 	cut := len(f.events) + len(f.fresh) - feedKept
-	if cut <= feedKept/10 { // rarely, for it copies
+	if cut <= feedKept/10 { // rarely, for it moves them
 		return
 	}
 	if cut <= len(f.events) {
@@ -94,11 +94,8 @@ func (f *feed) trim() {
 	} else {
 		f.events = nil
 	}
-	if i := slices.IndexFunc(f.fresh, func(k kv) bool { return k.revision > f.from }); i > 0 {
-		f.fresh = slices.Clone(f.fresh[i:])
-	} else if i < 0 {
-		f.fresh = nil
-	}
+	// In place, since nobody else has them: a busy fleet trims several times a second.
+	f.fresh = slices.DeleteFunc(f.fresh, func(k kv) bool { return k.revision <= f.from })
 }
 
 // after returns the events behind a revision, whether the feed reaches back so
