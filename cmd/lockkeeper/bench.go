@@ -154,9 +154,14 @@ const benchRounds = 4
 // yardstick has the coordinator put values straight into its store for a round,
 // and adds that to what it did before.
 func (r *benchRun) yardstick(ctx context.Context, callers int, raw *recorder) error {
+	return r.yardstickWith(ctx, callers, 0, raw)
+}
+
+// yardstickWith is yardstick by callers that rest between two puts.
+func (r *benchRun) yardstickWith(ctx context.Context, callers int, rest time.Duration, raw *recorder) error {
 	span := min(r.duration/benchRounds, api.MaxBenchSeconds*time.Second)
 	r.progress("raw puts by %s for %s", count(callers, "caller", "callers"), span)
-	m, err := r.c.Bench(ctx, api.BenchRequest{Callers: callers, Seconds: span.Seconds()})
+	m, err := r.c.Bench(ctx, api.BenchRequest{Callers: callers, Seconds: span.Seconds(), Pause: min(rest, time.Second).Seconds()})
 	if err != nil {
 		return cause(ctx, err)
 	}

@@ -147,7 +147,12 @@ func (y *relay) run(ctx context.Context, n int, idle time.Duration, row *benchRo
 		err = holder.Release(y.w.group, y.w.nodes[n], fence, r.instance)
 	}
 	if err == nil {
+		rested := newRecorder()
 		err = r.besides(gctx, 1, row, func(span time.Duration, rec *recorder) error {
+			// A slot goes from hand to hand now and then; so does this put.
+			if err := r.yardstickWith(gctx, 1, y.hold, rested); err != nil {
+				return err
+			}
 			y.stop.Unlock()
 			defer y.stop.Lock() // the next yardstick has the machine for itself
 			r.progress("handover for %s", span)
@@ -159,6 +164,8 @@ func (y *relay) run(ctx context.Context, n int, idle time.Duration, row *benchRo
 			rec.over(time.Since(began))
 			return nil
 		})
+		m := rested.measured()
+		row.Rested = &m
 	}
 	y.stop.Unlock()
 	leave()

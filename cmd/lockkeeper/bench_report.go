@@ -32,6 +32,7 @@ type benchRow struct {
 	Agents   int           `json:"agents,omitempty"`
 	Measured api.Measured  `json:"measured,omitzero"`
 	Raw      *api.Measured `json:"raw_puts,omitempty"`
+	Rested   *api.Measured `json:"rested_puts,omitempty"` // the caller of which rests as long as a slot is kept
 
 	Idle     *serverCost  `json:"idle,omitempty"`
 	Makespan *makespan    `json:"makespan,omitempty"`
@@ -154,8 +155,13 @@ func (b benchRow) cells() []string {
 // extra is what only some scenarios have.
 func (b benchRow) extra() (heading, cells []string) {
 	switch {
-	case b.Idle != nil:
-		return []string{"SERVER RSS", "IDLE CPU", "WATCHED FOR"}, b.Idle.cells()
+	case b.Rested != nil:
+		heading = []string{"RESTED PUT P50", "P99", "P50/RESTED", "P99/RESTED"}
+		cells = []string{micro(b.Rested.P50), micro(b.Rested.P99), ratio(float64(b.Measured.P50), float64(b.Rested.P50)), ratio(float64(b.Measured.P99), float64(b.Rested.P99))}
+		if b.Idle == nil {
+			return heading, cells
+		}
+		return append(heading, "SERVER RSS", "IDLE CPU", "WATCHED FOR"), append(cells, b.Idle.cells()...)
 	case b.Makespan != nil:
 		s := b.Makespan
 		return []string{"SLOTS", "HOLD", "IDEAL", "TOOK", "TOOK/IDEAL"},

@@ -11,6 +11,9 @@ const (
 type BenchRequest struct {
 	Callers int     `json:"callers"` // 1 to 1024
 	Seconds float64 `json:"seconds"` // above 0, at most 10
+	// Pause is how many seconds each caller rests between two puts, at most 1: what
+	// comes now and then meets a store that is at rest.
+	Pause float64 `json:"pause,omitempty"`
 }
 
 // Measured is how many operations there were, and how long each took, in

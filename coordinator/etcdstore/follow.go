@@ -105,8 +105,10 @@ func (d *DB) watch(ctx context.Context, t table, seen int64) int64 {
 	return seen
 }
 
-func pause(ctx context.Context) {
-	t := time.NewTimer(retryPause)
+func pause(ctx context.Context) { pauseFor(ctx, retryPause) }
+
+func pauseFor(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:

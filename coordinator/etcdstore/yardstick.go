@@ -26,10 +26,11 @@ const (
 var ErrMeasuring = errors.New("the store's puts are being measured already")
 
 // MeasurePuts is the yardstick of a benchmark: so many callers put values of
-// 170 bytes, each its own key, one after the other for the given time. It runs
-// beside everything else, and once at a time (ErrMeasuring). The keys lie
-// outside of what anybody watches, and are deleted before it returns.
-func (d *DB) MeasurePuts(ctx context.Context, callers int, duration time.Duration) (api.Measured, error) {
+// 170 bytes, each its own key, one after the other for the given time, with a
+// rest between two. It runs beside everything else, and once at a time
+// (ErrMeasuring). The keys lie outside of what anybody watches, and are deleted
+// before it returns.
+func (d *DB) MeasurePuts(ctx context.Context, callers int, duration, rest time.Duration) (api.Measured, error) {
 	if !d.measuring.TryLock() {
 		return api.Measured{}, ErrMeasuring
 	}
@@ -73,6 +74,9 @@ func (d *DB) MeasurePuts(ctx context.Context, callers int, duration time.Duratio
 				mu.Unlock()
 				if stop {
 					return
+				}
+				if rest > 0 {
+					pauseFor(ctx, rest)
 				}
 			}
 		})

@@ -15,7 +15,7 @@ import (
 func TestMeasurePuts_CountsThemAndLeavesNoKeyBehind(t *testing.T) {
 	c, prefix := client(t)
 	d := New(Config{Client: c, Prefix: prefix})
-	m, err := d.MeasurePuts(t.Context(), 4, 200*time.Millisecond)
+	m, err := d.MeasurePuts(t.Context(), 4, 200*time.Millisecond, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,20 +34,32 @@ func TestMeasurePuts_CountsThemAndLeavesNoKeyBehind(t *testing.T) {
 	}
 }
 
+func TestMeasurePuts_RestsBetweenTwo(t *testing.T) {
+	c, prefix := client(t)
+	d := New(Config{Client: c, Prefix: prefix})
+	m, err := d.MeasurePuts(t.Context(), 2, 200*time.Millisecond, 20*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Count < 2 || m.Count > 2*10 {
+		t.Errorf("%d puts by two callers that rest for a tenth of the time after each", m.Count)
+	}
+}
+
 func TestMeasurePuts_OneAtATimeAndNeverWithTheLastOfTheDisk(t *testing.T) {
 	c, prefix := client(t)
 	d := New(Config{Client: c, Prefix: prefix})
 	d.measuring.Lock()
-	if _, err := d.MeasurePuts(t.Context(), 1, time.Second); !errors.Is(err, ErrMeasuring) {
+	if _, err := d.MeasurePuts(t.Context(), 1, time.Second, 0); !errors.Is(err, ErrMeasuring) {
 		t.Errorf("a second one: %v", err)
 	}
 	d.measuring.Unlock()
 	d.cfg.Floor = func() error { return semaphore.ErrDiskLow }
-	if _, err := d.MeasurePuts(t.Context(), 1, time.Second); !errors.Is(err, semaphore.ErrDiskLow) {
+	if _, err := d.MeasurePuts(t.Context(), 1, time.Second, 0); !errors.Is(err, semaphore.ErrDiskLow) {
 		t.Errorf("low on disk: %v", err)
 	}
 	d.cfg.Floor, d.cfg.HasLeader = func() error { return nil }, func() bool { return false }
-	if _, err := d.MeasurePuts(t.Context(), 1, time.Second); !errors.Is(err, semaphore.ErrNoQuorum) {
+	if _, err := d.MeasurePuts(t.Context(), 1, time.Second, 0); !errors.Is(err, semaphore.ErrNoQuorum) {
 		t.Errorf("without a leader: %v", err)
 	}
 }

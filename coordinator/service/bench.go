@@ -24,10 +24,14 @@ func (s *Service) Bench(ctx context.Context, req api.BenchRequest) (api.Measured
 	if !(req.Seconds > 0 && req.Seconds <= api.MaxBenchSeconds) {
 		v.add("seconds", fmt.Sprintf("want more than 0, and at most %d", api.MaxBenchSeconds))
 	}
+	if !(req.Pause >= 0 && req.Pause <= 1) {
+		v.add("pause", "want 0 to 1, in seconds")
+	}
 	if err := v.err(); err != nil {
 		return api.Measured{}, err
 	}
-	m, err := s.db.MeasurePuts(ctx, req.Callers, time.Duration(req.Seconds*float64(time.Second)))
+	seconds := func(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }
+	m, err := s.db.MeasurePuts(ctx, req.Callers, seconds(req.Seconds), seconds(req.Pause))
 	if errors.Is(err, etcdstore.ErrMeasuring) {
 		return api.Measured{}, api.Errorf(api.Conflict, "%v: wait until that is over, %d s at most", err, api.MaxBenchSeconds)
 	}
