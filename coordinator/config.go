@@ -192,10 +192,20 @@ func ReadConfig(path string, cfg *Config) error {
 	if err != nil {
 		return fmt.Errorf("config: %w", err)
 	}
-	err = yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(cfg)
-	if err != nil && !errors.Is(err, io.EOF) {
+	text = bytes.TrimPrefix(text, []byte("\ufeff"))
+	// The decoder would make nothing but zeros of a file of comments.
+	var says any
+	if err := yaml.Unmarshal(text, &says); err == nil && says == nil {
+		return nil
+	}
+	decoder := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict())
+	if err := decoder.Decode(cfg); err != nil {
 		// Without the source lines: they may hold secrets.
 		return fmt.Errorf("config %s: %s", path, strings.TrimSpace(yaml.FormatError(err, false, false)))
+	}
+	// Settings behind a second "---" would be left out without a word.
+	if err := decoder.Decode(new(any)); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("config %s: it has several documents, which a line \"---\" separates: want one", path)
 	}
 	return nil
 }

@@ -91,6 +91,18 @@ func TestServe_ABadSettingIsNamedByTheFlagOrVariableItCameFrom(t *testing.T) {
 	wantWords(t, refused(t, 2, "serve", "--config", file), "LOCKKEEPER_LOG_LEVEL", "log.format", "xml")
 }
 
+func TestServe_AConfigOfCommentsLeavesTheDefaults(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "c.yaml")
+	must0(t, os.WriteFile(file, []byte("# nothing yet\n"), 0o600))
+	startCoordinator(t, "--config", file)
+}
+
+func TestServe_SettingsInASecondDocumentAreNotLeftOutSilently(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "c.yaml")
+	must0(t, os.WriteFile(file, []byte("log:\n  format: text\n---\nrequire_token: true\n"), 0o600))
+	wantWords(t, refused(t, 2, "serve", "--config", file), file, "several documents", "want one")
+}
+
 func TestServe_AnUnwritableDataDirIsSaid(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	must0(t, os.WriteFile(file, nil, 0o600))

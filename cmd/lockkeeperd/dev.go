@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/bundle"
 	"github.com/lockkeeper/lockkeeper/coordinator/client"
+	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
 type devOptions struct {
@@ -57,10 +59,10 @@ hosts were really out of service than slots by an observer outside; else with 1.
 	flags.StringSliceVar(&o.groups, "groups", []string{"default"}, "`NAMES` of the groups")
 	flags.StringVar(&o.listen, "listen", "127.0.0.1:8080", "`HOST:PORT` of the dashboard; port 0 takes a free one")
 	flags.BoolVar(&o.once, "once", false, "do one rollout, judge it, and end")
-	flags.DurationVar(&o.start, "start-after", 3*time.Second, "when the rollout starts (not with --once)")
+	flags.DurationVar(&o.start, "start-after", 3*time.Second, "when the rollout starts (not with --once); for one of your own 24h")
 	flags.DurationVar(&o.work, "work-time", 500*time.Millisecond, "how long a simulated host takes to apply")
 	flags.DurationVar(&o.reboot, "reboot-time", 4*time.Second, "how long a simulated host takes to reboot")
-	flags.StringVar(&o.logLevel, "log-level", "warn", "debug, info, warn or error")
+	flags.StringVar(&o.logLevel, "log-level", "error", "debug, info, warn or error")
 	return cmd
 }
 
@@ -72,8 +74,18 @@ func (o *devOptions) validate() error {
 		return fmt.Errorf("--slots %d: want 1 to 1000", o.slots)
 	case len(o.groups) == 0:
 		return errors.New("--groups: name at least one group")
+	case len(o.groups) > o.nodes:
+		return fmt.Errorf("--groups: %d groups for %d nodes: want a node for each at least", len(o.groups), o.nodes)
 	case o.work < 0 || o.reboot < 0 || o.start < 0:
 		return errors.New("--work-time, --reboot-time and --start-after must not be negative")
+	}
+	for i, g := range o.groups {
+		if err := semaphore.ValidGroup(g); err != nil {
+			return fmt.Errorf("--groups: %w", err)
+		}
+		if slices.Contains(o.groups[:i], g) {
+			return fmt.Errorf("--groups: %q is named twice", g)
+		}
 	}
 	return nil
 }
@@ -159,8 +171,10 @@ func (f *devFleet) run(ctx context.Context) error {
 	if err := f.waitForNodes(ctx, failed); err != nil {
 		return err
 	}
-	f.say("%d simulated hosts are up, in %d groups of %d slots each. The agents are real; the hosts are not.", f.nodes, len(f.groups), f.slots)
+	f.say("%s up, in %s of %s each. The agents are real; the hosts are not.",
+		count(f.nodes, "simulated host is", "simulated hosts are"), count(len(f.groups), "group", "groups"), count(f.slots, "slot", "slots"))
 	if !f.once {
+		f.say("Beside it: lockkeeper --server %s watch", f.url)
 		f.say("A rollout starts in %s. Ctrl-C ends everything.", f.start)
 		agents.Go(func() { f.tell(ctx) })
 		if err := pause(ctx, f.start); err != nil {
@@ -180,13 +194,21 @@ func (f *devFleet) run(ctx context.Context) error {
 	if err := f.judge(ctx, rollout, time.Since(started)); f.once || ctx.Err() != nil {
 		return err
 	}
-	f.say("The fleet keeps running. Try: lockkeeper --server %s status", f.url)
+	f.say("The fleet keeps running. Try: lockkeeper --server %s explain %s", f.url, f.nodeName(0))
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
 	case err := <-failed:
 		return err
 	}
+}
+
+// count is a number of things.
+func count(n int, one, many string) string {
+	if n == 1 {
+		many = one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }
 
 func (f *devFleet) groupOf(i int) string { return f.groups[i%len(f.groups)] }

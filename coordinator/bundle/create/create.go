@@ -5,6 +5,7 @@
 package create
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -152,10 +153,14 @@ func readSource(file string) (*source, error) {
 		return nil, err
 	}
 	var src source
-	if err := yaml.UnmarshalWithOptions(text, &src, yaml.Strict()); err != nil && !errors.Is(err, io.EOF) {
+	decoder := yaml.NewDecoder(bytes.NewReader(bytes.TrimPrefix(text, []byte("\ufeff"))), yaml.Strict())
+	if err := decoder.Decode(&src); err != nil && !errors.Is(err, io.EOF) {
 		// Without the neighbouring lines: they may hold secrets.
 		return nil, bad("bundle: %s:%s; accepted: name, version, requires, default_interrupt, units, files, check, command, health, min_healthy_time, healthy_deadline",
 			file, yaml.FormatError(err, false, false))
+	}
+	if err := decoder.Decode(new(any)); !errors.Is(err, io.EOF) {
+		return nil, bad("bundle: %s has several documents, which a line \"---\" separates; accepted: one", file)
 	}
 	return &src, nil
 }

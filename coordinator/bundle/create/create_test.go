@@ -193,6 +193,7 @@ func TestBuild_SaysWhatIsWrongInTheSource(t *testing.T) {
 		"no files":                        {func(t *testing.T) string { return folder(t, "name: x", nil) }, "files is missing"},
 		"empty files":                     {func(t *testing.T) string { d := folder(t, "name: x", nil); mkdir(t, d, "files"); return d }, "1 to 1000"},
 		"unknown key":                     {func(t *testing.T) string { return folder(t, "name: x\nprot: 1", one) }, `[2:1] unknown field "prot"`},
+		"a second document":               {func(t *testing.T) string { return folder(t, "name: x\n---\nname: y\n", one) }, "several documents"},
 		"key twice":                       {func(t *testing.T) string { return folder(t, "name: x\nname: y", one) }, "2:1"},
 		"no name":                         {func(t *testing.T) string { return folder(t, "units: []", one) }, "printable"},
 		"entry without content":           {func(t *testing.T) string { return folder(t, "name: x\nfiles: {/etc/b: {}}", one) }, "/etc/b"},
