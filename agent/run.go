@@ -62,18 +62,24 @@ func New(cfg Config) *Agent {
 	return &Agent{cfg: cfg, dir: folder{cfg.StateDir}, wake: make(chan struct{}, 1), now: time.Now, pauses: map[Do]*pause{}}
 }
 
-func (c *Config) complete() error {
+// Check returns what in the configuration can never be, whatever the host and
+// the coordinators do. Run begins with it too.
+func (c *Config) Check() error {
 	if err := semaphore.ValidNode(c.Node); err != nil {
 		return err
 	}
 	if err := semaphore.ValidGroup(c.Group); err != nil {
 		return err
 	}
+	return c.checkPaths()
+}
+
+func (c *Config) complete() error {
+	if err := c.Check(); err != nil {
+		return err
+	}
 	if c.StateDir == "" || c.Coordinator == nil || c.Host == nil {
 		return errors.New("agent: StateDir, Coordinator and Host are needed")
-	}
-	if err := c.checkPaths(); err != nil {
-		return err
 	}
 	if c.MaxBundle <= 0 {
 		c.MaxBundle = 256 << 20

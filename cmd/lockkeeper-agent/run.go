@@ -136,10 +136,11 @@ func (o *options) config(stateDir string, logTo *os.File) (agent.Config, error) 
 	if err != nil {
 		return none, err
 	}
-	return agent.Config{
+	cfg := agent.Config{
 		Node: node, Group: o.group, Labels: o.labels, Paths: o.paths, Trust: o.bundles.trust, Downloader: o.bundles.downloader, MaxBundle: o.bundles.maxSize << 20, StateDir: stateDir, Coordinator: c, Host: host.NewLinux(o.host),
 		Logger: log, Version: version, MaxAttempts: o.maxAttempts, NotYetFor: o.notYetFor, WaitForUsers: o.waitForUsers, NeedCommand: o.needCommand, NeedEvery: o.needEvery, RebootWhenRequired: o.rebootWhenRequired,
-	}, nil
+	}
+	return cfg, cfg.Check()
 }
 
 // hostConfig checks what the flags say of the host, and completes it.
