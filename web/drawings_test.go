@@ -173,7 +173,7 @@ func TestWaves_AreDrawnNodeByNodeUntilTheyAreMany(t *testing.T) {
 	for i := range 500 {
 		r.Nodes = append(r.Nodes, api.RolloutNode{Node: fmt.Sprint(i), Wave: 2, State: api.NodePending})
 	}
-	w := wavesOf(r)
+	w := wavesOf(r, time.Time{})
 	if w[0].State != "done" || w[0].Cells == nil || w[0].Share >= w[1].Share || !w[0].Open {
 		t.Errorf("the canary: %+v", w[0])
 	}
@@ -182,8 +182,38 @@ func TestWaves_AreDrawnNodeByNodeUntilTheyAreMany(t *testing.T) {
 	}
 	r.Nodes = r.Nodes[:3]
 	r.Nodes[2].State, r.Nodes[2].Node = api.NodeBroken, `<i>`
-	if c := wavesOf(r)[1].Cells; c == nil || !strings.Contains(string(c.Marks), "&lt;i&gt;: failed") {
+	if c := wavesOf(r, time.Time{})[1].Cells; c == nil || !strings.Contains(string(c.Marks), "&lt;i&gt;: failed") {
 		t.Errorf("a failed node: %+v", c)
+	}
+}
+
+// What is said of a wave is what is so: nothing in it runs while its rollout stands,
+// what is over is told in the past, and days are named where they have to be.
+func TestWaves_SayWhatTheyDoAndWhen(t *testing.T) {
+	day := time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC)
+	tag := regexp.MustCompile("<[^>]+>")
+	say := func(r api.Rollout) string {
+		r.Spec.Waves = []api.WaveSpec{{Soak: "10m0s"}, {Soak: "20m0s"}, {}}
+		var said []string
+		for _, w := range wavesOf(r, day) {
+			said = append(said, strings.TrimRight(tag.ReplaceAllString(string(w.Line()), "")+"; "+w.Soaks()+"; "+w.Bound(), "; "))
+		}
+		return strings.Join(said, " | ")
+	}
+	r := api.Rollout{State: api.RolloutRunning, Wave: 2, Waves: []api.RolloutWave{
+		{State: api.WaveDone, DoneAt: day.Add(-time.Hour), MaxFailures: 0}, {State: api.WaveRunning, Estimate: day.Add(15 * time.Hour), MaxFailures: 0}, {State: api.WavePending, Estimate: day.Add(34 * time.Hour), MaxFailures: 2}}}
+	if got, want := say(r), "Done 23 Nov 23:00; soaked 10 m | Running, done about 15:00; then soaks 20 m; none may fail in it | Not started, done about Wed 10:00; ; at most 2 may fail in it"; got != want {
+		t.Errorf("running: %s\nwant %s", got, want)
+	}
+	for state, want := range map[api.RolloutState]string{api.RolloutHalted: "Halted", api.RolloutPaused: "Paused", api.RolloutAborted: "Aborted", api.RolloutApproval: "Waits for its gates"} {
+		r.State, r.Waves[1] = state, api.RolloutWave{State: api.WaveGates, MaxFailures: -1}
+		if got := strings.Split(say(r), " | ")[1]; !strings.HasPrefix(got, want) {
+			t.Errorf("%s: its wave says %s, want %s", state, got, want)
+		}
+	}
+	r.State, r.Waves[1] = api.RolloutSoaking, api.RolloutWave{State: api.WaveSoaking, SoakUntil: day.Add(9 * time.Hour), MaxFailures: -1}
+	if got := strings.Split(say(r), " | ")[1]; got != "Soaking until 09:00; soaks 20 m" {
+		t.Errorf("soaking: %s", got)
 	}
 }
 
@@ -193,7 +223,7 @@ func TestBudget_SaysWhatTheNextFailureDoes(t *testing.T) {
 		want               string
 	}{{0, 0, 0, "The next failure halts"}, {1, 2, 1, "One more failure"}, {0, 3, 3, "3 more"}, {2, 1, 0, "spent"}} {
 		b := newBudget(api.Rollout{Budget: api.RolloutBudget{Failed: c.failed, Max: c.most}})
-		if len(b.Used) != c.failed || len(b.Free) != c.free || !strings.Contains(b.Left(), c.want) {
+		if len(b.Used)+len(b.Beyond) != c.failed || len(b.Used) > c.most || len(b.Free) != c.free || !strings.Contains(b.Left(), c.want) {
 			t.Errorf("%d of %d: %+v, %s", c.failed, c.most, b, b.Left())
 		}
 	}

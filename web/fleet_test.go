@@ -67,7 +67,7 @@ func busyFleet() *stage {
 			{Name: "50%", State: api.WaveRunning, Total: 72, Updated: 36, Failed: 1, MaxFailures: -1, Estimate: now.Add(50 * time.Minute)},
 			{Name: "100%", State: api.WavePending, Total: 90, MaxFailures: -1, Estimate: now.Add(200 * time.Minute)}},
 		Gates: []api.RolloutGate{
-			{Wave: 3, Name: "error rate", Kind: "promql", Condition: "sum(rate(http_5xx[5m])) / sum(rate(http[5m])) < 0.01", Passes: true, Value: "0.0021", Since: ago(20 * time.Minute), Checked: ago(8 * time.Second)},
+			{Wave: 3, Name: "error rate", Kind: "promql", Condition: "sum(rate(http_5xx[5m])) / sum(rate(http[5m])) < 0.01", Passes: true, Value: "0.0021", Since: ago(20 * time.Minute), Checked: ago(8 * time.Second), Threshold: &errorLimit, Past: pastOfGate(now)},
 			{Wave: 3, Name: "front door", Kind: "http", Condition: "GET https://web.example.net/healthz answers 200", Detail: "no answer within 10 s", Since: ago(time.Minute), Checked: ago(21 * time.Second)},
 			{Wave: 3, Name: "release", Kind: "approval", Condition: "2 operators approve", Needed: 2, Role: "operator", Approvals: []api.Approval{{By: "ann", At: ago(time.Minute), Reason: "canary looks fine"}}}},
 		Concurrency: &api.Concurrency{Nodes: 6, Bound: "slots", Detail: "At most 6 at once: web has 6 slots, the wave 72 nodes."},
@@ -93,6 +93,23 @@ func busyFleet() *stage {
 		Members: []api.Member{{ID: "1", Name: "coord-1", Role: "leader", Version: "1.4.0"}, {ID: "2", Name: "coord-2", Role: "follower", Self: true, Version: "1.4.0"}, {ID: "3", Name: "coord-3", Role: "unknown"}},
 		Store:   api.StoreInfo{Revision: 4821190, DBSize: 19 << 20, DBInUse: 12 << 20, Quota: 2 << 30, DiskFree: 40 << 30, EtcdVersion: "3.7.3", Embedded: true}}
 	return b
+}
+
+var errorLimit = 0.01
+
+// pastOfGate is a metric that was too high, was silent, and is fine.
+func pastOfGate(now time.Time) (list []api.GatePoint) {
+	for i := range 60 {
+		p := api.GatePoint{At: now.Add(time.Duration(i-60) * 30 * time.Second), Value: fmt.Sprintf("%.4f", 0.002+float64(i*7%5)*0.0002)}
+		switch {
+		case i < 12:
+			p.Value = fmt.Sprintf("%.4f", 0.014-float64(i)*0.0008)
+		case i < 15:
+			p.Value = ""
+		}
+		list = append(list, p)
+	}
+	return list
 }
 
 // rolloutNodes are 180 nodes in four waves, the third half done.

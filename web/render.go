@@ -24,8 +24,9 @@ var templateFiles embed.FS
 // viewer, so that one rendering serves them all.
 type Frame struct {
 	Now    time.Time
-	Nav    string // section of the menu
-	Topic  string // of the stream, empty: only the shell is live
+	Day    time.Time // today, UTC: also in a fragment, which has no Now
+	Nav    string    // section of the menu
+	Topic  string    // of the stream, empty: only the shell is live
 	Status api.Status
 	Data   any
 }
@@ -103,7 +104,8 @@ func (s *server) render(w http.ResponseWriter, r *http.Request, status int, name
 // the page still stands, and says so.
 func (s *server) newFrame(ctx context.Context, nav, topic string) (Frame, error) {
 	st, err := s.backend.Status(ctx)
-	return Frame{Now: s.opts.Now(), Nav: nav, Topic: topic, Status: st}, err
+	now := s.opts.Now()
+	return Frame{Now: now, Day: now.UTC().Truncate(24 * time.Hour), Nav: nav, Topic: topic, Status: st}, err
 }
 
 // refuse shows an error as a page of its own.

@@ -273,6 +273,13 @@ type rolloutsData struct {
 	More          int // ended ones left out
 }
 
+// rolloutRowsOf is a table of rollouts.
+type rolloutRowsOf struct {
+	Day   time.Time
+	List  []api.Rollout
+	Label string
+}
+
 // endedRows bounds the list of rollouts that have ended.
 const endedRows = 50
 
@@ -310,28 +317,38 @@ type cellCount struct {
 	Count       int
 }
 
-// rolloutRows bounds the table; the counts above it are of all nodes.
-const rolloutRows = 50
+// The rows of the table: all that failed or are in work up to rolloutRows, and
+// others up to quietRows in all. The counts above it are of all nodes.
+const (
+	rolloutRows = 50
+	quietRows   = 20
+)
 
 func loadRollout(ctx context.Context, s *server, f *Frame, id string, _ url.Values) error {
 	r, err := s.backend.Rollout(ctx, id)
 	if err != nil {
 		return err
 	}
-	d := rolloutData{Rollout: r, Waves: wavesOf(r), Ahead: stepsAhead(r)}
+	d := rolloutData{Rollout: r, Waves: wavesOf(r, f.Day), Ahead: stepsAhead(r)}
 	p := r.Progress
 	for i, n := range []int{p.Updated, p.Updating, p.Waiting, p.Failed, p.Pending} {
 		d.Legend = append(d.Legend, cellCount{cellStates[i], strings.ToLower(known(rolloutNodeLooks, cellStates[i]).Word), n})
 	}
-	for _, state := range []string{api.NodeBroken, api.NodeUpdating, api.NodeQueued, api.NodePending, api.NodeUpdated} {
+	for _, part := range []struct {
+		state string
+		most  int
+	}{{api.NodeBroken, rolloutRows}, {api.NodeUpdating, rolloutRows}, {api.NodeQueued, quietRows}, {api.NodePending, quietRows}, {api.NodeUpdated, quietRows}} {
 		for _, n := range r.Nodes {
-			if n.State == state && len(d.Nodes) < rolloutRows {
+			if n.State == part.state && len(d.Nodes) < part.most {
 				d.Nodes = append(d.Nodes, n)
 			}
 		}
 	}
 	d.More = len(r.Nodes) - len(d.Nodes)
 	d.withEvents, err = s.latest(ctx, api.EventQuery{Rollout: id})
+	for i := range d.Events {
+		d.Events[i].Rollout = "" // on its own page it need not be named
+	}
 	f.Data = d
 	return err
 }

@@ -22,6 +22,7 @@ type waveView struct {
 	Bar    track
 	Counts string // what a person hears who cannot see the marks
 	Soak   string // of the spec, for people
+	Day    time.Time
 }
 
 // cells is the drawing of a wave's nodes, column by column.
@@ -47,9 +48,9 @@ const (
 	waveShares  = 12
 )
 
-// wavesOf draws a rollout's waves. A rollout of a coordinator that knows of none
+// wavesOf draws a rollout's waves, on a day in UTC. A rollout of a coordinator that knows of none
 // has all its nodes in one.
-func wavesOf(r api.Rollout) []waveView {
+func wavesOf(r api.Rollout, day time.Time) []waveView {
 	waves := r.Waves
 	if len(waves) == 0 {
 		waves = []api.RolloutWave{{Name: "all nodes", State: map[bool]string{true: api.WaveRunning, false: api.WaveDone}[r.State.Active()],
@@ -72,7 +73,7 @@ func wavesOf(r api.Rollout) []waveView {
 	}
 	out := make([]waveView, len(waves))
 	for i, w := range waves {
-		v := waveView{RolloutWave: w, Number: i + 1, Look: known(waveLooks, w.State), Share: shares[i], State: "next"}
+		v := waveView{RolloutWave: w, Number: i + 1, Look: known(waveLooks, w.State), Share: shares[i], State: "next", Day: day}
 		switch w.State {
 		case api.WaveDone, api.WaveSkipped:
 			v.State = "done"
@@ -80,6 +81,9 @@ func wavesOf(r api.Rollout) []waveView {
 			v.State = "now"
 		}
 		v.Open = v.State != "next"
+		if stop, stands := rolloutLooks[r.State]; v.State == "now" && stands && (r.State == api.RolloutPaused || r.State == api.RolloutHalted || !r.State.Active()) {
+			v.Look = stop // nothing in it starts, whatever it was at
+		}
 		if i < len(r.Spec.Waves) {
 			v.Soak = spanText(r.Spec.Waves[i].Soak)
 		} else if g := r.Spec.Grow; g != nil {
@@ -173,19 +177,44 @@ func drawCells(list []api.RolloutNode, width int) *cells {
 	return &c
 }
 
-// When is what is known of the wave's times, as a line for people.
-func (w waveView) When() template.HTML {
+// Line is the wave's state and what is known of its times, for people.
+func (w waveView) Line() template.HTML {
+	word := template.HTML(template.HTMLEscapeString(w.Look.Word))
 	switch {
 	case w.RolloutWave.State == api.WaveSkipped:
+		return word
+	case w.State == "done":
+		return word + " " + soonTag(w.Day, w.DoneAt)
+	case w.RolloutWave.State == api.WaveSoaking && !w.SoakUntil.IsZero():
+		return word + " until " + soonTag(w.Day, w.SoakUntil)
+	case w.Estimate.IsZero():
+		return word
+	}
+	return word + ", done about " + soonTag(w.Day, w.Estimate)
+}
+
+// Soaks says that it soaks, or did.
+func (w waveView) Soaks() string {
+	switch {
+	case w.Soak == "" || w.RolloutWave.State == api.WaveSkipped:
 		return ""
 	case w.State == "done":
-		return clockTag(w.DoneAt)
-	case w.RolloutWave.State == api.WaveSoaking && !w.SoakUntil.IsZero():
-		return "until " + clockTag(w.SoakUntil)
-	case w.Estimate.IsZero():
-		return ""
+		return "soaked " + w.Soak
+	case w.RolloutWave.State == api.WaveSoaking:
+		return "soaks " + w.Soak
 	}
-	return "about " + zonedTag(w.Estimate, "")
+	return "then soaks " + w.Soak
+}
+
+// Bound says how many may fail in it, where it has a bound of its own.
+func (w waveView) Bound() string {
+	switch {
+	case w.MaxFailures < 0 || w.State == "done":
+		return ""
+	case w.MaxFailures == 0:
+		return "none may fail in it"
+	}
+	return fmt.Sprintf("at most %d may fail in it", w.MaxFailures)
 }
 
 // budget is the failure budget as a gauge: a box for each failure that is allowed,
@@ -193,6 +222,7 @@ func (w waveView) When() template.HTML {
 type budget struct {
 	Failed, Max int
 	Used        []string // nodes that failed and count, as far as known
+	Beyond      []string // of them, those behind the mark
 	Free        []struct{}
 	Bar         bool // too many boxes
 	Over        bool
@@ -213,6 +243,9 @@ func newBudget(r api.Rollout) budget {
 	}
 	for len(b.Used) < min(b.Failed, budgetBoxes) {
 		b.Used = append(b.Used, "a node")
+	}
+	if over := min(b.Max, budgetBoxes); len(b.Used) > over {
+		b.Used, b.Beyond = b.Used[:over], b.Used[over:]
 	}
 	b.Free = make([]struct{}, max(0, min(b.Max-b.Failed, budgetBoxes)))
 	return b

@@ -2,12 +2,16 @@ package web_test
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/chromedp/chromedp"
 
+	"github.com/lockkeeper/lockkeeper/coordinator"
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 )
 
@@ -219,4 +223,40 @@ func (s *site) rollout(id string) api.Rollout {
 		s.Fatal(err)
 	}
 	return r
+}
+
+// What a gate's metric says is drawn against its threshold as it is asked, and the
+// rollout goes on when it passes.
+func TestRollout_AGatesMetricIsDrawnAsItIsAsked(t *testing.T) {
+	t.Parallel()
+	var value atomic.Value
+	value.Store("0.9")
+	prometheus := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, `{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[%d,%q]}]}}`, time.Now().Unix(), value.Load())
+	}))
+	t.Cleanup(prometheus.Close)
+	p := openTab(t)
+	config := coordinator.DefaultConfig()
+	config.Gates.PrometheusURL = prometheus.URL
+	s := startConfigured(t, config)
+	s.startHosts(t, "default", 2)
+	r, _, err := s.api.CreateRollout(t.Context(), api.RolloutSpec{Bundle: s.upload(t, "base-2", time.Minute), Group: "default", Waves: []api.WaveSpec{
+		{Count: 1, Gates: []api.GateSpec{{Name: "errors", Every: "1s", PromQL: &api.PromQLGate{Query: "errors", Compare: "<", Value: 0.5}}}}, {}}}, "gate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.look(1440, "light")
+	p.load(s.c.URL() + "/rollouts/" + r.ID)
+	p.stays()
+	p.says("#gates", "Does not pass", "errors < 0.5")
+	p.until("three answers are drawn, against the threshold", `(document.querySelector('#gates .spark path')?.getAttribute('d').match(/L/g) ?? []).length >= 2`)
+	p.until("and said", `/^0\.9 since \d\d:\d\d UTC, \d+ tries; threshold 0\.5$/.test(document.querySelector('#gates .spark').getAttribute('aria-label'))`)
+	p.axe("a gate that does not pass", everyRule)
+	p.picture("rollout-real-gate")
+	value.Store("0.1")
+	p.says("#rollout-head .pill", "Succeeded")
+	if p.truth(reloaded) {
+		t.Error("the page was loaded anew; it should have been live")
+	}
 }

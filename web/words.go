@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 )
@@ -107,37 +109,47 @@ func attentionLook(a api.Attention) look {
 // eventWords say what an event's kind means, behind the name of the node or
 // rollout that it is about.
 var eventWords = map[string]look{
-	"hold.granted":         {"is-busy", "slots", "was given a slot"},
-	"hold.confirmed":       {"is-busy", "slots", "took its slot"},
-	"hold.released":        {"is-ok", "releasing", "returned its slot"},
-	"hold.expired":         {"is-warn", "waiting", "did not confirm its slot in time"},
-	"hold.revoked":         {"is-warn", "aborted", "had its slot revoked"},
-	"hold.freed":           {"is-warn", "releasing", "had its slot freed by name"},
-	"hold.refenced":        {"is-busy", "slots", "asked for its slot again"},
-	"freeze.set":           {"is-warn", "frozen", "frozen"},
-	"freeze.lifted":        {"is-ok", "open", "unfrozen"},
-	"group.created":        {"is-calm", "plus", "group added"},
-	"group.changed":        {"is-calm", "user", "group changed"},
-	"group.deleted":        {"is-calm", "aborted", "group deleted"},
-	"node.joined":          {"is-calm", "plus", "joined"},
-	"node.changed":         {"is-calm", "user", "changed"},
-	"node.rollback":        {"is-warn", "drifted", "is to go back from its bundle"},
-	"node.removed":         {"is-calm", "aborted", "was forgotten"},
-	"node.down":            {"is-lost", "unreachable", "counts as down"},
-	"node.up":              {"is-ok", "ok", "is up again"},
-	"node.duplicate":       {"is-warn", "copy", "has a doubled id"},
-	"rollout.created":      {"is-busy", "running", "started"},
-	"rollout.paused":       {"is-warn", "paused", "paused"},
-	"rollout.resumed":      {"is-busy", "running", "resumed"},
-	"rollout.retried":      {"is-busy", "running", "tries failed nodes again"},
-	"rollout.halted":       {"is-bad", "halted", "halted"},
-	"rollout.aborted":      {"is-calm", "aborted", "aborted"},
-	"rollout.failed":       {"is-bad", "failed", "failed"},
-	"rollout.succeeded":    {"is-ok", "ok", "succeeded"},
-	"rollout.node.failed":  {"is-bad", "failed", "failed"},
-	"rollout.node.updated": {"is-ok", "ok", "is updated"},
-	"token.created":        {"is-calm", "token", "token created"},
-	"token.deleted":        {"is-calm", "token", "token deleted"},
+	"hold.granted":          {"is-busy", "slots", "was given a slot"},
+	"hold.confirmed":        {"is-busy", "slots", "took its slot"},
+	"hold.released":         {"is-ok", "releasing", "returned its slot"},
+	"hold.expired":          {"is-warn", "waiting", "did not confirm its slot in time"},
+	"hold.revoked":          {"is-warn", "aborted", "had its slot revoked"},
+	"hold.freed":            {"is-warn", "releasing", "had its slot freed by name"},
+	"hold.refenced":         {"is-busy", "slots", "asked for its slot again"},
+	"freeze.set":            {"is-warn", "frozen", "frozen"},
+	"freeze.lifted":         {"is-ok", "open", "unfrozen"},
+	"group.created":         {"is-calm", "plus", "group added"},
+	"group.changed":         {"is-calm", "user", "group changed"},
+	"group.deleted":         {"is-calm", "aborted", "group deleted"},
+	"node.joined":           {"is-calm", "plus", "joined"},
+	"node.changed":          {"is-calm", "user", "changed"},
+	"node.rollback":         {"is-warn", "drifted", "is to go back from its bundle"},
+	"node.removed":          {"is-calm", "aborted", "was forgotten"},
+	"node.down":             {"is-lost", "unreachable", "counts as down"},
+	"node.up":               {"is-ok", "ok", "is up again"},
+	"node.duplicate":        {"is-warn", "copy", "has a doubled id"},
+	"rollout.created":       {"is-busy", "running", "started"},
+	"rollout.paused":        {"is-warn", "paused", "paused"},
+	"rollout.resumed":       {"is-busy", "running", "resumed"},
+	"rollout.retried":       {"is-busy", "running", "tries failed nodes again"},
+	"rollout.halted":        {"is-bad", "halted", "halted"},
+	"rollout.aborted":       {"is-calm", "aborted", "aborted"},
+	"rollout.failed":        {"is-bad", "failed", "failed"},
+	"rollout.succeeded":     {"is-ok", "ok", "succeeded"},
+	"rollout.scheduled":     {"is-calm", "scheduled", "is scheduled"},
+	"rollout.approved":      {"is-ok", "approval", "was approved"},
+	"rollout.stalled":       {"is-warn", "overdue", "stalls"},
+	"rollout.superseded":    {"is-calm", "aborted", "was ended by a newer one"},
+	"rollout.rollback":      {"is-warn", "drifted", "is taken back"},
+	"rollout.wave.started":  {"is-busy", "running", "began a wave"},
+	"rollout.wave.skipped":  {"is-warn", "aborted", "skips a wave"},
+	"rollout.wave.finished": {"is-busy", "soaking", "has updated a wave"},
+	"rollout.wave.done":     {"is-ok", "ok", "is through a wave"},
+	"rollout.node.joined":   {"is-calm", "plus", "came to it"},
+	"rollout.node.failed":   {"is-bad", "failed", "failed"},
+	"rollout.node.updated":  {"is-ok", "ok", "is updated"},
+	"token.created":         {"is-calm", "token", "token created"},
+	"token.deleted":         {"is-calm", "token", "token deleted"},
 }
 
 // eventLook shows a kind without an entry by its own words.
@@ -157,7 +169,7 @@ var funcs = template.FuncMap{
 	"age": ageTag, "clock": clockTag, "when": whenTag, "late": lateTag, "zoned": zonedTag, "span": spanText,
 	"pct": percent, "minutes": minutes, "plural": plural,
 	"mayRetry": mayRetry, "mayRollBack": mayRollBack, "mayForget": mayForget,
-	"gateLook": gateLook, "gatePlace": gatePlace, "budget": newBudget, "legendCell": legendCell,
+	"gateLook": gateLook, "spark": newSpark, "gatePlace": gatePlace, "budget": newBudget, "legendCell": legendCell,
 	"text": newTextField, "nodeLook": nodeLook, "legendMark": legendMark,
 	"pair":     func(a, b any) struct{ A, B any } { return struct{ A, B any }{a, b} },
 	"nodeURL":  func(id string) string { return "/nodes/" + segment(id) },
@@ -171,7 +183,7 @@ var funcs = template.FuncMap{
 	"node":      func(s api.NodeState) look { return known(nodeLooks, s) },
 	"rollout":   func(s api.RolloutState) look { return known(rolloutLooks, s) },
 	"inRollout": func(s string) look { return known(rolloutNodeLooks, s) },
-	"attention": attentionLook, "event": eventLook, "eventCounts": eventCounts,
+	"attention": attentionLook, "event": eventLook, "eventCounts": eventCounts, "ofRollout": func(e api.Event) bool { return strings.HasPrefix(e.Kind, "rollout.") },
 	"track": trackOf, "title": rolloutTitle, "where": rolloutWhere,
 	"lockOf": func(f Frame, g api.Group) lock { return newLock(g, f.Status.Stale, f.Now) },
 	"bigLockOf": func(f Frame) bigLock {
@@ -182,14 +194,13 @@ var funcs = template.FuncMap{
 	"withStale": func(data any, stale bool) dated { return dated{Stale: stale, Data: data} },
 	"minus":     func(a, b int) int { return a - b },
 	"waveHints": func() []string { return []string{"", "1", "10%", "50%", "100%", ""} },
-	"sentence": func(s string) string {
-		if s == "" || strings.HasSuffix(s, ".") {
-			return s
-		}
-		return s + "."
+	"sentence":  sentence,
+	"stepX":     func(i int) string { return fmt.Sprintf("%.1f%%", 0.5+20*float64(i)) },
+	"turn":      turnTag,
+	"soon":      soonTag,
+	"rows": func(f Frame, list []api.Rollout, label string) rolloutRowsOf {
+		return rolloutRowsOf{f.Day, list, label}
 	},
-	"stepX":   func(i int) string { return fmt.Sprintf("%.1f%%", 0.5+20*float64(i)) },
-	"turn":    turnTag,
 	"count":   func(by map[api.NodeState]int, s string) int { return by[api.NodeState(s)] },
 	"legend":  func() []look { return legend },
 	"active":  activeRollouts,
@@ -340,6 +351,36 @@ func turnTag(t time.Time) template.HTML {
 		return "–"
 	}
 	return template.HTML(fmt.Sprintf(`<time datetime="%s">%s</time>`, t.UTC().Format("2006-01-02T15:04Z"), t.UTC().Format("15:04")))
+}
+
+// soonTag is a time near today in as few words as it needs: 15:04, Mon 15:04, or
+// 2 Jan 15:04, UTC.
+func soonTag(day, t time.Time) template.HTML {
+	if t.IsZero() {
+		return "–"
+	}
+	form := "2 Jan 15:04"
+	switch until := t.UTC().Sub(day); {
+	case until >= 0 && until < 24*time.Hour:
+		form = "15:04"
+	case until >= 0 && until < 6*24*time.Hour:
+		form = "Mon 15:04"
+	}
+	return template.HTML(fmt.Sprintf(`<time datetime="%s" title="%s">%s</time>`, t.UTC().Format(time.RFC3339),
+		t.UTC().Format("Mon 2 Jan 2006 15:04:05 UTC"), t.UTC().Format(form)))
+}
+
+// sentence begins and ends a text as one.
+func sentence(s string) string {
+	if s == "" {
+		return s
+	}
+	first, size := utf8.DecodeRuneInString(s)
+	s = string(unicode.ToUpper(first)) + s[size:]
+	if strings.HasSuffix(s, ".") {
+		return s
+	}
+	return s + "."
 }
 
 // spanText writes "4 h" or "1 h 30 m" for a spec's "4h0m0s".
