@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -168,6 +170,23 @@ func TestStranger_WhatIsNoCoordinatorIsNotBelieved(t *testing.T) {
 	c := dial(t, Config{Servers: []string{portal.URL}, Cluster: "c-1"})
 	if err := c.Release(t.Context(), "g", "n", 1, "i"); !errors.Is(err, ErrUnreachable) {
 		t.Errorf("a portal: %v", err)
+	}
+}
+
+func TestUnreachable_WrongSchemeAndUnknownAuthorityNameTheRemedy(t *testing.T) {
+	plain := start(t, ok)
+	secure := httptest.NewTLSServer(http.HandlerFunc(ok))
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
+	defer secure.Close()
+	for server, want := range map[string]string{
+		"https://" + plain.Listener.Addr().String(): "; want http://",
+		"http://" + secure.Listener.Addr().String(): "If it speaks TLS there, want https://",
+		secure.URL: "; give the authority by --ca-file, or the coordinator's key by --pin",
+	} {
+		_, err := dial(t, Config{Servers: []string{server}}).Status(t.Context())
+		if !errors.Is(err, ErrUnreachable) || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%s: %v, want it to end with %q", server, err, want)
+		}
 	}
 }
 

@@ -1,12 +1,15 @@
 package client
 
 import (
+	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
@@ -44,6 +47,9 @@ func problem(resp *http.Response, server string) error {
 // stranger judges an answer that no coordinator wrote.
 func stranger(resp *http.Response, server string) error {
 	err := fmt.Errorf("%w: %s answers with HTTP %d and no explanation: is it a Lockkeeper coordinator?", ErrUnreachable, server, resp.StatusCode)
+	if resp.StatusCode == http.StatusBadRequest && strings.HasPrefix(server, "http://") {
+		err = fmt.Errorf("%w If it speaks TLS there, want https://", err)
+	}
 	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
 		err = fmt.Errorf("%w: %s redirects (HTTP %d), which is not followed: give the address that it leads to", ErrUnreachable, server, resp.StatusCode)
 	}
@@ -62,4 +68,17 @@ func retryAfter(text string, now time.Time) time.Duration {
 		return max(0, min(at.Sub(now), 24*time.Hour))
 	}
 	return 0
+}
+
+// remedy is what to do about an error of the connection, as the end of its
+// sentence; empty where that is plain, or nobody knows.
+func remedy(err error) string {
+	var unknown x509.UnknownAuthorityError
+	switch {
+	case errors.As(err, &unknown):
+		return "; give the authority by --ca-file, or the coordinator's key by --pin"
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return "; want http://"
+	}
+	return ""
 }

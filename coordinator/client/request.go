@@ -185,7 +185,7 @@ func (c *Client) roundTrip(ctx context.Context, s *server, k call, target string
 		if errors.As(err, &ue) {
 			err = ue.Err
 		}
-		return nil, fmt.Errorf("%w: %s: %w", ErrUnreachable, s.name, err)
+		return nil, fmt.Errorf("%w: %s: %w%s", ErrUnreachable, s.name, err, remedy(err))
 	}
 	if err := c.believe(resp, s, pinned); err != nil {
 		resp.Body.Close()
