@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -318,5 +319,33 @@ func TestTopic_IsReadAsItIsWritten(t *testing.T) {
 	}
 	if got, _ := parseTopic("page:nodes"); got.name != "page" || got.nav != "nodes" {
 		t.Errorf("%+v", got)
+	}
+}
+
+// A pattern that is not there is drawn as nothing.
+func TestDrawings_HaveThePatternsThatTheyAreFilledWith(t *testing.T) {
+	var all strings.Builder
+	for _, glob := range []string{"static/*.css", "templates/*.html", "templates/pages/*.html", "*.go"} {
+		files, err := filepath.Glob(glob)
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: %v, error %v", glob, files, err)
+		}
+		for _, f := range files {
+			text, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all.Write(text)
+		}
+	}
+	text := all.String()
+	named := regexp.MustCompile(`(?:url\(#|href="#)([a-z0-9-]+)[")]`).FindAllStringSubmatch(text, -1)
+	if len(named) < 3 {
+		t.Fatalf("found %q", named)
+	}
+	for _, n := range named {
+		if !strings.Contains(text, ` id="`+n[1]+`"`) {
+			t.Errorf("nothing has the id %s", n[1])
+		}
 	}
 }
