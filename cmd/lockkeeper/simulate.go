@@ -49,7 +49,8 @@ comes to the same end. No coordinator is asked, unless --fleet is given: then
 groups and hosts are those of the coordinator at --server as if nobody were out
 of service, and nothing is changed there.
 
-Gates are taken to pass as soon as they can, and people to approve at once. The
+Gates are taken to pass as soon as they can, and people to approve at once; a
+host that auto_rollback brings back is taken to come back. The
 ideal is what the hosts' times come to with as many at once as each wave's bound
 lets, and its soak, without windows or a moment between two hosts.`,
 		Example: `  lockkeeper simulate -f rollout.yaml --nodes 10000 --fail-rate 0.02 --reboot 90s±30s --slots 5% --limit zone=1 --seed 1
@@ -291,8 +292,14 @@ func (a *app) printSimulation(r *simulate.Report) error {
 	}
 	if b := r.Budget; !b.HaltedAt.IsZero() {
 		facts = append(facts, "Halted", fmt.Sprintf("after %s by %s, while %s out and finished; %d were never asked", since(b.HaltedAt), cli.Cell(b.By), are(b.UnderWay), r.Untouched))
-		if b.RollsBack > 0 {
-			facts = append(facts, "Rollback", fmt.Sprintf("auto_rollback would bring %s back (not simulated)", count(b.RollsBack, "updated host", "updated hosts")))
+		if u := r.Rollback; u != nil {
+			text := fmt.Sprintf("auto_rollback brings %d of %s back", u.Back, count(u.Nodes, "host", "hosts"))
+			if u.Ends.IsZero() {
+				text += ", and does not end: it waits for hosts that never came back"
+			} else {
+				text += fmt.Sprintf(" in %s, by %s", simulate.Span(u.Ends.Sub(u.Began)), since(u.Ends))
+			}
+			facts = append(facts, "Rollback", text)
 		}
 	}
 	facts = append(facts, "Out of service", fmt.Sprintf("at most %d at once", r.PeakOut), "Seed", fmt.Sprint(r.Seed))

@@ -27,6 +27,8 @@ type World struct {
 	// Out is told whenever the number of nodes of a group that are out of service
 	// has changed, once for each moment; nil for nobody.
 	Out func(at time.Time, group string, nodes int)
+	// Undo brings nodes back as auto_rollback says when a rollout halts by itself.
+	Undo bool
 	// MaxEvents bounds the work; 0 is a million for each 10,000 nodes.
 	MaxEvents int
 
@@ -36,7 +38,7 @@ type World struct {
 // Step is one turn of a node that is about to begin.
 type Step struct {
 	Node, Group string
-	Rollout     int // index in World.Rollouts, -1 for a node of none
+	Rollout     int // index in World.Rollouts, beyond them one that brings nodes back; -1 for a node of none
 	At          int // index of the node in its rollout, or among those of none
 	Attempt     int
 }
@@ -52,7 +54,7 @@ type Course struct {
 
 // Played is what a Forecast found.
 type Played struct {
-	Rollouts []PlayedRollout // as in World.Rollouts
+	Rollouts []PlayedRollout // as in World.Rollouts, and then those that brought nodes back
 	Events   int             // that happened
 	Looks    int             // decisions about whole rollouts
 	End      time.Time       // of the last event
@@ -185,6 +187,8 @@ func (p *player) happen(h happening) {
 		p.wake(p.groups[h.of])
 	case rolloutLook:
 		p.look(p.rolls[h.of])
+	case rolloutUndo:
+		p.undo(p.rolls[h.of])
 	}
 }
 
@@ -199,7 +203,7 @@ func (p *player) until(t time.Time, kind int32, of int) { p.in(t.Sub(p.now), kin
 // done reports whether nothing more will come of any rollout.
 func (p *player) done() bool {
 	for _, r := range p.rolls {
-		if r.goesOn() || r.under > 0 {
+		if r.goesOn() || r.under > 0 || p.undoes(r) {
 			return false
 		}
 	}

@@ -375,8 +375,13 @@ func (p *player) startWork(h *playedHost, role hostRole) {
 func (p *player) stopWork(h *playedHost, state int) {
 	h.state = state
 	p.close(h)
-	if state == hostFree {
-		h.rollout = nil
+	if state != hostFree {
+		return
+	}
+	was := h.rollout
+	h.rollout = nil
+	if role, ok := h.role(); ok && role.rollout != was { // which waited for it
+		p.lookSoon(role.rollout)
 	}
 }
 

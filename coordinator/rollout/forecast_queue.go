@@ -12,6 +12,7 @@ const (
 	hostGranted        // a waiter was given one
 	groupWakes         // a clock lets a group go on
 	rolloutLook        // the engine looks at a rollout
+	rolloutUndo        // it brings nodes of one back
 )
 
 // happening is one thing to come. It is of a host, a group or a rollout, by

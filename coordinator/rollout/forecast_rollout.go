@@ -111,6 +111,9 @@ func (p *player) record(r *playedRollout, d Decisions) {
 		if !r.goesOn() {
 			p.withdraw(r)
 		}
+		if p.undoes(r) {
+			p.in(undoAfter, rolloutUndo, r.number)
+		}
 		if !d.Head.State.Active() {
 			for _, other := range p.rolls {
 				if slices.Contains(other.st.Head.After, r.st.Head.ID) {

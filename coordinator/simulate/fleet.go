@@ -135,13 +135,16 @@ func semaphores(specs map[string]semaphore.Spec, hosts []Host, now time.Time) ([
 	return out, nil
 }
 
+// before is the bundle that made up hosts had.
+var before = strings.Repeat("1", 64)
+
 // nodes are the hosts as they report before the rollout.
 func nodes(hosts []Host, now time.Time) []api.Node {
 	out := make([]api.Node, 0, len(hosts))
 	for _, h := range hosts {
 		out = append(out, api.Node{
 			ID: h.ID, Group: h.Group, Labels: h.Labels, Via: string(semaphore.ViaAgent), LastHeard: now, ChangedAt: now,
-			Report: api.Report{Group: h.Group, Labels: h.Labels, Phase: api.PhaseIdle, Healthy: true, Simulated: true, NeedsReboot: h.NeedsReboot},
+			Report: api.Report{Group: h.Group, Labels: h.Labels, Phase: api.PhaseIdle, Healthy: true, Simulated: true, Bundle: before, NeedsReboot: h.NeedsReboot},
 		})
 	}
 	return out

@@ -54,8 +54,10 @@ type Report struct {
 	Kept      int     `json:"kept"`     // that never came back and keep their slots
 	Waves     []Wave  `json:"waves"`
 	Budget    Budget  `json:"budget"`
-	Events    int     `json:"events"` // that happened in virtual time
-	Looks     int     `json:"looks"`  // decisions about the whole rollout
+	// Rollback is what auto_rollback did, absent where it had nothing to do.
+	Rollback *Rollback `json:"rollback,omitempty"`
+	Events   int       `json:"events"` // that happened in virtual time
+	Looks    int       `json:"looks"`  // decisions about the whole rollout
 
 	series *series
 	ended  []time.Time // of the nodes that are done, in order
@@ -91,8 +93,16 @@ type Budget struct {
 	Detail   string    `json:"detail,omitempty"`
 	// UnderWay are those that were out of service at that moment, and finished.
 	UnderWay int `json:"under_way,omitempty"`
-	// RollsBack are the updated nodes that auto_rollback would bring back.
-	RollsBack int `json:"rolls_back,omitempty"`
+}
+
+// Rollback is the rollout that brings nodes back to what they had.
+type Rollback struct {
+	Nodes int       `json:"nodes"` // failed ones that are back already with them
+	Back  int       `json:"back"`  // that have what they had
+	Began time.Time `json:"began"`
+	Ends  time.Time `json:"ends,omitzero"` // absent when it does not end
+	TookS float64   `json:"took_s,omitempty"`
+	State string    `json:"state"`
 }
 
 // id of the simulated rollout.
@@ -140,9 +150,12 @@ func Run(o Options) (Report, error) {
 	s := newSeries(groups, o.Start)
 	courses := make([]rollout.Course, len(dealt))
 	p := rollout.Forecast(rollout.World{
-		Now: o.Start, Groups: groups, Nodes: fleet, Rollouts: []rollout.State{st}, Out: s.note,
+		Now: o.Start, Groups: groups, Nodes: fleet, Rollouts: []rollout.State{st}, Out: s.note, Undo: true,
 		Course: func(step rollout.Step) rollout.Course {
 			c := o.course(step)
+			if step.Rollout > 0 { // what they had is known to be good
+				return rollout.Course{Takes: c.Takes}
+			}
 			courses[step.At] = c
 			return c
 		},
@@ -198,6 +211,9 @@ func (o *Options) report(p rollout.Played, groups []semaphore.State, s *series, 
 	}
 	slices.SortFunc(r.ended, time.Time.Compare)
 	r.budget(pr)
+	if len(p.Rollouts) > 1 {
+		r.Rollback = rollbackOf(&p.Rollouts[1])
+	}
 	if !r.Ends.IsZero() {
 		r.MakespanS = seconds(r.Ends.Sub(o.Start))
 	}
@@ -263,14 +279,27 @@ func (r *Report) budget(pr *rollout.PlayedRollout) {
 	if r.Budget.HaltedAt.IsZero() {
 		return
 	}
-	for i, t := range pr.Turns {
+	for _, t := range pr.Turns {
 		if !t.Began.IsZero() && !t.Began.After(r.Budget.HaltedAt) && t.Ended.After(r.Budget.HaltedAt) {
 			r.Budget.UnderWay++
 		}
-		if t.State == api.NodeUpdated && (h.Undo == api.RollbackAll || h.Undo == api.RollbackFailedWave && pr.State.Nodes[i].Wave == h.Wave) {
-			r.Budget.RollsBack++
+	}
+}
+
+// rollbackOf tells of the rollout that brought nodes back: there is one, since all
+// had the same bundle before.
+func rollbackOf(pr *rollout.PlayedRollout) *Rollback {
+	h := &pr.State.Head
+	r := &Rollback{Nodes: len(pr.Turns), Began: h.CreatedAt, Ends: pr.Ended, State: string(h.State)}
+	for _, t := range pr.Turns {
+		if t.State == api.NodeUpdated {
+			r.Back++
 		}
 	}
+	if !r.Ends.IsZero() {
+		r.TookS = seconds(r.Ends.Sub(r.Began))
+	}
+	return r
 }
 
 // idealOf is the least time in which so many at once get through their turns.

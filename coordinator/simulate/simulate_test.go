@@ -95,11 +95,50 @@ func TestRun_SaysWhatTheBudgetDid(t *testing.T) {
 	if r.State != api.RolloutHalted || r.Budget.Max != 3 || r.Budget.HaltedAt.IsZero() || r.Budget.By == "" {
 		t.Fatalf("it is %s, the budget %+v", r.State, r.Budget)
 	}
-	if r.Budget.UnderWay != 9 || r.Budget.RollsBack != r.Updated || r.Untouched == 0 {
+	if r.Budget.UnderWay != 9 || r.Untouched == 0 {
 		t.Errorf("the budget %+v with %d updated and %d untouched", r.Budget, r.Updated, r.Untouched)
 	}
 	if r.Ratio != 0 || r.IdealS != 0 {
 		t.Errorf("a rollout that did not come to its end has a ratio: %v", r.Ratio)
+	}
+}
+
+// Under the same slots, and with the hosts that were under way when it halted.
+func TestRun_BringsBackWhatAutoRollbackSays(t *testing.T) {
+	waves := []api.WaveSpec{{Name: "canary", Count: 20}, {Name: "rest"}}
+	for scope, some := range map[string]bool{api.RollbackNone: false, api.RollbackFailedWave: true, api.RollbackAll: true} {
+		o := of(t, 300, "10", api.RolloutSpec{MaxFailures: "5", AutoRollback: scope, Waves: waves})
+		o.Fail = 0.05
+		r := run(t, o)
+		if r.State != api.RolloutHalted || r.Waves[0].Failed > 5 || r.PeakOut != 10 {
+			t.Fatalf("%s: it is %s with at most %d out, waves %+v", scope, r.State, r.PeakOut, r.Waves)
+		}
+		if !some {
+			if r.Rollback != nil {
+				t.Errorf("%s: nodes are brought back: %+v", scope, r.Rollback)
+			}
+			continue
+		}
+		want := r.Updated + r.Failed
+		if scope == api.RollbackFailedWave {
+			want = r.Waves[1].Updated + r.Waves[1].Failed
+		}
+		u := r.Rollback
+		if u == nil || u.Nodes != want || u.Back != want || u.State != string(api.RolloutSucceeded) {
+			t.Fatalf("%s: of %d nodes are brought back %+v", scope, want, u)
+		}
+		if !u.Began.After(r.Budget.HaltedAt) || u.TookS < float64(want/10) || !u.Ends.After(r.Ends) {
+			t.Errorf("%s: halted at %s, it is brought back from %s to %s", scope, r.Budget.HaltedAt, u.Began, u.Ends)
+		}
+	}
+}
+
+func TestRun_ARollbackOfAHostThatNeverComesBackDoesNotEnd(t *testing.T) {
+	o := of(t, 40, "10", api.RolloutSpec{MaxFailures: "0", AutoRollback: api.RollbackAll})
+	o.Hang = 0.2
+	r := run(t, o)
+	if u := r.Rollback; u == nil || !u.Ends.IsZero() || u.Back != r.Updated || u.Nodes != r.Updated+r.Failed || r.Kept == 0 {
+		t.Errorf("with %d updated and %d failed nodes are brought back %+v", r.Updated, r.Failed, u)
 	}
 }
 
