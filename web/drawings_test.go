@@ -188,6 +188,20 @@ func TestWaves_AreDrawnNodeByNodeUntilTheyAreMany(t *testing.T) {
 	}
 }
 
+func TestWaves_SayWhoWasLeftOut(t *testing.T) {
+	r := api.Rollout{State: api.RolloutAborted, Wave: 1, Waves: []api.RolloutWave{{Name: "all", State: api.WaveAborted, Total: 3, Updated: 1, Skipped: 1}}}
+	for _, state := range []string{api.NodeUpdated, api.NodeSkipped, api.NodeAborted} {
+		r.Nodes = append(r.Nodes, api.RolloutNode{Node: state, Wave: 1, State: state})
+	}
+	w := wavesOf(r, time.Time{})[0]
+	if !strings.HasSuffix(w.Counts, "0 not started, 0 failed, 1 skipped, 1 aborted") {
+		t.Errorf("counted: %s", w.Counts)
+	}
+	if n := strings.Count(string(w.Cells.Marks), "<path"); n != 2 {
+		t.Errorf("three nodes of two colours are %d paths: %s", n, w.Cells.Marks)
+	}
+}
+
 // What is said of a wave is what is so: nothing in it runs while its rollout stands,
 // what is over is told in the past, and days are named where they have to be.
 func TestWaves_SayWhatTheyDoAndWhen(t *testing.T) {

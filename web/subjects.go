@@ -331,13 +331,16 @@ func loadRollout(ctx context.Context, s *server, f *Frame, id string, _ url.Valu
 	}
 	d := rolloutData{Rollout: r, Waves: wavesOf(r, f.Day), Ahead: stepsAhead(r)}
 	p := r.Progress
-	for i, n := range []int{p.Updated, p.Updating, p.Waiting, p.Failed, p.Pending} {
+	for i, n := range []int{p.Updated, p.Updating, p.Waiting, p.Failed, p.Pending, p.Skipped, p.Aborted} {
+		if n == 0 && (cellStates[i] == api.NodeSkipped || cellStates[i] == api.NodeAborted) {
+			continue
+		}
 		d.Legend = append(d.Legend, cellCount{cellStates[i], strings.ToLower(known(rolloutNodeLooks, cellStates[i]).Word), n})
 	}
 	for _, part := range []struct {
 		state string
 		most  int
-	}{{api.NodeBroken, rolloutRows}, {api.NodeUpdating, rolloutRows}, {api.NodeQueued, quietRows}, {api.NodePending, quietRows}, {api.NodeUpdated, quietRows}} {
+	}{{api.NodeBroken, rolloutRows}, {api.NodeUpdating, rolloutRows}, {api.NodeQueued, quietRows}, {api.NodePending, quietRows}, {api.NodeSkipped, quietRows}, {api.NodeAborted, quietRows}, {api.NodeUpdated, quietRows}} {
 		for _, n := range r.Nodes {
 			if n.State == part.state && len(d.Nodes) < part.most {
 				d.Nodes = append(d.Nodes, n)

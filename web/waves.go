@@ -39,6 +39,7 @@ var waveLooks = map[string]look{
 	api.WaveGates:   {"is-warn", "shut", "Waits for its gates"},
 	api.WaveDone:    {"is-ok", "ok", "Done"},
 	api.WaveSkipped: {"is-calm", "aborted", "Skipped"},
+	api.WaveAborted: {"is-calm", "aborted", "Aborted"},
 }
 
 const (
@@ -91,6 +92,12 @@ func wavesOf(r api.Rollout, day time.Time) []waveView {
 		}
 		p := countNodes(by[i])
 		v.Counts = fmt.Sprintf("%s: %d updated, %d in work, %d waiting, %d not started, %d failed", w.Name, p.Updated, p.Updating, p.Waiting, p.Pending, p.Failed)
+		if p.Skipped > 0 {
+			v.Counts += fmt.Sprintf(", %d skipped", p.Skipped)
+		}
+		if p.Aborted > 0 {
+			v.Counts += fmt.Sprintf(", %d aborted", p.Aborted)
+		}
 		v.Bar = newTrack(api.RolloutProgress{Total: max(w.Total, 1), Updated: w.Updated, Failed: w.Failed, Updating: p.Updating})
 		if len(by[i]) <= waveCells {
 			v.Cells = drawCells(by[i], wavesWidth*shares[i]/all-40)
@@ -112,6 +119,10 @@ func countNodes(list []api.RolloutNode) (p api.RolloutProgress) {
 			p.Waiting++
 		case api.NodeBroken:
 			p.Failed++
+		case api.NodeSkipped:
+			p.Skipped++
+		case api.NodeAborted:
+			p.Aborted++
 		default:
 			p.Pending++
 		}
@@ -126,10 +137,12 @@ var cellShapes = map[string]struct{ class, path string }{
 	api.NodeQueued:   {"g-wait", "m2.5 2.5h15v15h-15zm1.5 1.5v12h12v-12z"},
 	api.NodeBroken:   {"g-bad", "m2 5.6l3.6-3.6 4.4 4.4 4.4-4.4 3.6 3.6-4.4 4.4 4.4 4.4-3.6 3.6-4.4-4.4-4.4 4.4-3.6-3.6 4.4-4.4z"},
 	api.NodePending:  {"g-none", "m7.5 7.5h5v5h-5z"},
+	api.NodeSkipped:  {"g-none", "m3 9h14v2h-14z"},
+	api.NodeAborted:  {"g-none", "m4 5.4l1.4-1.4 10.6 10.6-1.4 1.4z"},
 }
 
 // cellStates are the states in the order of the legend.
-var cellStates = []string{api.NodeUpdated, api.NodeUpdating, api.NodeQueued, api.NodeBroken, api.NodePending}
+var cellStates = []string{api.NodeUpdated, api.NodeUpdating, api.NodeQueued, api.NodeBroken, api.NodePending, api.NodeSkipped, api.NodeAborted}
 
 // legendCell draws a state for the legend.
 func legendCell(state string) template.HTML {
@@ -171,6 +184,7 @@ func drawCells(list []api.RolloutNode, width int) *cells {
 	for _, state := range cellStates {
 		if b := by[cellShapes[state].class]; b != nil {
 			fmt.Fprintf(&many, `<path class="%s" d="%s"/>`, cellShapes[state].class, b.String())
+			delete(by, cellShapes[state].class) // of several states
 		}
 	}
 	c.Marks = template.HTML(many.String() + named.String())

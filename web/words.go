@@ -61,6 +61,8 @@ var rolloutNodeLooks = map[string]look{
 	api.NodeUpdating: {"is-busy", "applying", "Updating"},
 	api.NodeUpdated:  {"is-ok", "ok", "Updated"},
 	api.NodeBroken:   {"is-bad", "failed", "Failed"},
+	api.NodeSkipped:  {"is-calm", "aborted", "Skipped"},
+	api.NodeAborted:  {"is-calm", "aborted", "Aborted"},
 }
 
 // nodeLook is how a node is shown: while it is out, by what it does.
