@@ -7,6 +7,9 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+
+	"github.com/lockkeeper/lockkeeper/cmd/internal/cli"
+	"github.com/lockkeeper/lockkeeper/internal/docpage"
 )
 
 func TestDocs_NameEveryCommandAndEveryExitCode(t *testing.T) {
@@ -55,5 +58,21 @@ func TestFlags_ThatChooseOrConfirmAChangeHaveNoVariable(t *testing.T) {
 				t.Errorf("%s: %s", path, strings.TrimSpace(line))
 			}
 		}
+	}
+}
+
+// Every line that the documentation shows is one that this program takes.
+func TestDocs_ShowCommandsThatThereAre(t *testing.T) {
+	shown, err := docpage.Commands("../..", "lockkeeper")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range shown {
+		if err := cli.Accepts(newRoot(&app{}), c.Args, c.Whole); err != nil {
+			t.Errorf("%s: lockkeeper %s: %v", c.Page, strings.Join(c.Args, " "), err)
+		}
+	}
+	if len(shown) < 200 {
+		t.Errorf("only %d commands were found", len(shown))
 	}
 }

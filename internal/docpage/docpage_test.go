@@ -1,6 +1,7 @@
 package docpage
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -53,5 +54,26 @@ c_timestamp_seconds{x="q\"}",y="2"} 1.5e+09
 		"| `c_timestamp_seconds` | gauge | Unix seconds | x, y | When. |\n"
 	if got != want {
 		t.Errorf("the table is\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestCommands_AreThoseOfBlocksAndSentencesAndNothingElse(t *testing.T) {
+	dir := t.TempDir()
+	page := "Run `prog show NODE`, or `prog pick [a|b]`.\n\n```sh\nsudo A=1 bin/prog set 'a b' --x \"c; d\" > out   # prog not this\n" +
+		"for n in 1 2; do\n  prog run \\\n    --n $n 2>/dev/null &\ndone\nother prog | prog filter\n```\n\n```\nprog output\n```\n"
+	if err := os.WriteFile(filepath.Join(dir, "a.md"), []byte(page), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Commands(dir, "prog")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for _, c := range got {
+		lines = append(lines, fmt.Sprintf("%t %s", c.Whole, strings.Join(c.Args, "_")))
+	}
+	want := "true set_a b_--x_c; d\ntrue run_--n_$n\ntrue filter\nfalse show_NODE"
+	if have := strings.Join(lines, "\n"); have != want {
+		t.Errorf("commands:\n%s\nwant:\n%s", have, want)
 	}
 }
