@@ -25,7 +25,7 @@ func Accepts(root *cobra.Command, args []string, whole bool) error {
 		return nil // a page has N for a number
 	case err != nil:
 		return c.FlagErrorFunc()(c, err)
-	case !whole || strings.Contains(strings.Join(args, " "), "…"):
+	case !whole && !c.HasSubCommands() || strings.Contains(strings.Join(args, " "), "…"):
 		return nil
 	}
 	return c.ValidateArgs(c.Flags().Args())
