@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"flag"
+	"fmt"
 	"io"
 	"io/fs"
 	"net/http"
@@ -203,6 +204,34 @@ func TestLinks_LeadSomewhere(t *testing.T) {
 	}
 	if pages == 0 {
 		t.Error("no page was found")
+	}
+}
+
+// The decisions are numbered without a gap, and all are in their index.
+func TestDecisions_AreNumberedAndIndexed(t *testing.T) {
+	index, err := os.ReadFile("decisions/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages, err := filepath.Glob("decisions/[0-9]*.md")
+	if err != nil || len(pages) == 0 {
+		t.Fatalf("%d decisions: %v", len(pages), err)
+	}
+	var want strings.Builder
+	for i, path := range pages {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first, _, _ := strings.Cut(string(text), "\n")
+		title, numbered := strings.CutPrefix(first, fmt.Sprintf("# %d. ", i+1))
+		if name := filepath.Base(path); !numbered || !strings.HasPrefix(name, fmt.Sprintf("%04d-", i+1)) {
+			t.Errorf("%s begins with %q: want number %d in both", path, first, i+1)
+		}
+		fmt.Fprintf(&want, "%d. [%s](%s)\n", i+1, title, filepath.Base(path))
+	}
+	if _, list, _ := strings.Cut(string(index), "\n1. "); "1. "+list != want.String() {
+		t.Errorf("decisions/README.md lists\n1. %s\nwant\n%s", list, want.String())
 	}
 }
 

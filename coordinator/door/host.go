@@ -30,7 +30,7 @@ func (d *door) checkHost(r *http.Request) error {
 		}
 	}
 	return &refusal{api.Errorf(api.Invalid,
-		"this coordinator does not go by the name %q: call it by a loopback name or address, or add the name to its allowed hosts", host),
+		"this coordinator does not go by the name %q: call it by a loopback name or address, or add the name to its hosts (--host)", host),
 		http.StatusMisdirectedRequest}
 }
 
