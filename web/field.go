@@ -10,7 +10,7 @@ import (
 // textField is an input with its label, and what was wrong with what it held.
 type textField struct {
 	Name, Label, Value, Hint, Placeholder string
-	Mono, Required                        bool
+	Mono, Required, Wide                  bool
 	Wrong                                 []api.FieldError
 }
 
@@ -29,7 +29,7 @@ func (f textField) Described() string {
 // elementOf is the head of a path that leads to one element of a list.
 var elementOf = regexp.MustCompile(`^(windows|blackouts)\[\d+\]\.`)
 
-// newTextField makes a field. Options are "required", "mono", "hint=…",
+// newTextField makes a field. Options are "required", "mono", "wide", "hint=…",
 // "placeholder=…", and "api=PATH" for what the API calls it, if that is not its
 // name here.
 func newTextField(p *problem, name, label, value string, options ...string) textField {
@@ -42,6 +42,8 @@ func newTextField(p *problem, name, label, value string, options ...string) text
 			f.Required = true
 		case "mono":
 			f.Mono = true
+		case "wide":
+			f.Wide = true
 		case "hint":
 			f.Hint = text
 		case "placeholder":
@@ -50,17 +52,23 @@ func newTextField(p *problem, name, label, value string, options ...string) text
 			paths = append(paths, text)
 		}
 	}
+	f.Wrong = wrongAt(p, paths...)
+	return f
+}
+
+// wrongAt are the faults of a refused form at any of the paths or below.
+func wrongAt(p *problem, paths ...string) (out []api.FieldError) {
 	if p == nil {
-		return f
+		return nil
 	}
 	for _, wrong := range p.Fields {
 		at := elementOf.ReplaceAllString(wrong.Path, "")
 		for _, path := range paths {
 			if at == path || strings.HasPrefix(at, path+"[") || strings.HasPrefix(at, path+".") {
-				f.Wrong = append(f.Wrong, wrong)
+				out = append(out, wrong)
 				break
 			}
 		}
 	}
-	return f
+	return out
 }

@@ -106,6 +106,8 @@ func TestRollout_InWavesFromTheFormToItsEndAgainstRealAgents(t *testing.T) {
 	p.typesWaves(good, "0", map[string]string{"upto": "2", "approval": "on"}, map[string]string{"upto": "50%"}, map[string]string{"upto": "100%"})
 	p.hit("button[value=plan]")
 	p.says("#plan", "10 nodes to bundle base-2 in 3 waves", "approval", "web: nothing", "web-01")
+	p.axe("a plan", everyRule)
+	p.picture("rollout-real-plan")
 	if list, err := s.api.Rollouts(t.Context()); err != nil || len(list) != 0 {
 		t.Errorf("the preview made %d rollouts, error %v", len(list), err)
 	}

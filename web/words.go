@@ -172,7 +172,7 @@ var funcs = template.FuncMap{
 	"pct": percent, "minutes": minutes, "plural": plural,
 	"mayRetry": mayRetry, "mayRollBack": mayRollBack, "mayForget": mayForget,
 	"gateLook": gateLook, "spark": newSpark, "gatePlace": gatePlace, "budget": newBudget, "legendCell": legendCell,
-	"text": newTextField, "nodeLook": nodeLook, "legendMark": legendMark,
+	"text": newTextField, "wrongAt": wrongAt, "nodeLook": nodeLook, "legendMark": legendMark,
 	"pair":     func(a, b any) struct{ A, B any } { return struct{ A, B any }{a, b} },
 	"nodeURL":  func(id string) string { return "/nodes/" + segment(id) },
 	"groupURL": func(name string) string { return "/groups/" + segment(name) },
