@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -72,7 +73,8 @@ func (v *rolloutBlock) lines(r api.Rollout) []string {
 // leftText is when it will probably have ended.
 func (a *app) leftText(r api.Rollout) string {
 	switch {
-	case !r.State.Active():
+	// It is an estimate of what goes on: nobody knows when a person says so.
+	case !r.State.Active(), r.State == api.RolloutApproval, r.Stalled != nil && frozenBy(r.Stalled.Blockers):
 		return ""
 	case r.Estimate.After(a.now()):
 		return fmt.Sprintf("about %s left, until %s", cli.Span(r.Estimate.Sub(a.now())), r.Estimate.Local().Format("15:04"))
@@ -80,6 +82,10 @@ func (a *app) leftText(r api.Rollout) string {
 		return "about " + cli.Span(time.Duration(r.Progress.EstimateS)*time.Second) + " left"
 	}
 	return ""
+}
+
+func frozenBy(blockers []api.Blocker) bool {
+	return slices.ContainsFunc(blockers, func(b api.Blocker) bool { return b.Kind == api.Frozen })
 }
 
 func budgetText(r api.Rollout) string {
@@ -185,17 +191,18 @@ func (a *app) gateLine(g api.RolloutGate) string {
 		text, tint = "passes", green
 	}
 	line := "  gate " + gateText(g) + "  " + a.paint(tint, text)
+	if age := cli.Age(g.Since, a.now()); !g.Since.IsZero() && age != "now" {
+		line += " for " + age
+	}
 	if g.Condition != "" {
 		line += "  " + cli.Cell(g.Condition)
 	}
 	if g.Value != "" {
 		line += ": " + cli.Cell(g.Value)
 	}
-	if !g.Since.IsZero() {
-		line += " for " + cli.Age(g.Since, a.now())
-	}
-	if g.Needed > 0 {
-		line += fmt.Sprintf(" %d of %s", len(g.Approvals), count(g.Needed, "approval", "approvals"))
+	// What it found may say the same, and more.
+	if have := fmt.Sprintf("%d of %s", len(g.Approvals), count(g.Needed, "approval", "approvals")); g.Needed > 0 && !strings.HasPrefix(g.Detail, have) {
+		line += ": " + have
 	}
 	if g.Detail != "" {
 		line += "  " + cli.Cell(g.Detail)

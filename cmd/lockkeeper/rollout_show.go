@@ -40,7 +40,7 @@ func (a *app) printRollout(r api.Rollout) error {
 		"Progress", progressText(r.Progress),
 		"Failures", fmt.Sprintf("%d of %d that may be", r.Budget.Failed, r.Budget.Max),
 		"At once", cli.Cell(atOnce),
-		"Left", a.leftText(r),
+		"Estimate", a.leftText(r),
 		"Started", cli.Cell(ago(r.CreatedAt, a.now())+" by "+r.By),
 		"Reason", cli.Cell(r.Spec.Reason),
 		"Ended", ended,
@@ -86,7 +86,11 @@ func whenText(t time.Time) string {
 	if t.IsZero() {
 		return "-"
 	}
-	return t.Local().Format("Jan 2 15:04 -0700")
+	t = t.Local()
+	if _, offset := t.Zone(); offset == 0 {
+		return t.Format("Jan 2 15:04 UTC")
+	}
+	return t.Format("Jan 2 15:04 -0700")
 }
 
 func (a *app) gateLines(r api.Rollout) []string {

@@ -125,7 +125,7 @@ func TestRolloutWatch_DrawsWavesWithACellForEachNodeGatesAndBudget(t *testing.T)
 		"about 1h30m left, until "+noon.Add(90*time.Minute).Local().Format("15:04"),
 		"1 of 2 failures used; 1 node at once, by the slots: group web has 1 slot",
 		"  1 canary  done     █ 1/1", "  2 50%     running  █✗▒ 1/3, 1 failed of 1", "  3 rest    pending  ·· 0/2, until about",
-		"  gate go after wave 2  waits  2 operators 1 of 2 approvals", "web4   web     updating")
+		"  gate go after wave 2  waits  2 operators: 1 of 2 approvals", "web4   web     updating")
 }
 
 func TestRolloutWatch_WritesALineForEachWaveAndGateThatChanges(t *testing.T) {
@@ -183,4 +183,21 @@ func TestRolloutShow_HasWavesGatesAndWhoWasNotTold(t *testing.T) {
 		"Failures   1 of 2 that may be", "At once    1, by the slots: group web has 1 slot", "2      50%      running   1/3",
 		"gate go after wave 2", "  approved by ann just now fine", "to approve: lockkeeper rollout approve 01ROLL (role operator)",
 		"not delivered to ops (https://hooks.example.com): halted, 3 tries: answered 500")
+}
+
+func TestRolloutShow_GivesNoTimeWhileNobodyKnowsIt(t *testing.T) {
+	a := &app{now: func() time.Time { return noon }}
+	r := waved()
+	if a.leftText(r) == "" {
+		t.Fatal("a rollout that goes on has no estimate")
+	}
+	frozen := r
+	frozen.Stalled = &api.Stalled{Blockers: []api.Blocker{{Kind: api.Frozen}}}
+	approval := r
+	approval.State = api.RolloutApproval
+	for _, r := range []api.Rollout{frozen, approval} {
+		if got := a.leftText(r); got != "" {
+			t.Errorf("%s, stalled %v: %q", r.State, r.Stalled, got)
+		}
+	}
 }

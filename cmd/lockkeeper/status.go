@@ -72,7 +72,10 @@ func (a *app) statusHead(s api.Status) []string {
 	if s.Stale {
 		lines = append(lines, a.paint(yellow, fmt.Sprintf("No quorum: this is what was known %s.", ago(s.AsOf, a.now()))))
 	}
-	if s.Frozen != nil {
+	// The sentence says so itself unless something is worse.
+	if frozen := "The fleet is frozen"; s.Frozen != nil && strings.HasPrefix(s.Sentence, frozen) && s.Frozen.Group == "" {
+		lines[0] = a.paint(blue, freezeText(*s.Frozen, a.now()))
+	} else if s.Frozen != nil {
 		lines = append(lines, a.paint(blue, freezeText(*s.Frozen, a.now())))
 	}
 	f := s.Figures
