@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -153,6 +154,7 @@ func TestAlerts_EachFiresWhenWhatItIsAboutHappens(t *testing.T) {
 		{"members", membersGone, []string{
 			"LockkeeperCoordinatorDown", "LockkeeperCoordinatorUnreachable", "LockkeeperNoQuorum", "LockkeeperErrors",
 		}},
+		{"telling", nobodyTold, []string{"LockkeeperNoticesFailing", "LockkeeperSilencesFailing"}},
 		{"clock", clockAndSlowDisk, []string{"LockkeeperClockOff", "LockkeeperCoordinatorVersionsDiffer", "LockkeeperStoreSlow"}},
 	} {
 		for _, name := range c.alerts {
@@ -323,6 +325,39 @@ func membersGone(t *testing.T, a *alarm, job string, alerts []string) {
 	}()
 	t.Cleanup(func() { close(stop); <-asked })
 	a.fire(t, job, alerts[2:]...)
+}
+
+// nobodyTold makes a coordinator whose Alertmanager is not there and whose webhook
+// is gone for good, while rollouts end again and again.
+func nobodyTold(t *testing.T, a *alarm, job string, alerts []string) {
+	gone := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusGone) }))
+	t.Cleanup(gone.Close)
+	config := writeFiles(t, t.TempDir(), map[string]string{"config.yaml": fmt.Sprintf(
+		"silences: {alertmanager_url: %q}\nwebhooks: [{name: ops, url: %q}]\n", "http://"+freePort(t), gone.URL)})
+	c := startCoordinator(t, "--config", filepath.Join(config, "config.yaml"))
+	a.watch(t, job, c.url)
+	status, text := fleetLock(t.Context(), t, c.url, fleetlock.PreReboot, params("out-1", "default"))
+	wantStatus(t, "a slot for out-1", status, text, http.StatusOK)
+	must(t, c.url, "group", "set", "shut", "--slots", "0")
+	k := newCaller(t, "shut-1", c.url)
+	_, err := k.Poll(t.Context(), "shut-1", api.PollRequest{Instance: "shut-1", BootID: "boot", Report: api.Report{Seq: 1, Group: "shut", Healthy: true, Phase: api.PhaseIdle}})
+	must0(t, err)
+	bundle := pushBundle(t, c.url, "good", "")
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			id := startRollout(t, c.url, bundle, "--group", "shut", "--notify", "ops")
+			must(t, c.url, "rollout", "abort", id)
+			select {
+			case <-stop:
+				return
+			case <-time.After(2 * time.Second):
+			}
+		}
+	}()
+	t.Cleanup(func() { close(stop); <-stopped })
+	a.fire(t, job, alerts...)
 }
 
 // clockAndSlowDisk puts a coordinator on an etcd whose disk is slow, beside one of
