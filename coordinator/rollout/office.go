@@ -93,6 +93,9 @@ func (e *Engine) run(ctx context.Context, terms <-chan Term) {
 			e.leave(o)
 			o = nil
 		case t := <-terms:
+			if o != nil { // its end is as much news as the next
+				e.leave(o)
+			}
 			o = newOffice(ctx, e, t)
 			e.measure(NewClocks(), o.asker)
 			e.metrics.elected(true)
