@@ -15,7 +15,6 @@ import (
 	"go.etcd.io/etcd/client/pkg/v3/types"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
-	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/peerca"
 )
@@ -194,7 +193,7 @@ func (n *Node) run(ctx context.Context, free func(string) (int64, error)) error 
 	if err := n.bring(ctx, m); err != nil {
 		return err
 	}
-	n.client = v3client.New(n.etcd.Server)
+	n.client = inProcess(n.etcd.Server)
 	n.terms = newTerms(uint64(n.etcd.Server.Leader()))
 	n.client.KV = guardedKV{KV: n.client.KV, over: &n.over, term: n.terms}
 

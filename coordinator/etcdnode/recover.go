@@ -15,7 +15,6 @@ import (
 	"syscall"
 	"time"
 
-	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
 	"go.uber.org/zap"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/snapshotfile"
@@ -279,7 +278,7 @@ func collect(ctx context.Context, cfg RecoverConfig, m *marker, dir, file string
 	if err := n.startEtcd(ctx, &marker{V: m.V, Name: m.Name, Token: m.Token, Complete: true}); err != nil {
 		return err
 	}
-	n.client = v3client.New(n.etcd.Server)
+	n.client = inProcess(n.etcd.Server)
 	defer func() {
 		_ = n.client.Close() // says "context canceled" when all is well
 		err = errors.Join(err, n.close())

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/etcdutl/v3/snapshot"
-	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
 	"go.uber.org/zap"
 )
 
@@ -160,7 +159,7 @@ func prepare(ctx context.Context, cfg RestoreConfig, m *marker) (err error) {
 	if err := n.startEtcd(ctx, m); err != nil {
 		return err
 	}
-	n.client = v3client.New(n.etcd.Server)
+	n.client = inProcess(n.etcd.Server)
 	n.client.KV = guardedKV{KV: n.client.KV, over: &n.over}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
