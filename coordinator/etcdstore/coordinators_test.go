@@ -47,7 +47,7 @@ func tell(t *testing.T, all ...*DB) {
 // soon waits until a condition holds of which Changed does not tell.
 func soon(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !holds(); {
+	for deadline := time.Now().Add(patience); !holds(); {
 		if time.Now().After(deadline) {
 			t.Fatalf("never: %s", what)
 		}
@@ -68,7 +68,7 @@ func TestCoordinators_KnowEachOtherUntilOneEnds(t *testing.T) {
 	eventually(t, a, "the other is gone", func() bool { return len(a.Coordinators()) == 1 })
 	select {
 	case <-changed:
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		t.Error("that is no news to those who look")
 	}
 }

@@ -139,7 +139,10 @@ func New(cfg Config) *DB {
 // ctx ends.
 func (d *DB) Start(ctx context.Context) error {
 	tables := []table{d.clusterTable(), d.tokenTable(), d.eventTable()}
-	synced := make(chan struct{}, len(tables)+1)
+	// Known before this coordinator says that it is here: an outage, since that ends
+	// it, and the others, since one whose clock is off theirs must not tell the time.
+	quiet := []table{d.quorumTable(), d.coordinatorTable()}
+	synced := make(chan struct{}, len(tables)+len(quiet))
 	for _, t := range tables {
 		done := sync.OnceFunc(func() { synced <- struct{}{} })
 		inner := t.reload
@@ -152,14 +155,13 @@ func (d *DB) Start(ctx context.Context) error {
 		t.apply = func(kvs []kv) { apply(kvs); d.bump() }
 		d.wg.Go(func() { d.follow(d.life, t) })
 	}
-	d.wg.Go(func() { d.follow(d.life, d.coordinatorTable()) })
-	// Known before this coordinator says that it is here, since that ends an outage.
-	quorum := d.quorumTable()
-	done, inner := sync.OnceFunc(func() { synced <- struct{}{} }), quorum.reload
-	quorum.reload = func(kvs []kv, revision int64) { inner(kvs, revision); done() }
-	d.wg.Go(func() { d.follow(d.life, quorum) })
+	for _, t := range quiet {
+		done, inner := sync.OnceFunc(func() { synced <- struct{}{} }), t.reload
+		t.reload = func(kvs []kv, revision int64) { inner(kvs, revision); done() }
+		d.wg.Go(func() { d.follow(d.life, t) })
+	}
 	d.wg.Go(func() { d.monitorTrail(d.life) })
-	for range len(tables) + 1 {
+	for range cap(synced) {
 		select {
 		case <-synced:
 		case <-ctx.Done():

@@ -83,6 +83,12 @@ func TestOutages_AClockThatIsOffMakesNone(t *testing.T) {
 	_, prefix := client(t)
 	a, b := present(t, prefix, "a", 0), present(t, prefix, "b", 0)
 	tell(t, a, b)
+	c, _ := client(t)
+	for range 20 { // else it would tell the time as one that is alone
+		if got := len(openAt(t, Config{Client: c, Prefix: prefix}).Coordinators()); got != 2 {
+			t.Fatalf("one that starts knows of %d others, want 2", got)
+		}
+	}
 	off := present(t, prefix, "c", time.Hour)
 	tell(t, a, b, off)
 	tell(t, off, a, b)

@@ -73,11 +73,15 @@ func (d *DB) monitorTrail(ctx context.Context) {
 			return
 		case <-d.feed.many:
 		}
-		if !d.cfg.Prunes() {
-			continue
-		}
-		if err := d.pruneTrail(ctx); err != nil && ctx.Err() == nil {
-			d.cfg.Logger.Warn("old events could not be deleted; trying again after more of them", "error", err)
+		for said := false; d.cfg.Prunes(); said = true {
+			err := d.pruneTrail(ctx)
+			if err == nil || ctx.Err() != nil {
+				break
+			}
+			if !said {
+				d.cfg.Logger.Warn("old events could not be deleted; trying again", "error", err)
+			}
+			pause(ctx)
 		}
 	}
 }

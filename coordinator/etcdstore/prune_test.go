@@ -53,20 +53,22 @@ func TestPrune_NoScopeForgetsItsLastSequence(t *testing.T) {
 
 // Under load millions of events come between two calls of Prune.
 func TestTrail_IsCutWithoutWaitingForPrune(t *testing.T) {
-	d, _ := open(t)
-	const more = 2 * eventsBetween
-	eventsPerScope := int(DefaultTrail.MaxEvents / shareOfScope)
+	const eventsPerScope, more = 500, 2 * eventsBetween
+	c, etcdPrefix := client(t)
+	d := openAt(t, Config{Client: c, Prefix: etcdPrefix, Trail: Trail{MaxEvents: shareOfScope * eventsPerScope}})
 	prefix := d.prefix + "events/group/busy/"
+	value := fmt.Sprintf(`{"v":1,"at":%q}`, time.Now().Format(time.RFC3339))
 	seq := 0
 	for seq < eventsPerScope+more {
 		var puts []clientv3.Op
-		for range 1000 {
+		for range 100 {
 			seq++
-			puts = append(puts, clientv3.OpPut(fmt.Sprintf("%s%016d", prefix, seq), `{"v":1}`))
+			puts = append(puts, clientv3.OpPut(fmt.Sprintf("%s%016d", prefix, seq), value))
 		}
-		if _, err := d.commit(t.Context(), nil, puts, nil); err != nil {
-			t.Fatal(err)
-		}
+		eventually(t, d, "they are written", func() bool {
+			_, err := d.commit(t.Context(), nil, puts, nil)
+			return err == nil
+		})
 	}
 	eventually(t, d, "the oldest events are gone", func() bool {
 		resp, err := d.get(t.Context(), prefix, clientv3.WithPrefix(), clientv3.WithCountOnly())

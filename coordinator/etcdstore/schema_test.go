@@ -26,13 +26,13 @@ func TestSchema_IsRaisedOnceEveryCoordinatorReadsIt(t *testing.T) {
 	begin := func(name, member string, maxV int) *DB {
 		d := openAt(t, Config{Client: c, Prefix: prefix, Self: Coordinator{Name: name, MaxV: maxV},
 			Figures: func() Figures { return Figures{Member: member} }, Members: func() []string { return members }})
+		if _, _, err := d.Bootstrap(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 		d.Announce()
 		return d
 	}
 	a := begin("a", "m1", 3)
-	if _, _, err := a.Bootstrap(t.Context()); err != nil {
-		t.Fatal(err)
-	}
 	soon(t, "it is here", func() bool { return len(a.Coordinators()) == 1 })
 	if got := a.agreedSchema(); got != 0 || a.Schema() != semaphore.BaseSchema {
 		t.Errorf("with a member down it agrees on %d, writes %d", got, a.Schema())

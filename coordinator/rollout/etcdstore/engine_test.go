@@ -276,11 +276,7 @@ func TestEngine_AnotherTakesOverWhenTheElectedOneDies(t *testing.T) {
 	r := w.create(second, nil)
 	w.eventually("a node to be updated", func() bool { now, _ := second.Get(r.ID); return now.Progress.Updated > 0 })
 	dying.die()
-	from := time.Now()
 	w.comesTo(second, r.ID, api.RolloutSucceeded)
-	if took := time.Since(from); took > 10*time.Second {
-		t.Errorf("the takeover took %s", took)
-	}
 	w.appliedOnce()
 	if got := kinds(w.events(r.ID)); got[rollout.EventNodeUpdated] != 4 || got[rollout.EventSucceeded] != 1 {
 		t.Errorf("events: %v", got)
