@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,7 +17,7 @@ import (
 
 func (a *app) eventsCommand() *cobra.Command {
 	var q api.EventQuery
-	follow := false
+	since, follow := "", false
 	c := &cobra.Command{
 		Use:   "events",
 		Short: "The audit trail: who changed what, and when",
@@ -24,6 +26,8 @@ func (a *app) eventsCommand() *cobra.Command {
 Shows the newest events; with --after those behind a revision. With --follow it
 goes on with each event as it happens, over restarts of a coordinator, without
 a gap. "--follow -o json" writes one event a line.`,
+		Example: `  lockkeeper events --since 1h --kind hold,freeze
+  lockkeeper events --follow --group web`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if q.Limit < 1 || q.Limit > 10000 {
@@ -31,6 +35,10 @@ a gap. "--follow -o json" writes one event a line.`,
 			}
 			if q.After < 0 {
 				return usagef("--after %d: want a revision", q.After)
+			}
+			var err error
+			if q.From, err = a.since(since); err != nil {
+				return err
 			}
 			c, err := a.client()
 			if err != nil {
@@ -60,7 +68,10 @@ a gap. "--follow -o json" writes one event a line.`,
 	flags.Int64Var(&q.After, "after", 0, "those behind this revision, oldest first, instead of the newest")
 	flags.StringVar(&q.Group, "group", "", "only of this group")
 	flags.StringVar(&q.Node, "node", "", "only of this node")
-	cli.NoEnv(c, "after")
+	flags.StringVar(&q.Rollout, "rollout", "", "only of this rollout (its whole id)")
+	flags.StringVar(&q.Kind, "kind", "", "only of a kind, such as hold.granted, or hold for each kind of a hold; several with commas between them")
+	flags.StringVar(&since, "since", "", "only those since this `TIME`, such as 2026-12-24T18:00:00Z, or of the last 2h")
+	cli.NoEnv(c, "after", "since", "rollout", "kind")
 	complete(c, "group", a.completeGroups)
 	complete(c, "node", a.completeNodes)
 	c.AddCommand(a.eventsExportCommand())
@@ -80,7 +91,7 @@ func (a *app) followEvents(ctx context.Context, c coordinator, q api.EventQuery,
 				if !seen.fresh(e) {
 					continue
 				}
-				if q.Group != "" && e.Group != q.Group || q.Node != "" && e.Node != q.Node {
+				if !asked(q, e) {
 					continue
 				}
 				if err := a.printEvent(e); err != nil {
@@ -100,6 +111,29 @@ func (a *app) followEvents(ctx context.Context, c coordinator, q api.EventQuery,
 			return err
 		}
 	}
+}
+
+// since reads a moment, or how long ago it was; the zero time for "".
+func (a *app) since(text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
+		return a.now().Add(-d), nil
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return at, usagef("--since %q: want a time such as 2026-12-24T18:00:00Z, or a duration such as 2h", text)
+	}
+	return at, nil
+}
+
+// asked reports whether an event of the stream is one that was asked for.
+func asked(q api.EventQuery, e api.Event) bool {
+	kind := q.Kind == "" || slices.ContainsFunc(strings.Split(q.Kind, ","), func(k string) bool {
+		return e.Kind == k || strings.HasPrefix(e.Kind, k+".")
+	})
+	return kind && (q.Group == "" || e.Group == q.Group) && (q.Node == "" || e.Node == q.Node) && (q.Rollout == "" || e.Rollout == q.Rollout)
 }
 
 // resume remembers the events of the last revision that was seen. One revision

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -138,4 +139,40 @@ func TestEventsExport_HasEachEventOnceWhateverIsWrittenMeanwhile(t *testing.T) {
 			t.Fatalf("line %d is %+v, want %+v", i+1, e, w.all[i])
 		}
 	}
+}
+
+func TestEventsFollow_HasOnlyWhatWasAskedFor(t *testing.T) {
+	event := func(seq int64, kind, node, rollout string) api.Event {
+		return api.Event{Revision: seq, Scope: "web", Seq: seq, Kind: kind, Node: node, Rollout: rollout}
+	}
+	all := []api.Event{event(1, "hold.granted", "a", "r"), event(2, "hold.released", "a", ""), event(3, "holding", "a", "r"), event(4, "hold.granted", "b", "r"), event(5, "freeze.set", "", "")}
+	for _, c := range []struct {
+		q    api.EventQuery
+		want []int64
+	}{
+		{api.EventQuery{}, []int64{1, 2, 3, 4, 5}},
+		{api.EventQuery{Kind: "hold"}, []int64{1, 2, 4}},
+		{api.EventQuery{Kind: "hold.granted,freeze"}, []int64{1, 4, 5}},
+		{api.EventQuery{Kind: "hold", Node: "a", Rollout: "r"}, []int64{1}},
+	} {
+		var got []int64
+		for _, e := range all {
+			if asked(c.q, e) {
+				got = append(got, e.Seq)
+			}
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%+v: %v, want %v", c.q, got, c.want)
+		}
+	}
+}
+
+func TestEvents_SinceIsATimeOrHowLongAgo(t *testing.T) {
+	a := &app{now: func() time.Time { return noon }}
+	for text, want := range map[string]time.Time{"": {}, "2h": noon.Add(-2 * time.Hour), "2026-11-23T12:00:00Z": noon.Add(-24 * time.Hour)} {
+		if got, err := a.since(text); err != nil || !got.Equal(want) {
+			t.Errorf("%q: %v, %v", text, got, err)
+		}
+	}
+	(&shell{}).run(t, "events", "--since", "yesterday").want(t, exitUsage, `--since "yesterday": want a time such as 2026-12-24T18:00:00Z, or a duration such as 2h`)
 }

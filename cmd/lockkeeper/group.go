@@ -170,10 +170,15 @@ func (a *app) groupDeleteCommand() *cobra.Command {
 			if ifMatch > 0 {
 				match = strconv.FormatInt(ifMatch, 10)
 			}
+			g, _ := c.Group(cmd.Context(), args[0]) // what is wrong with it, the deletion says
 			if err := c.DeleteGroup(cmd.Context(), args[0], match); err != nil {
 				return err
 			}
-			a.say("group %s: deleted", args[0])
+			text := fmt.Sprintf("group %s: deleted", args[0])
+			if n := g.Status.Members; n > 0 {
+				text += "; no slot for its " + count(n, "node", "nodes") + " until it is made again"
+			}
+			a.say("%s", text)
 			return nil
 		},
 	}

@@ -38,7 +38,7 @@ func (a *app) printRollout(r api.Rollout) error {
 		"Begins", starts,
 		"After", cli.Cell(strings.Join(r.After, ", ")),
 		"Progress", progressText(r.Progress),
-		"Failures", fmt.Sprintf("%d of %d that may be", r.Budget.Failed, r.Budget.Max),
+		"Failures", fmt.Sprintf("%d, %d are allowed", r.Budget.Failed, r.Budget.Max),
 		"At once", cli.Cell(atOnce),
 		"Estimate", a.leftText(r),
 		"Started", cli.Cell(ago(r.CreatedAt, a.now())+" by "+r.By),

@@ -180,7 +180,7 @@ func TestRolloutShow_HasWavesGatesAndWhoWasNotTold(t *testing.T) {
 	r := waved()
 	r.Undelivered = []api.Undelivered{{To: "ops (https://hooks.example.com)", What: "halted", Tries: 3, Detail: "answered 500"}}
 	newShell(&fake{rollouts: []api.Rollout{r}}).run(t, "rollout", "show", "01ROLL").want(t, exitOK,
-		"Failures   1 of 2 that may be", "At once    1, by the slots: group web has 1 slot", "2      50%      running   1/3",
+		"Failures   1, 2 are allowed", "At once    1, by the slots: group web has 1 slot", "2      50%      running   1/3",
 		"gate go after wave 2", "  approved by ann just now fine", "to approve: lockkeeper rollout approve 01ROLL (role operator)",
 		"not delivered to ops (https://hooks.example.com): halted, 3 tries: answered 500")
 }
