@@ -21,7 +21,7 @@ func (s *Service) CreateRollout(ctx context.Context, spec api.RolloutSpec, idemp
 	}
 	var v invalid
 	boundText(&v, "Idempotency-Key", idempotencyKey, 256)
-	if err := s.checkRollout(ctx, &v, spec); err != nil {
+	if err := s.checkRollout(ctx, &v, spec, p); err != nil {
 		return api.Rollout{}, false, err
 	}
 	defer s.wrote()
@@ -31,18 +31,20 @@ func (s *Service) CreateRollout(ctx context.Context, spec api.RolloutSpec, idemp
 
 // Plan previews a rollout.
 func (s *Service) Plan(ctx context.Context, spec api.RolloutSpec) (api.Plan, error) {
-	if _, err := need(ctx, api.RoleViewer); err != nil {
+	p, err := need(ctx, api.RoleViewer)
+	if err != nil {
 		return api.Plan{}, err
 	}
 	var v invalid
-	if err := s.checkRollout(ctx, &v, spec); err != nil {
+	if err := s.checkRollout(ctx, &v, spec, p); err != nil {
 		return api.Plan{}, err
 	}
 	plan, err := s.roll.Plan(spec)
 	return plan, s.problem(ctx, err)
 }
 
-func (s *Service) checkRollout(ctx context.Context, v *invalid, spec api.RolloutSpec) error {
+// checkRollout names what cannot be in a rollout that somebody wants.
+func (s *Service) checkRollout(ctx context.Context, v *invalid, spec api.RolloutSpec, by auth.Principal) error {
 	if err := v.err(); err != nil {
 		return err
 	}
@@ -66,7 +68,7 @@ func (s *Service) checkRollout(ctx context.Context, v *invalid, spec api.Rollout
 	if err := s.checkWebhooks(spec); err != nil {
 		return err
 	}
-	return s.checkGates(ctx, spec)
+	return s.checkGates(ctx, spec, by.Allows(api.RoleDeployer))
 }
 
 // Rollouts lists the rollouts, newest first, without their nodes.
