@@ -2,6 +2,7 @@ package semaphore
 
 import (
 	"fmt"
+	"path"
 	"slices"
 	"sort"
 	"strings"
@@ -226,8 +227,9 @@ func location(name string) (*time.Location, error) {
 	if zone, known := locations.Load(name); known {
 		return zone.(*time.Location), nil
 	}
+	// A file's name can be written in any number of ways, and each would be kept.
 	zone, err := time.LoadLocation(name)
-	if err != nil || name == "Local" {
+	if err != nil || name == "Local" || name != "" && path.Clean(name) != name {
 		return nil, fmt.Errorf(`%q is no time zone: want an IANA name such as "Europe/Berlin", or "UTC"`, name)
 	}
 	locations.Store(name, zone)

@@ -230,3 +230,17 @@ func TestPutSpec_ALimitOnALabelThatNobodyHasIsRefused(t *testing.T) {
 	again.Spec.Slots.N = 2
 	b.ok(again) // it is there: nothing that was taken becomes wrong by itself
 }
+
+// TestValidateSpec_ATimeZoneHasOneName: each is kept once it was read, so that the
+// ways to write one must be as few as the zones.
+func TestValidateSpec_ATimeZoneHasOneName(t *testing.T) {
+	for zone, fine := range map[string]bool{
+		"": true, "UTC": true, "Europe/Berlin": true, "America/Argentina/Buenos_Aires": true, "Etc/GMT-14": true,
+		"Europe//Berlin": false, "Europe/./Berlin": false, "./UTC": false, "Europe/Berlin/": false, "Local": false, "../UTC": false,
+	} {
+		spec := semaphore.Spec{Windows: []semaphore.Window{{Start: "22:00", Duration: hours(1), TimeZone: zone}}}
+		if problems := semaphore.ValidateSpec(spec); (len(problems) == 0) != fine {
+			t.Errorf("%q: %v", zone, problems)
+		}
+	}
+}
