@@ -17,13 +17,16 @@ type Command struct {
 
 var (
 	shellFence = regexp.MustCompile("(?ms)^```sh\n(.*?)^```")
+	console    = regexp.MustCompile("(?ms)^```console\n(.*?)^```")
+	prompted   = regexp.MustCompile(`(?m)^\$ (.*)$`)
 	anyFence   = regexp.MustCompile("(?ms)^```.*?^```")
 	code       = regexp.MustCompile("`([^`\n]+)`")
 	assignment = regexp.MustCompile(`^[A-Z_]+=`)
 )
 
 // Commands are the lines with which the pages below root call a program: in
-// blocks of sh, and in code within a sentence.
+// blocks of sh, behind the prompt in blocks of console, and in code within a
+// sentence.
 func Commands(root, program string) ([]Command, error) {
 	var list []Command
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
@@ -44,6 +47,11 @@ func Commands(root, program string) ([]Command, error) {
 		whole := 0
 		for _, m := range shellFence.FindAllStringSubmatch(text, -1) {
 			shown = append(shown, strings.ReplaceAll(m[1], "\\\n", " "))
+		}
+		for _, m := range console.FindAllStringSubmatch(text, -1) {
+			for _, line := range prompted.FindAllStringSubmatch(m[1], -1) {
+				shown = append(shown, line[1])
+			}
 		}
 		whole = len(shown)
 		for _, m := range code.FindAllStringSubmatch(anyFence.ReplaceAllString(text, ""), -1) {

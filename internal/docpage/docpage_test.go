@@ -60,7 +60,7 @@ c_timestamp_seconds{x="q\"}",y="2"} 1.5e+09
 func TestCommands_AreThoseOfBlocksAndSentencesAndNothingElse(t *testing.T) {
 	dir := t.TempDir()
 	page := "Run `prog show NODE`, or `prog pick [a|b]`.\n\n```sh\nsudo A=1 bin/prog set 'a b' --x \"c; d\" > out   # prog not this\n" +
-		"for n in 1 2; do\n  prog run \\\n    --n $n 2>/dev/null &\ndone\nother prog | prog filter\n```\n\n```\nprog output\n```\n"
+		"for n in 1 2; do\n  prog run \\\n    --n $n 2>/dev/null &\ndone\nother prog | prog filter\n```\n\n```\nprog output\n```\n\n```console\n$ prog ask\nprog answers\n```\n"
 	if err := os.WriteFile(filepath.Join(dir, "a.md"), []byte(page), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func TestCommands_AreThoseOfBlocksAndSentencesAndNothingElse(t *testing.T) {
 	for _, c := range got {
 		lines = append(lines, fmt.Sprintf("%t %s", c.Whole, strings.Join(c.Args, "_")))
 	}
-	want := "true set_a b_--x_c; d\ntrue run_--n_$n\ntrue filter\nfalse show_NODE"
+	want := "true set_a b_--x_c; d\ntrue run_--n_$n\ntrue filter\ntrue ask\nfalse show_NODE"
 	if have := strings.Join(lines, "\n"); have != want {
 		t.Errorf("commands:\n%s\nwant:\n%s", have, want)
 	}
