@@ -68,7 +68,7 @@ func belong(nodes []string) string {
 	if len(nodes) == 1 {
 		return fmt.Sprintf("node %q belongs", nodes[0])
 	}
-	return fmt.Sprintf("%d nodes belong (%s)", len(nodes), listed(nodes))
+	return fmt.Sprintf("%d nodes (%s) belong", len(nodes), listed(nodes))
 }
 
 // unreadable refuses what would rest on a value that this program cannot read:
