@@ -48,6 +48,7 @@ var pagesOfBusyFleet = []struct{ name, path string }{
 // desk to a small phone: nothing scrolls sideways, axe-core finds nothing, no error
 // is logged, and pictures are kept.
 func TestPages_FitEveryScreenAndPassAxe(t *testing.T) {
+	t.Parallel()
 	url := open(t, busyFleet())
 	const lanes = 3
 	for lane := range lanes {

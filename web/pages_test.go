@@ -56,6 +56,7 @@ func show(t *testing.T, b web.Backend, target string) string {
 }
 
 func TestPages_NothingInlineAndNothingFromElsewhere(t *testing.T) {
+	t.Parallel()
 	b := newStage()
 	r := ask(t, b, auth.Local(), http.MethodGet, "/", nil)
 	csp := r.Header.Get("Content-Security-Policy")
