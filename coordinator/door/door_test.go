@@ -355,3 +355,19 @@ func TestFleetLock_IsRefusedInItsOwnWords(t *testing.T) {
 		t.Errorf("status %d, %+v, %v", resp.StatusCode, e, err)
 	}
 }
+
+func TestLog_ALineIsBoundedWhateverIsAsked(t *testing.T) {
+	var log bytes.Buffer
+	h := Wrap(http.NotFoundHandler(), Options{Loopback: true, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	long := strings.Repeat("x", 60<<10)
+	r := httptest.NewRequest("GET", "http://localhost/api/v1/"+long, nil)
+	r.Method = strings.ToUpper(long)
+	r.Header.Set("Sec-Fetch-Site", "same-origin")
+	h.ServeHTTP(httptest.NewRecorder(), r)
+	if n := log.Len(); n == 0 || n > 8<<10 {
+		t.Errorf("a line of %d bytes", n)
+	}
+	if !strings.Contains(log.String(), "/api/v1/xxx") {
+		t.Errorf("what was asked is not there: %.200s", log.String())
+	}
+}

@@ -273,7 +273,19 @@ func (d *door) note(e *entry, code int, gone bool) {
 	if !d.Logger.Enabled(ctx, level) {
 		return
 	}
-	d.Logger.LogAttrs(ctx, level, "request", slog.String("request_id", e.id), slog.String("method", e.method),
-		slog.String("path", e.path), slog.Int("status", code), slog.String("by", e.who),
+	d.Logger.LogAttrs(ctx, level, "request", slog.String("request_id", e.id), slog.String("method", logged(e.method)),
+		slog.String("path", logged(e.path)), slog.Int("status", code), slog.String("by", e.who),
 		slog.String("peer", e.peer), slog.Duration("took", took.Round(time.Microsecond)))
+}
+
+// maxLogged bounds what a line of the log repeats of a request, in bytes. The
+// longest path that there is, with a node's id of which each byte is escaped, is
+// shorter.
+const maxLogged = 3500
+
+func logged(text string) string {
+	if len(text) <= maxLogged {
+		return text
+	}
+	return text[:maxLogged] + "…"
 }
