@@ -19,7 +19,7 @@ func putEvents(t *testing.T, d *DB, seq int64, scopes ...string) int64 {
 	t.Helper()
 	var ops []clientv3.Op
 	for _, scope := range scopes {
-		value, err := json.Marshal(semaphore.Event{Scope: scope, Seq: seq, Kind: "k", Group: scope})
+		value, err := json.Marshal(semaphore.Event{Scope: scope, Seq: seq, Kind: "k", Group: scope, At: d.cfg.Now()})
 		if err != nil {
 			t.Fatal(err)
 		}
