@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"regexp"
 	"strconv"
@@ -76,7 +77,13 @@ func (a *app) writeBundle(dir, output string) error {
 	if err := sourceFolder(dir); err != nil {
 		return err
 	}
+	if st, err := os.Stat(output); err == nil && st.IsDir() {
+		return usagef("--output %s: is a folder: want the name of a file", output)
+	}
 	f, err := renameio.NewPendingFile(output, renameio.WithPermissions(0o644))
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		return usagef("--output %s: its folder is not there, or takes no files: %w", output, err)
+	}
 	if err != nil {
 		return err
 	}

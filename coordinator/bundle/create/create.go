@@ -156,7 +156,8 @@ func readSource(file string) (*source, error) {
 	decoder := yaml.NewDecoder(bytes.NewReader(bytes.TrimPrefix(text, []byte("\ufeff"))), yaml.Strict())
 	if err := decoder.Decode(&src); err != nil && !errors.Is(err, io.EOF) {
 		// Without the neighbouring lines: they may hold secrets.
-		return nil, bad("bundle: %s:%s; accepted: name, version, requires, default_interrupt, units, files, check, command, health, min_healthy_time, healthy_deadline",
+		return nil, bad("bundle: %s: %s; accepted: name, version, requires (arch, labels, os_release), default_interrupt, units, files (by path: mode, owner, interrupt, units, render), "+
+			"check and command (run, timeout), health (a list: command, http, tcp, unit, timeout), min_healthy_time, healthy_deadline",
 			file, yaml.FormatError(err, false, false))
 	}
 	if err := decoder.Decode(new(any)); !errors.Is(err, io.EOF) {
