@@ -125,7 +125,7 @@ func TestStatus_AnAgentThatCanDoNothingNeedsAPerson(t *testing.T) {
 func TestStatus_AHaltedRolloutAndARolledBackHostNeedAPerson(t *testing.T) {
 	b := start(t)
 	b.rollouts.set(func() {
-		b.rollouts.list = []api.Rollout{{ID: "r1", Spec: api.RolloutSpec{Name: "kernel"}, State: api.RolloutHalted, Why: "1 node failed"}}
+		b.rollouts.list = []api.Rollout{{ID: "r1", Spec: api.RolloutSpec{Name: "kernel"}, State: api.RolloutHalted, Why: "1 node failed", CreatedAt: time.Now().Add(-time.Hour)}}
 	})
 	b.hello("a", "default")
 	b.report("a", 2, func(r *api.Report) {
@@ -134,6 +134,9 @@ func TestStatus_AHaltedRolloutAndARolledBackHostNeedAPerson(t *testing.T) {
 	st := b.status(2)
 	if st.Attention[0].Kind != attentionHalted || st.Attention[1].Kind != attentionRolledBack || st.OK {
 		t.Errorf("%+v", st.Attention)
+	}
+	if !st.Attention[0].Since.IsZero() {
+		t.Errorf("it halted at %v, says the start of the rollout", st.Attention[0].Since)
 	}
 	if !strings.Contains(st.Sentence, "1 rollout is halted") {
 		t.Error(st.Sentence)
