@@ -26,18 +26,18 @@ func TestBound_OneWaiterTooManyIsAnsweredWithoutAWrite(t *testing.T) {
 			t.Fatalf("%+v, %v", a, err)
 		}
 	}
-	before := revision(t)
+	before := f.written()
 	for _, op := range []semaphore.Acquire{fleetLock("late", "r"), agent("n0x")} {
 		if op.Via == semaphore.ViaAgent {
 			f.ok(s, semaphore.PutMember{Node: op.Node, By: "operator"})
-			before = revision(t)
+			before = f.written()
 		}
 		a, err := s.Acquire(t.Context(), "g", &op, time.Minute)
 		if err != nil || a.Kind != semaphore.RetryLater || !strings.Contains(a.Detail, `3 nodes wait already in group "g"`) {
 			t.Fatalf("%+v, %v; want it refused at once", a, err)
 		}
-		if after := revision(t); after != before {
-			t.Fatalf("its refusal wrote: revision %d, was %d", after, before)
+		if after := f.written(); after != before {
+			t.Fatalf("its refusal wrote: %+v, was %+v", after, before)
 		}
 	}
 	// Those who have a place keep it, and room that is made is given.

@@ -123,6 +123,24 @@ func (f *fleet) keys(under string) []string {
 	return keys
 }
 
+// written tells whether anything was written under the prefix: the newest
+// revision of a key there, and how many there are. The etcd's own revision also
+// grows when a lease of another test runs out.
+type written struct{ newest, keys int64 }
+
+func (f *fleet) written() (w written) {
+	f.t.Helper()
+	resp, err := node.Client().Get(context.Background(), f.prefix, clientv3.WithPrefix(), clientv3.WithKeysOnly())
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	for _, kv := range resp.Kvs {
+		w.newest = max(w.newest, kv.ModRevision)
+	}
+	w.keys = resp.Count
+	return w
+}
+
 // declare makes group g with members n0, n1, ….
 func (f *fleet) declare(s semaphore.Store, slots, members int) {
 	f.t.Helper()
