@@ -262,7 +262,7 @@ type attempt struct {
 	next    semaphore.State // when it has committed
 	parts   []part
 	changes int    // in all of them
-	key     string // of its first event
+	key     string // of its first event, once it was written down
 	value   string // what it puts there: found there, it has committed
 }
 
@@ -297,7 +297,7 @@ func (s *Store) decide(g *group, batch []*request) (*attempt, int) {
 			r.answer(semaphore.Answer{}, low)
 			continue
 		}
-		a.add(s.keys, r, d)
+		a.add(r, d)
 		a.parts[len(a.parts)-1].calls = s.callsFor(g, d.Granted)
 	}
 	return a, len(batch)
@@ -319,17 +319,12 @@ func decideOn(st *semaphore.State, op semaphore.Op, now time.Time, ungranted boo
 	return d
 }
 
-func (a *attempt) add(k keys, r *request, d semaphore.Decision) {
+func (a *attempt) add(r *request, d semaphore.Decision) {
 	a.parts = append(a.parts, part{r: r, d: d})
 	if d.Writes() {
 		a.parts[len(a.parts)-1].counts = countsOf(&a.next, d)
 		a.next = a.next.Apply(d)
 		a.changes += len(d.Changes) + len(d.Events)
-	}
-	if a.key == "" && len(d.Events) > 0 {
-		if value, err := semaphore.EncodeEvent(d.Events[0]); err == nil {
-			a.key, a.value = k.event(d.Events[0].Scope, d.Events[0].Seq), string(value)
-		}
 	}
 }
 

@@ -296,7 +296,7 @@ func (s *Store) setPriority(ctx context.Context, g *group, node string, priority
 	}}
 	d.Events[0] = d.Events[0].Changed(was, priority)
 	now := &attempt{base: st, next: st}
-	now.add(s.keys, nil, d)
+	now.add(nil, d)
 	key := s.keys.node(g.name, queueKeys, node)
 	writes := s.newWrites(g, now)
 	value, err := semaphore.EncodeWaiter(w)

@@ -94,8 +94,12 @@ func (s *Store) newWrites(g *group, a *attempt) *writes {
 			s.writeChange(w, g, c)
 		}
 		for _, event := range p.d.Events {
+			key := s.keys.event(event.Scope, event.Seq)
 			value, err := semaphore.EncodeEvent(event)
-			w.put(s.keys.event(event.Scope, event.Seq), value, err)
+			w.put(key, value, err)
+			if a.key == "" {
+				a.key, a.value = key, string(value)
+			}
 		}
 	}
 	return w
