@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -213,8 +214,8 @@ func TestBundles_AreRefusedPastTheBoundOfAllAndBelowTheDiskFloor(t *testing.T) {
 
 func TestWithoutALeader_WritesAreRefusedAtOnceAndReadsGoOn(t *testing.T) {
 	c, prefix := client(t)
-	leader := true
-	d := openAt(t, Config{Client: c, Prefix: prefix, HasLeader: func() bool { return leader }})
+	var leaderless atomic.Bool
+	d := openAt(t, Config{Client: c, Prefix: prefix, HasLeader: func() bool { return !leaderless.Load() }})
 	tok, secret := token(api.RoleViewer)
 	if _, _, err := d.CreateToken(t.Context(), tok, Request{}, semaphore.Event{Kind: "token.created"}); err != nil {
 		t.Fatal(err)
@@ -223,7 +224,7 @@ func TestWithoutALeader_WritesAreRefusedAtOnceAndReadsGoOn(t *testing.T) {
 		l, err := d.Events(t.Context(), api.EventQuery{Limit: 10})
 		return err == nil && len(l.Events) == 1
 	})
-	leader = false
+	leaderless.Store(true)
 	began := time.Now()
 	if err := d.Append(t.Context(), semaphore.Event{Kind: "x"}); !errors.Is(err, semaphore.ErrNoQuorum) {
 		t.Errorf("append: %v", err)

@@ -133,11 +133,12 @@ func TestPrune_CutOffOnTheWayLeavesATrailWithoutAHole(t *testing.T) {
 	for from := 1; from <= n; from += 500 {
 		var puts []clientv3.Op
 		for seq := from; seq < from+500; seq++ {
-			puts = append(puts, clientv3.OpPut(fmt.Sprintf("%sevents/group/web/%016d", d.prefix, seq), `{"v":1,"scope":"group/web"}`))
+			puts = append(puts, clientv3.OpPut(fmt.Sprintf("%sevents/group/web/%016d", d.prefix, seq), fmt.Sprintf(`{"v":1,"scope":"group/web","at":%q}`, d.cfg.Now().Format(time.RFC3339))))
 		}
-		if _, err := d.commit(t.Context(), nil, puts, nil); err != nil {
-			t.Fatal(err)
-		}
+		eventually(t, d, "they are written", func() bool {
+			_, err := d.commit(t.Context(), nil, puts, nil)
+			return err == nil
+		})
 	}
 	keys := func() (first string, count int64) {
 		resp, err := d.get(t.Context(), d.prefix+"events/group/web/", clientv3.WithPrefix(), clientv3.WithKeysOnly())
