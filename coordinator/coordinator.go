@@ -19,6 +19,7 @@ import (
 	"github.com/lockkeeper/lockkeeper/coordinator/fleet"
 	"github.com/lockkeeper/lockkeeper/coordinator/rollout"
 	rolloutstore "github.com/lockkeeper/lockkeeper/coordinator/rollout/etcdstore"
+	"github.com/lockkeeper/lockkeeper/coordinator/rollout/meter"
 	"github.com/lockkeeper/lockkeeper/coordinator/service"
 	"github.com/lockkeeper/lockkeeper/semaphore"
 	semaphorestore "github.com/lockkeeper/lockkeeper/semaphore/etcdstore"
@@ -233,7 +234,7 @@ func (c *Coordinator) startServices(ctx context.Context) error {
 	hooks, lasted := c.webhooks(), service.NewLasted(db.Events)
 	engine := rollout.NewEngine(rollout.EngineConfig{
 		Store: rolloutstore.New(rolloutstore.Config{Client: etcd, Prefix: prefix, HasLeader: c.node.HasLeader, Floor: grants, Logger: c.log, Schema: db.Schema}),
-		Fleet: nodes, Semaphores: store, Logger: c.log, Registerer: c.registry, Quorum: c.node.HasLeader,
+		Fleet: nodes, Semaphores: store, Logger: c.log, Meter: meter.New(c.registry, time.Now), Quorum: c.node.HasLeader,
 		Outages: func() (spans []rollout.Span) {
 			for _, o := range db.Outages() {
 				spans = append(spans, rollout.Span{From: o.From, To: o.To})

@@ -12,6 +12,7 @@ import (
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/ask"
+	"github.com/lockkeeper/lockkeeper/coordinator/gate/condition"
 )
 
 // alertsNamed is how many alerts an answer names.
@@ -22,7 +23,7 @@ type alert struct {
 	Labels map[string]string `json:"labels"`
 }
 
-func (c *Checker) alertmanager(ctx context.Context, g *api.AlertmanagerGate) Answer {
+func (c *Checker) alertmanager(ctx context.Context, g *api.AlertmanagerGate) condition.Answer {
 	alerts, problem := c.alerts(ctx, g)
 	if problem != nil {
 		return missed("%s", problem.detail)
@@ -35,7 +36,7 @@ func (c *Checker) alertmanager(ctx context.Context, g *api.AlertmanagerGate) Ans
 	if problem := c.settled(ctx, g); problem != nil {
 		return missed("%s", problem.detail)
 	}
-	return Answer{Passes: true, Value: "0", Detail: noAlert(g)}
+	return condition.Answer{Passes: true, Value: "0", Detail: condition.NoAlert(g)}
 }
 
 func firing(alerts []alert) string {

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/coordinator/gate/condition"
 )
 
 const (
@@ -32,7 +33,7 @@ var environment = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/b
 
 // command runs a program. It and all that it began in its process group are
 // killed when the time is over, or when the coordinator ends.
-func (c *Checker) command(ctx context.Context, g *api.CommandGate) Answer {
+func (c *Checker) command(ctx context.Context, g *api.CommandGate) condition.Answer {
 	if len(g.Command) == 0 {
 		return missed("there is no command")
 	}
@@ -87,11 +88,11 @@ func run(cmd *exec.Cmd) error {
 	return <-done
 }
 
-func ended(value, how string, out *tail) Answer {
+func ended(value, how string, out *tail) condition.Answer {
 	if last := out.lines(); last != "" {
 		how += ": " + last
 	}
-	return Answer{Value: value, Detail: how}
+	return condition.Answer{Value: value, Detail: how}
 }
 
 func (c *Checker) notAllowed(program string) string {

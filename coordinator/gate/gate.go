@@ -7,6 +7,7 @@ import (
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/ask"
+	"github.com/lockkeeper/lockkeeper/coordinator/gate/condition"
 )
 
 const (
@@ -30,14 +31,6 @@ type Config struct {
 	Now    func() time.Time // nil: time.Now
 }
 
-// Answer is what came of one try.
-type Answer struct {
-	Passes bool
-	Value  string // what was seen, as short as it can be; empty when nothing was
-	Detail string // a line for people
-	At     time.Time
-}
-
 // Checker asks gates. Its methods may be called from any goroutine.
 type Checker struct {
 	cfg    Config
@@ -58,7 +51,7 @@ func New(cfg Config) *Checker {
 }
 
 // Check makes one try, which takes no longer than the gate's timeout.
-func (c *Checker) Check(ctx context.Context, g api.GateSpec) Answer {
+func (c *Checker) Check(ctx context.Context, g api.GateSpec) condition.Answer {
 	ctx, cancel := ask.Within(ctx, timeout(g))
 	defer cancel()
 	a := c.try(ctx, g)
@@ -66,7 +59,7 @@ func (c *Checker) Check(ctx context.Context, g api.GateSpec) Answer {
 	return a
 }
 
-func (c *Checker) try(ctx context.Context, g api.GateSpec) Answer {
+func (c *Checker) try(ctx context.Context, g api.GateSpec) condition.Answer {
 	if n := kinds(g); n != 1 {
 		return missed("the gate has %d kinds: want exactly one", n)
 	}
@@ -84,7 +77,9 @@ func (c *Checker) try(ctx context.Context, g api.GateSpec) Answer {
 }
 
 // missed is a gate that does not pass.
-func missed(format string, args ...any) Answer { return Answer{Detail: fmt.Sprintf(format, args...)} }
+func missed(format string, args ...any) condition.Answer {
+	return condition.Answer{Detail: fmt.Sprintf(format, args...)}
+}
 
 // timeout bounds one try.
 func timeout(g api.GateSpec) time.Duration {

@@ -14,33 +14,27 @@ import (
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/ask"
+	"github.com/lockkeeper/lockkeeper/coordinator/gate/condition"
 )
 
 // maxPage bounds the answer of an HTTP gate, in bytes.
 const maxPage = 1 << 20
 
-func statuses(g *api.HTTPGate) []int {
-	if len(g.Status) == 0 {
-		return []int{http.StatusOK}
-	}
-	return g.Status
-}
-
-func (c *Checker) http(ctx context.Context, g *api.HTTPGate) Answer {
+func (c *Checker) http(ctx context.Context, g *api.HTTPGate) condition.Answer {
 	u, err := ask.CheckURL(g.URL)
 	if err != nil {
 		return missed("the URL %v", err)
 	}
-	a, err := c.client.Once(ctx, ask.Request{URL: u, Redirects: statuses(g), Limit: maxPage})
+	a, err := c.client.Once(ctx, ask.Request{URL: u, Redirects: condition.Statuses(g), Limit: maxPage})
 	if err != nil {
 		return missed("%v", err)
 	}
-	answer := Answer{
+	answer := condition.Answer{
 		Value:  fmt.Sprint(a.Status),
 		Detail: fmt.Sprintf("%s answered %d %s", u.Host, a.Status, http.StatusText(a.Status)),
 	}
-	if !slices.Contains(statuses(g), a.Status) {
-		answer.Detail += fmt.Sprintf(", want %v", statuses(g))
+	if !slices.Contains(condition.Statuses(g), a.Status) {
+		answer.Detail += fmt.Sprintf(", want %v", condition.Statuses(g))
 		return answer
 	}
 	if g.JSONPath == "" {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/ask"
+	"github.com/lockkeeper/lockkeeper/coordinator/gate/condition"
 )
 
 // maxAnswer bounds the answer of a Prometheus or an Alertmanager, in bytes.
@@ -51,7 +52,7 @@ func (p *point) UnmarshalJSON(text []byte) error {
 	return json.Unmarshal(pair[1], &p.text)
 }
 
-func (c *Checker) promQL(ctx context.Context, g *api.PromQLGate) Answer {
+func (c *Checker) promQL(ctx context.Context, g *api.PromQLGate) condition.Answer {
 	holds, ok := comparisons[g.Compare]
 	if !ok {
 		return missed("unknown comparison %q", g.Compare)
@@ -74,8 +75,8 @@ func (c *Checker) promQL(ctx context.Context, g *api.PromQLGate) Answer {
 			worst = s
 		}
 	}
-	want := g.Compare + " " + number(g.Value)
-	a := Answer{Passes: misses == 0, Value: worst.Value.text}
+	want := g.Compare + " " + condition.Number(g.Value)
+	a := condition.Answer{Passes: misses == 0, Value: worst.Value.text}
 	switch {
 	case misses > 0 && len(samples) == 1:
 		a.Detail = fmt.Sprintf("%sis %s, want %s", series(worst), worst.Value.text, want)

@@ -10,32 +10,33 @@ import (
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/ask"
 	"github.com/lockkeeper/lockkeeper/coordinator/gate"
+	"github.com/lockkeeper/lockkeeper/coordinator/gate/condition"
 	"github.com/lockkeeper/lockkeeper/internal/monitortest"
 )
 
 // wants makes one try, and compares whether it passes and what its detail says.
-func wants(t *testing.T, c *gate.Checker, g api.GateSpec, passes bool, detail string) gate.Answer {
+func wants(t *testing.T, c *gate.Checker, g api.GateSpec, passes bool, detail string) condition.Answer {
 	t.Helper()
 	a := c.Check(t.Context(), g)
 	if a.Passes != passes || !strings.Contains(a.Detail, detail) {
-		t.Errorf("%s: passes %v, %q\nwant %v, %q", gate.Condition(g), a.Passes, a.Detail, passes, detail)
+		t.Errorf("%s: passes %v, %q\nwant %v, %q", condition.Of(g), a.Passes, a.Detail, passes, detail)
 	}
 	if a.At.IsZero() {
-		t.Errorf("%s: the answer has no time", gate.Condition(g))
+		t.Errorf("%s: the answer has no time", condition.Of(g))
 	}
 	return a
 }
 
 // becomes tries until the gate passes, or not, as wanted.
-func becomes(t *testing.T, c *gate.Checker, g api.GateSpec, passes bool) gate.Answer {
+func becomes(t *testing.T, c *gate.Checker, g api.GateSpec, passes bool) condition.Answer {
 	t.Helper()
-	var a gate.Answer
+	var a condition.Answer
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		if a = c.Check(t.Context(), g); a.Passes == passes {
 			return a
 		}
 	}
-	t.Fatalf("%s: never became %v: %s", gate.Condition(g), passes, a.Detail)
+	t.Fatalf("%s: never became %v: %s", condition.Of(g), passes, a.Detail)
 	return a
 }
 

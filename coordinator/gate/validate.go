@@ -249,3 +249,12 @@ func (t *trouble) name(f *fields, where, what string) {
 		f.wrong(what, "%s", t.detail)
 	}
 }
+
+func kinds(g api.GateSpec) (n int) {
+	for _, is := range []bool{g.PromQL != nil, g.Alertmanager != nil, g.HTTP != nil, g.Command != nil, g.Approval != nil} {
+		if is {
+			n++
+		}
+	}
+	return n
+}

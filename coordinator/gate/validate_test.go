@@ -8,6 +8,7 @@ import (
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/ask"
 	"github.com/lockkeeper/lockkeeper/coordinator/gate"
+	"github.com/lockkeeper/lockkeeper/coordinator/gate/condition"
 )
 
 // nobody is an address at which nothing listens, so that gates are judged by
@@ -121,14 +122,14 @@ func TestCondition_SaysInOneLineWhatMustBe(t *testing.T) {
 		"a person who is operator or more approves":                          {Approval: &api.ApprovalGate{}},
 		"2 people who are admin or more approve, not the one who started it": {Approval: &api.ApprovalGate{Role: "admin", Count: 2, NotStarter: true}},
 	} {
-		if got := gate.Condition(g); got != want {
+		if got := condition.Of(g); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
-	if got := gate.Name(api.GateSpec{Approval: &api.ApprovalGate{}}); got != gate.KindApproval {
+	if got := condition.Name(api.GateSpec{Approval: &api.ApprovalGate{}}); got != condition.KindApproval {
 		t.Errorf("name %q", got)
 	}
-	if got := gate.Name(api.GateSpec{Name: "errors", Approval: &api.ApprovalGate{}}); got != "errors" {
+	if got := condition.Name(api.GateSpec{Name: "errors", Approval: &api.ApprovalGate{}}); got != "errors" {
 		t.Errorf("name %q", got)
 	}
 	a := gate.New(gate.Config{}).Check(t.Context(), api.GateSpec{Approval: &api.ApprovalGate{}})

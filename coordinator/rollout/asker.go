@@ -7,14 +7,14 @@ import (
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
-	"github.com/lockkeeper/lockkeeper/coordinator/gate"
+	"github.com/lockkeeper/lockkeeper/coordinator/gate/condition"
 )
 
 // Gates makes one try of a gate.
 type Gates interface {
 	// Check says whether the gate passes now. It takes no longer than the gate's
 	// timeout, and ends with ctx.
-	Check(ctx context.Context, g api.GateSpec) gate.Answer
+	Check(ctx context.Context, g api.GateSpec) condition.Answer
 }
 
 const (
@@ -42,7 +42,7 @@ type asking struct {
 	spec   api.GateSpec
 	cancel context.CancelFunc
 	since  time.Time // it passes, without a break
-	answer gate.Answer
+	answer condition.Answer
 }
 
 // newAsker makes an asker whose goroutines are started by start.
@@ -112,9 +112,9 @@ func (a *asker) ask(ctx context.Context, k *asking) {
 	}
 }
 
-func (a *asker) check(ctx context.Context, g api.GateSpec) gate.Answer {
+func (a *asker) check(ctx context.Context, g api.GateSpec) condition.Answer {
 	if a.gates == nil {
-		return gate.Answer{Detail: "the coordinator is not set up to ask gates", At: a.now()}
+		return condition.Answer{Detail: "the coordinator is not set up to ask gates", At: a.now()}
 	}
 	c, cancel := context.WithTimeout(ctx, timeout(g))
 	defer cancel()
@@ -127,7 +127,7 @@ func (a *asker) check(ctx context.Context, g api.GateSpec) gate.Answer {
 
 // take keeps an answer. One that passes counts once all have done so for as long
 // as the gate asks.
-func (k *asking) take(answer gate.Answer) {
+func (k *asking) take(answer condition.Answer) {
 	k.answer = answer
 	if !answer.Passes {
 		k.since = time.Time{}
@@ -144,10 +144,10 @@ func (k *asking) take(answer gate.Answer) {
 
 // answers are what the gates of a rollout said last. One that has not answered
 // for so long that it should have twice does not pass.
-func (a *asker) answers(rollout string) map[string]gate.Answer {
+func (a *asker) answers(rollout string) map[string]condition.Answer {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	out := map[string]gate.Answer{}
+	out := map[string]condition.Answer{}
 	for key, k := range a.asks {
 		if key.rollout != rollout || k.answer.At.IsZero() {
 			continue

@@ -11,10 +11,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/oklog/ulid/v2"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/semaphore"
@@ -28,14 +28,31 @@ type Fleet interface {
 	Changed() <-chan struct{}
 }
 
+// Meter is told of what there is to count.
+type Meter interface {
+	// Show replaces the rollouts that were shown; they are not changed afterwards.
+	Show([]api.Rollout)
+	// Elected says whether this engine is the elected one.
+	Elected(bool)
+	// Told counts a try to tell a webhook: delivered, failed or given_up.
+	Told(outcome string)
+}
+
+// unmetered counts nothing.
+type unmetered struct{}
+
+func (unmetered) Show([]api.Rollout) {}
+func (unmetered) Elected(bool)       {}
+func (unmetered) Told(string)        {}
+
 // EngineConfig is what an Engine works with.
 type EngineConfig struct {
 	Store      Store
 	Fleet      Fleet
 	Semaphores semaphore.Store
-	Logger     *slog.Logger          // nil: discarded
-	Registerer prometheus.Registerer // nil: no metrics
-	Now        func() time.Time      // nil: time.Now
+	Logger     *slog.Logger     // nil: discarded
+	Meter      Meter            // nil: nothing is counted
+	Now        func() time.Time // nil: time.Now
 	// Quorum reports whether there is one now, and Outages are the times when
 	// there was none: deadlines stand still. nil: always, and none.
 	Quorum  func() bool
@@ -62,9 +79,9 @@ const attempts = 16
 // Engine answers for rollouts on every coordinator, and on the elected one
 // also carries them on.
 type Engine struct {
-	cfg     EngineConfig
-	log     *slog.Logger
-	metrics *metrics
+	cfg    EngineConfig
+	log    *slog.Logger
+	office atomic.Bool // it is the elected one
 
 	refreshing sync.Mutex // one refresh at a time
 	ended      map[string]endedRollout
@@ -91,6 +108,9 @@ func NewEngine(cfg EngineConfig) *Engine {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.Meter == nil {
+		cfg.Meter = unmetered{}
+	}
 	if cfg.Quorum == nil {
 		cfg.Quorum = func() bool { return true }
 	}
@@ -101,9 +121,19 @@ func NewEngine(cfg EngineConfig) *Engine {
 		cfg.Outages = func() []Span { return nil }
 	}
 	return &Engine{
-		cfg: cfg, log: cfg.Logger, metrics: newMetrics(cfg.Registerer, cfg.Now),
+		cfg: cfg, log: cfg.Logger,
 		ended: map[string]endedRollout{}, past: gatePast{}, shown: &picture{}, changed: make(chan struct{}), news: make(chan struct{}, 1),
 	}
+}
+
+// Elected reports whether this coordinator's engine is, as far as it knows, the
+// elected one. Another may have been elected a moment ago: what rests on it must
+// bear being done twice.
+func (e *Engine) Elected() bool { return e.office.Load() }
+
+func (e *Engine) elected(yes bool) {
+	e.office.Store(yes)
+	e.cfg.Meter.Elected(yes)
 }
 
 // Start loads the rollouts, follows them, and stands for election, until Stop.

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
-	"github.com/lockkeeper/lockkeeper/coordinator/gate"
+	"github.com/lockkeeper/lockkeeper/coordinator/gate/condition"
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
@@ -189,7 +189,7 @@ func (p *player) look(r *playedRollout) {
 // can, and people approve at once.
 func (p *player) observe(r *playedRollout) {
 	o := &r.st.Observed
-	*o = Observed{Gates: map[string]gate.Answer{}}
+	*o = Observed{Gates: map[string]condition.Answer{}}
 	for _, other := range p.rolls {
 		if slices.Contains(r.st.Head.After, other.st.Head.ID) && other.st.Head.State.Active() {
 			o.Waits = append(o.Waits, other.st.Head.ID)
@@ -209,7 +209,7 @@ func (p *player) observe(r *playedRollout) {
 			r.st.Head.Gates[key] = gs
 		case g.Approval == nil:
 			passes := asked && p.now.Sub(gs.AskedAt) >= Unbroken(g)
-			o.Gates[key] = gate.Answer{Passes: passes, At: p.now}
+			o.Gates[key] = condition.Answer{Passes: passes, At: p.now}
 		}
 	})
 }

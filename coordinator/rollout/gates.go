@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
-	"github.com/lockkeeper/lockkeeper/coordinator/gate"
+	"github.com/lockkeeper/lockkeeper/coordinator/gate/condition"
 )
 
 // rewriteGate is how old the stored answer of a gate may be that says the same
@@ -24,9 +24,9 @@ func gateKey(place int, name string) string { return strconv.Itoa(place) + "/" +
 // gateName is the name of a gate at its place: its own, or its kind, with its
 // number there if another has that name.
 func gateName(list []api.GateSpec, i int) string {
-	name := gate.Name(list[i])
+	name := condition.Name(list[i])
 	for j := range list[:i] {
-		if gate.Name(list[j]) == name {
+		if condition.Name(list[j]) == name {
 			return fmt.Sprintf("%s %d", name, i+1)
 		}
 	}
@@ -148,7 +148,7 @@ func (c *course) gateStates(h *Head, st *State) []api.RolloutGate {
 		key := gateKey(place, name)
 		gs := h.Gates[key]
 		r := api.RolloutGate{
-			Wave: place, Name: name, Kind: gate.Kind(g), Condition: gate.Condition(g), Passes: gs.Passes,
+			Wave: place, Name: name, Kind: condition.Kind(g), Condition: condition.Of(g), Passes: gs.Passes,
 			Value: gs.Value, Detail: gs.Detail, Since: gs.Since, Checked: gs.CheckedAt, Approvals: slices.Clone(gs.Approvals),
 		}
 		if a, ok := st.Observed.Gates[key]; ok {

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
-	"github.com/lockkeeper/lockkeeper/coordinator/gate"
+	"github.com/lockkeeper/lockkeeper/coordinator/gate/condition"
 )
 
 func httpGate(name string) api.GateSpec {
@@ -18,9 +18,9 @@ func httpGate(name string) api.GateSpec {
 
 // says lets gates answer.
 func says(st State, now time.Time, passes map[string]bool) State {
-	st.Observed.Gates = map[string]gate.Answer{}
+	st.Observed.Gates = map[string]condition.Answer{}
 	for key, p := range passes {
-		st.Observed.Gates[key] = gate.Answer{Passes: p, Value: "1", Detail: "saw 1", At: now}
+		st.Observed.Gates[key] = condition.Answer{Passes: p, Value: "1", Detail: "saw 1", At: now}
 	}
 	return st
 }
@@ -250,7 +250,7 @@ type scripted struct {
 	hangs  bool
 }
 
-func (s *scripted) Check(ctx context.Context, _ api.GateSpec) gate.Answer {
+func (s *scripted) Check(ctx context.Context, _ api.GateSpec) condition.Answer {
 	s.mu.Lock()
 	s.asked++
 	passes := s.passes[min(s.asked, len(s.passes))-1]
@@ -258,7 +258,7 @@ func (s *scripted) Check(ctx context.Context, _ api.GateSpec) gate.Answer {
 	if s.hangs {
 		<-ctx.Done()
 	}
-	return gate.Answer{Passes: passes, Value: "1", Detail: "saw 1", At: time.Now()}
+	return condition.Answer{Passes: passes, Value: "1", Detail: "saw 1", At: time.Now()}
 }
 
 // asking1 asks one gate in virtual time.
@@ -314,7 +314,7 @@ func TestAsker_WhatAnsweredLongAgoDoesNotPassAnyMore(t *testing.T) {
 	a := newAsker(nil, func() time.Time { return noon.Add(time.Minute) }, nil, nil)
 	g := httpGate("a")
 	g.Every, g.Timeout = "5s", "1s"
-	a.asks[askKey{id, "1/a"}] = &asking{spec: g, answer: gate.Answer{Passes: true, At: noon}}
+	a.asks[askKey{id, "1/a"}] = &asking{spec: g, answer: condition.Answer{Passes: true, At: noon}}
 	if got := a.answers(id)["1/a"]; got.Passes || !strings.Contains(got.Detail, "has not answered since") {
 		t.Errorf("%+v", got)
 	}

@@ -108,7 +108,7 @@ func (m *messenger) tell(n Notice, r Receiver) {
 			outcome = "given_up"
 		}
 	}
-	m.e.metrics.notices.WithLabelValues(outcome).Inc()
+	m.e.cfg.Meter.Told(outcome)
 	log := m.e.log.With("id", n.Rollout, "what", n.What, "to", shownTo(r.NotifySpec), "tries", r.Tries+1)
 	switch {
 	case err == nil:

@@ -98,7 +98,7 @@ func (e *Engine) run(ctx context.Context, terms <-chan Term) {
 			}
 			o = newOffice(ctx, e, t)
 			e.measure(NewClocks(), o.asker)
-			e.metrics.elected(true)
+			e.elected(true)
 			e.log.Info("this coordinator's rollout engine is elected")
 		case <-ctx.Done():
 		}
@@ -116,7 +116,7 @@ func (e *Engine) leave(o *office) {
 	e.measure(nil, nil)
 	o.asker.stop()
 	o.tells.stop()
-	e.metrics.elected(false)
+	e.elected(false)
 	e.log.Info("this coordinator's rollout engine is not elected any more", "after", e.cfg.Now().Sub(o.since).Round(time.Second))
 }
 

@@ -107,7 +107,7 @@ func (e *Engine) refresh() *picture {
 	}
 	e.ended = ended
 	e.past.keep(p.rollouts)
-	e.metrics.count(p)
+	e.cfg.Meter.Show(p.list())
 
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -117,6 +117,15 @@ func (e *Engine) refresh() *picture {
 	}
 	e.shown = p
 	return p
+}
+
+// list is the rollouts, newest first.
+func (p *picture) list() []api.Rollout {
+	list := make([]api.Rollout, 0, len(p.order))
+	for _, id := range p.order {
+		list = append(list, p.rollouts[id])
+	}
+	return list
 }
 
 // waits are those of some rollouts that have not ended. One that is forgotten has.

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
-	"github.com/lockkeeper/lockkeeper/coordinator/gate"
+	"github.com/lockkeeper/lockkeeper/coordinator/gate/condition"
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
@@ -110,9 +110,9 @@ func (p *planner) plan(bundle string) api.Plan {
 
 func gateText(g api.GateSpec) string {
 	if g.Name == "" {
-		return gate.Condition(g)
+		return condition.Of(g)
 	}
-	return g.Name + ": " + gate.Condition(g)
+	return g.Name + ": " + condition.Of(g)
 }
 
 // groups tells of each group, and what would stop the first of its nodes now.

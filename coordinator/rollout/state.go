@@ -4,7 +4,7 @@ import (
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
-	"github.com/lockkeeper/lockkeeper/coordinator/gate"
+	"github.com/lockkeeper/lockkeeper/coordinator/gate/condition"
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
@@ -160,7 +160,7 @@ type Observed struct {
 	Idle    time.Duration
 	IdleSeq int64
 	// Gates are the answers of gates that are not a person's, by gateKey.
-	Gates map[string]gate.Answer
+	Gates map[string]condition.Answer
 }
 
 // NodeView is what is known of a node at the moment of a decision.

@@ -11,7 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
-	"github.com/lockkeeper/lockkeeper/coordinator/gate"
+	"github.com/lockkeeper/lockkeeper/coordinator/gate/condition"
 )
 
 // anyWaves draws a rollout in waves with soaks, gates and budgets.
@@ -65,10 +65,10 @@ func TestDecide_PropertiesOfWaves(t *testing.T) {
 					}
 				}
 			}
-			st.Observed.Gates = map[string]gate.Answer{}
+			st.Observed.Gates = map[string]condition.Answer{}
 			for place := range len(st.Head.Spec.Waves) + 1 {
 				for _, name := range []string{"g", "g0", "g1"} {
-					st.Observed.Gates[gateKey(place, name)] = gate.Answer{Passes: rapid.IntRange(0, 3).Draw(t, "passes") > 0, At: now}
+					st.Observed.Gates[gateKey(place, name)] = condition.Answer{Passes: rapid.IntRange(0, 3).Draw(t, "passes") > 0, At: now}
 				}
 			}
 			var fleet []NodeView

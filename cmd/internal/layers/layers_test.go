@@ -80,6 +80,13 @@ func TestAgent_LinksOfTheCoordinatorOnlyWhatTravels(t *testing.T) {
 	forbid(t, "agent", "text/template")
 }
 
+// It plays rollouts by the engine's own code, which is to bring none of what a
+// coordinator needs beside it.
+func TestCLI_LinksNoneOfWhatACoordinatorRunsOn(t *testing.T) {
+	forbid(t, "cmd/lockkeeper", "go.etcd.io", "google.golang.org/grpc", "google.golang.org/protobuf", "github.com/prometheus",
+		"github.com/VictoriaMetrics", "github.com/theory/jsonpath", "html/template", module+"web")
+}
+
 func TestFrontEnds_DoNotImportEachOther(t *testing.T) {
 	fronts := []string{"coordinator/httpapi", "coordinator/fleetlock", "web"}
 	for _, pkg := range fronts {

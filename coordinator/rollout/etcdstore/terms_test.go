@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
-	"github.com/lockkeeper/lockkeeper/coordinator/gate"
+	"github.com/lockkeeper/lockkeeper/coordinator/gate/condition"
 	"github.com/lockkeeper/lockkeeper/coordinator/rollout"
 )
 
@@ -63,12 +63,12 @@ func (t shortTerm) Resign(context.Context) error { return nil }
 // silent is a gate that never answers.
 type silent struct{ times, now atomic.Int64 }
 
-func (g *silent) Check(ctx context.Context, _ api.GateSpec) gate.Answer {
+func (g *silent) Check(ctx context.Context, _ api.GateSpec) condition.Answer {
 	g.times.Add(1)
 	g.now.Add(1)
 	defer g.now.Add(-1)
 	<-ctx.Done()
-	return gate.Answer{}
+	return condition.Answer{}
 }
 
 func TestEngine_ANewTermEndsWhatTheOneBeforeBegan(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
-	"github.com/lockkeeper/lockkeeper/coordinator/gate"
+	"github.com/lockkeeper/lockkeeper/coordinator/gate/condition"
 	"github.com/lockkeeper/lockkeeper/coordinator/rollout"
 )
 
@@ -25,10 +25,10 @@ func (a *answers) set(passes bool) {
 	a.passes = passes
 }
 
-func (a *answers) Check(context.Context, api.GateSpec) gate.Answer {
+func (a *answers) Check(context.Context, api.GateSpec) condition.Answer {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return gate.Answer{Passes: a.passes, Value: "1", Detail: "saw 1", At: time.Now()}
+	return condition.Answer{Passes: a.passes, Value: "1", Detail: "saw 1", At: time.Now()}
 }
 
 // inSteps is a rollout of a canary, and of all others behind a soak, a gate and

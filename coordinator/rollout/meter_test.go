@@ -7,15 +7,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/coordinator/rollout/meter"
 )
 
 func TestMetrics_TellWhereARolloutStands(t *testing.T) {
 	st := gated(t, httpGate("a"), api.GateSpec{Name: "ok", Approval: &api.ApprovalGate{}})
 	st = at(t, noon, says(st, noon, map[string]bool{"1/a": true}), done("n1"), idle("n2"))
 	reg := prometheus.NewRegistry()
-	m := newMetrics(reg, func() time.Time { return noon })
+	m := meter.New(reg, func() time.Time { return noon })
 	d := Decide(st.Head.Spec, st, nil, noon)
-	m.count(&picture{order: []string{id}, rollouts: map[string]api.Rollout{id: present(st, d)}})
+	m.Show([]api.Rollout{present(st, d)})
 	families, err := reg.Gather()
 	if err != nil {
 		t.Fatal(err)

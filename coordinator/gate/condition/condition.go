@@ -1,13 +1,25 @@
-package gate
+// Package condition is what a gate asks for and what came of it, as values and in
+// words. Package gate asks.
+package condition
 
 import (
 	"fmt"
+	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 )
+
+// Answer is what came of one try.
+type Answer struct {
+	Passes bool
+	Value  string // what was seen, as short as it can be; empty when nothing was
+	Detail string // a line for people
+	At     time.Time
+}
 
 // Kinds of gates.
 const (
@@ -35,15 +47,6 @@ func Kind(g api.GateSpec) string {
 	return ""
 }
 
-func kinds(g api.GateSpec) (n int) {
-	for _, is := range []bool{g.PromQL != nil, g.Alertmanager != nil, g.HTTP != nil, g.Command != nil, g.Approval != nil} {
-		if is {
-			n++
-		}
-	}
-	return n
-}
-
 // Name is the name of a gate for people, its kind when it has none.
 func Name(g api.GateSpec) string {
 	if g.Name != "" {
@@ -52,13 +55,13 @@ func Name(g api.GateSpec) string {
 	return Kind(g)
 }
 
-// Condition says in one line what must be so for the gate to pass.
-func Condition(g api.GateSpec) string {
+// Of says in one line what must be so for the gate to pass.
+func Of(g api.GateSpec) string {
 	switch {
 	case g.PromQL != nil:
-		return oneLine(g.PromQL.Query) + " " + g.PromQL.Compare + " " + number(g.PromQL.Value) + lasting(g.PromQL.For)
+		return oneLine(g.PromQL.Query) + " " + g.PromQL.Compare + " " + Number(g.PromQL.Value) + lasting(g.PromQL.For)
 	case g.Alertmanager != nil:
-		return noAlert(g.Alertmanager) + lasting(g.Alertmanager.For)
+		return NoAlert(g.Alertmanager) + lasting(g.Alertmanager.For)
 	case g.HTTP != nil:
 		return answers(g.HTTP)
 	case g.Command != nil:
@@ -69,7 +72,8 @@ func Condition(g api.GateSpec) string {
 	return "nothing"
 }
 
-func noAlert(g *api.AlertmanagerGate) string {
+// NoAlert is the condition of a gate that asks an Alertmanager.
+func NoAlert(g *api.AlertmanagerGate) string {
 	if len(g.Matchers) == 0 {
 		return "no alert fires"
 	}
@@ -84,7 +88,7 @@ func answers(g *api.HTTPGate) string {
 		where = u.String()
 	}
 	var codes []string
-	for _, s := range statuses(g) {
+	for _, s := range Statuses(g) {
 		codes = append(codes, strconv.Itoa(s))
 	}
 	text := oneLine(where) + " answers " + strings.Join(codes, " or ")
@@ -116,6 +120,15 @@ func lasting(text string) string {
 	return " for " + text
 }
 
-func number(f float64) string { return strconv.FormatFloat(f, 'g', -1, 64) }
+// Number is a value as people write it.
+func Number(f float64) string { return strconv.FormatFloat(f, 'g', -1, 64) }
 
 func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
+
+// Statuses are those with which a server may answer.
+func Statuses(g *api.HTTPGate) []int {
+	if len(g.Status) == 0 {
+		return []int{http.StatusOK}
+	}
+	return g.Status
+}

@@ -1,4 +1,5 @@
-package rollout
+// Package meter tells Prometheus of rollouts, and of what an engine does.
+package meter
 
 import (
 	"strconv"
@@ -14,13 +15,12 @@ import (
 // so that whoever scrapes once a minute sees how it ended.
 const shownFor = time.Hour
 
-// metrics of one engine.
-type metrics struct {
+// Meter is the figures of one engine.
+type Meter struct {
 	leader  prometheus.Gauge
 	notices *prometheus.CounterVec
 	now     func() time.Time
 	shown   atomic.Pointer[[]api.Rollout]
-	office  atomic.Bool
 }
 
 var (
@@ -39,8 +39,9 @@ var (
 	descEnded   = prometheus.NewDesc("lockkeeper_rollout_ended_timestamp_seconds", "When a rollout ended; 0 while it is active.", ofOne, nil)
 )
 
-func newMetrics(reg prometheus.Registerer, now func() time.Time) *metrics {
-	m := &metrics{
+// New makes a Meter; reg may be nil.
+func New(reg prometheus.Registerer, now func() time.Time) *Meter {
+	m := &Meter{
 		now: now,
 		leader: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "lockkeeper_rollout_leader", Help: "1 while the rollout engine of this coordinator is the elected one, else 0.",
@@ -59,24 +60,21 @@ func newMetrics(reg prometheus.Registerer, now func() time.Time) *metrics {
 	return m
 }
 
-// count takes over what is to be told.
-func (m *metrics) count(p *picture) {
-	list := make([]api.Rollout, 0, len(p.order))
-	for _, id := range p.order {
-		list = append(list, p.rollouts[id])
-	}
-	m.shown.Store(&list)
-}
+// Show takes over what is to be told, and keeps it.
+func (m *Meter) Show(list []api.Rollout) { m.shown.Store(&list) }
+
+// Told counts a try to tell a webhook, by its outcome: delivered, failed, given_up.
+func (m *Meter) Told(outcome string) { m.notices.WithLabelValues(outcome).Inc() }
 
 // Describe implements prometheus.Collector.
-func (m *metrics) Describe(out chan<- *prometheus.Desc) {
+func (m *Meter) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descRollouts, descNodes, descAllowed, descLeft, descStalled, descStuckBy, descWave, descWaves, descGates, descStarted, descEnded} {
 		out <- d
 	}
 }
 
 // Collect implements prometheus.Collector.
-func (m *metrics) Collect(out chan<- prometheus.Metric) {
+func (m *Meter) Collect(out chan<- prometheus.Metric) {
 	list := *m.shown.Load()
 	n := map[api.RolloutState]int{}
 	for i := range list {
@@ -148,16 +146,11 @@ func gauge(d *prometheus.Desc, v float64, labels ...string) prometheus.Metric {
 	return prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 }
 
-func (m *metrics) elected(yes bool) {
-	m.office.Store(yes)
+// Elected says whether the engine is.
+func (m *Meter) Elected(yes bool) {
 	if yes {
 		m.leader.Set(1)
 		return
 	}
 	m.leader.Set(0)
 }
-
-// Elected reports whether this coordinator's engine is, as far as it knows, the
-// elected one. Another may have been elected a moment ago: what rests on it must
-// bear being done twice.
-func (e *Engine) Elected() bool { return e.metrics.office.Load() }
