@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/coordinator/rollout"
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
@@ -35,7 +36,10 @@ func (s *Service) Nodes(ctx context.Context, q api.NodeQuery) (api.NodeList, err
 	if q.Sort != "" && q.Sort != "id" && q.Sort != "state" {
 		v.add("sort", fmt.Sprintf("%q: want id or state", q.Sort))
 	}
-	labels := parseSelector(&v, q.Selector)
+	labels, err := rollout.ParseSelector(q.Selector)
+	if err != nil {
+		v.add("selector", err.Error())
+	}
 	if err := v.err(); err != nil {
 		return api.NodeList{}, err
 	}
@@ -234,23 +238,6 @@ func (s *Service) DeleteNode(ctx context.Context, id string) error {
 		return s.problem(ctx, err)
 	}
 	return s.problem(ctx, s.fleet.Forget(ctx, id))
-}
-
-// parseSelector reads "zone=a,role=web".
-func parseSelector(v *invalid, text string) map[string]string {
-	if text == "" {
-		return nil
-	}
-	labels := map[string]string{}
-	for part := range strings.SplitSeq(text, ",") {
-		name, value, found := strings.Cut(strings.TrimSpace(part), "=")
-		if !found || name == "" {
-			v.add("selector", fmt.Sprintf("%q: want labels such as zone=a,role=web", text))
-			return nil
-		}
-		labels[name] = value
-	}
-	return labels
 }
 
 func labelled(have, want map[string]string) bool {
