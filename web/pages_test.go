@@ -169,3 +169,12 @@ func TestPages_AreCompressedForWhoAsksAndTheStreamIsNot(t *testing.T) {
 		t.Errorf("the stream: %d, encoding %q, begins with %.40q", w.Code, w.Header().Get("Content-Encoding"), w.Body)
 	}
 }
+
+func TestEvents_TellTheTimeInTwoPartsThatMayStandBelowEachOther(t *testing.T) {
+	b := busyFleet()
+	at := b.events[len(b.events)-1].At.UTC()
+	want := "<span>" + at.Format("2 Jan 2006") + "</span> <span>" + at.Format("15:04:05") + "</span></time></th>"
+	if page := show(t, b, "/events"); !strings.Contains(page, want) {
+		t.Errorf("the page lacks %q", want)
+	}
+}

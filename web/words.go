@@ -168,7 +168,7 @@ func eventCounts(e api.Event) bool { return e.Slots > 0 && strings.HasPrefix(e.K
 
 var funcs = template.FuncMap{
 	"num": func(n int) string { return number(int64(n)) }, "bytes": byteSize, "short": shortDigest, "asset": assetURL,
-	"age": ageTag, "clock": clockTag, "when": whenTag, "late": lateTag, "zoned": zonedTag, "span": spanText,
+	"age": ageTag, "clock": clockTag, "when": whenTag, "stamp": stampTag, "late": lateTag, "zoned": zonedTag, "span": spanText,
 	"pct": percent, "minutes": minutes, "plural": plural,
 	"mayRetry": mayRetry, "mayRollBack": mayRollBack, "mayForget": mayForget,
 	"gateLook": gateLook, "spark": newSpark, "gatePlace": gatePlace, "budget": newBudget, "legendCell": legendCell,
@@ -332,6 +332,13 @@ func whenTag(t time.Time) template.HTML {
 		return "–"
 	}
 	return template.HTML(fmt.Sprintf(`<time datetime="%s">%s</time>`, t.UTC().Format(time.RFC3339), t.UTC().Format("2 Jan 2006 15:04:05 UTC")))
+}
+
+// stampTag is a date and time of day of a column that says that they are UTC: they
+// go below each other where there is little room.
+func stampTag(t time.Time) template.HTML {
+	t = t.UTC()
+	return template.HTML(fmt.Sprintf(`<time datetime="%s"><span>%s</span> <span>%s</span></time>`, t.Format(time.RFC3339), t.Format("2 Jan 2006"), t.Format("15:04:05")))
 }
 
 // zonedTag is a date and time of day by the clock of a zone, UTC if empty.
