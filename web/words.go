@@ -150,6 +150,9 @@ var eventWords = map[string]look{
 	"rollout.node.joined":   {"is-calm", "plus", "came to it"},
 	"rollout.node.failed":   {"is-bad", "failed", "failed"},
 	"rollout.node.updated":  {"is-ok", "ok", "is updated"},
+	"bundle.created":        {"is-calm", "plus", "bundle added"},
+	"bundle.changed":        {"is-calm", "drifted", "bundle signed or moved"},
+	"bundle.deleted":        {"is-warn", "aborted", "bundle deleted"},
 	"token.created":         {"is-calm", "token", "token created"},
 	"token.deleted":         {"is-calm", "token", "token deleted"},
 }

@@ -29,9 +29,9 @@ func stored(b *api.Bundle) int64 {
 	return b.Size
 }
 
-// PutBundle stores a bundle, description and body in one transaction: the file,
-// or the manifest of one that lies elsewhere. It reports false, and the
-// description in place, when that digest is there.
+// PutBundle stores a bundle: description, body and event in one transaction. The
+// body is the file, or the manifest of one that lies elsewhere. It reports false,
+// and the description in place, when that digest is there.
 func (d *DB) PutBundle(ctx context.Context, b api.Bundle, body []byte) (api.Bundle, bool, error) {
 	if err := d.cfg.Floor(); err != nil {
 		return api.Bundle{}, false, err
@@ -55,16 +55,15 @@ func (d *DB) PutBundle(ctx context.Context, b api.Bundle, body []byte) (api.Bund
 		return api.Bundle{}, false, err
 	}
 	key := d.metaKey(b.Digest)
-	txn, err := d.commit(ctx, []clientv3.Cmp{absent(key)},
-		[]clientv3.Op{clientv3.OpPut(key, string(value)), clientv3.OpPut(d.bodyKey(b.Digest), string(body))},
-		[]clientv3.Op{clientv3.OpGet(key)})
+	done, err := d.withEvent(ctx, bundleEvent("bundle.created", b.By, nil, &b), []clientv3.Cmp{absent(key)},
+		[]clientv3.Op{clientv3.OpPut(key, string(value)), clientv3.OpPut(d.bodyKey(b.Digest), string(body))})
 	if err != nil {
 		return api.Bundle{}, false, err
 	}
-	if txn.Succeeded {
+	if done {
 		return b, true, nil
 	}
-	old, err := decodeBundle(txn.Responses[0].GetResponseRange().Kvs[0].Value)
+	old, err := d.Bundle(ctx, b.Digest) // somebody else's, of this moment
 	return old, false, err
 }
 
@@ -111,10 +110,10 @@ func (d *DB) BundleBody(ctx context.Context, digest string) ([]byte, error) {
 	return resp.Kvs[0].Value, nil
 }
 
-// ChangeBundle changes a bundle's description and returns what it is then. It
-// calls change, again after others have changed it too, until it can be stored;
-// an error of change comes back as it is. ErrNotFound when there is none.
-func (d *DB) ChangeBundle(ctx context.Context, digest string, change func(*api.Bundle) error) (api.Bundle, error) {
+// ChangeBundle changes a bundle's description, by an actor, and returns what it
+// is then. It calls change, again after others have changed it too, until it can
+// be stored; an error of change comes back as it is. ErrNotFound when there is none.
+func (d *DB) ChangeBundle(ctx context.Context, digest, actor string, change func(*api.Bundle) error) (api.Bundle, error) {
 	key := d.metaKey(digest)
 	for {
 		resp, err := d.get(ctx, key)
@@ -128,6 +127,7 @@ func (d *DB) ChangeBundle(ctx context.Context, digest string, change func(*api.B
 		if err != nil {
 			return b, err
 		}
+		old := b
 		if err := change(&b); err != nil {
 			return b, err
 		}
@@ -142,20 +142,24 @@ func (d *DB) ChangeBundle(ctx context.Context, digest string, change func(*api.B
 			return b, err
 		}
 		same := clientv3.Compare(clientv3.ModRevision(key), "=", resp.Kvs[0].ModRevision)
-		txn, err := d.commit(ctx, []clientv3.Cmp{same}, []clientv3.Op{clientv3.OpPut(key, string(value))}, nil)
-		if err != nil || txn.Succeeded {
+		done, err := d.withEvent(ctx, bundleEvent("bundle.changed", actor, &old, &b), []clientv3.Cmp{same}, []clientv3.Op{clientv3.OpPut(key, string(value))})
+		if err != nil || done {
 			return b, err
 		}
 	}
 }
 
-// DeleteBundle deletes a bundle; ErrNotFound when there is none.
-func (d *DB) DeleteBundle(ctx context.Context, digest string) error {
+// DeleteBundle deletes a bundle, by an actor; ErrNotFound when there is none.
+func (d *DB) DeleteBundle(ctx context.Context, digest, actor string) error {
+	b, err := d.Bundle(ctx, digest)
+	if err != nil {
+		return err
+	}
 	key := d.metaKey(digest)
 	present := clientv3.Compare(clientv3.CreateRevision(key), ">", 0)
-	txn, err := d.commit(ctx, []clientv3.Cmp{present},
-		[]clientv3.Op{clientv3.OpDelete(key), clientv3.OpDelete(d.bodyKey(digest))}, nil)
-	if err == nil && !txn.Succeeded {
+	done, err := d.withEvent(ctx, bundleEvent("bundle.deleted", actor, &b, nil), []clientv3.Cmp{present},
+		[]clientv3.Op{clientv3.OpDelete(key), clientv3.OpDelete(d.bodyKey(digest))})
+	if err == nil && !done {
 		return ErrNotFound
 	}
 	return err

@@ -182,11 +182,11 @@ func TestBundles_AreKeptOnceAndReadBack(t *testing.T) {
 	if list, err := d.Bundles(t.Context()); err != nil || len(list) != 1 {
 		t.Fatalf("%v %v", list, err)
 	}
-	if err := d.DeleteBundle(t.Context(), "abc"); err != nil {
+	if err := d.DeleteBundle(t.Context(), "abc", "ann"); err != nil {
 		t.Fatal(err)
 	}
 	for name, err := range map[string]error{
-		"delete": d.DeleteBundle(t.Context(), "abc"),
+		"delete": d.DeleteBundle(t.Context(), "abc", "ann"),
 		"read":   func() error { _, err := d.Bundle(t.Context(), "abc"); return err }(),
 		"body":   func() error { _, err := d.BundleBody(t.Context(), "abc"); return err }(),
 	} {

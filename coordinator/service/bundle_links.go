@@ -37,7 +37,7 @@ func (s *Service) LinkBundle(ctx context.Context, digest string, link api.Bundle
 	case !created && b.URL != "" && b.Size != link.Size:
 		return api.Bundle{}, false, api.Errorf(api.Conflict, "the bundle %s is known with %d bytes, and one digest has one size: not %d", digest, b.Size, link.Size)
 	case !created && b.URL != "" && b.URL != link.URL:
-		b, err = s.db.ChangeBundle(ctx, digest, func(b *api.Bundle) error {
+		b, err = s.db.ChangeBundle(ctx, digest, p.Name, func(b *api.Bundle) error {
 			b.URL = link.URL
 			return nil
 		})
@@ -92,7 +92,8 @@ func manifestIn(b *api.Bundle, body []byte) (out map[string]any, err error) {
 // SignBundle keeps a signature of a bundle's digest. Whether its key is trusted
 // is for each agent to say; that it is a signature of that digest is seen to.
 func (s *Service) SignBundle(ctx context.Context, digest string, req api.BundleSignature) (api.Bundle, error) {
-	if _, err := need(ctx, api.RoleDeployer); err != nil {
+	p, err := need(ctx, api.RoleDeployer)
+	if err != nil {
 		return api.Bundle{}, err
 	}
 	if err := checkDigest(digest); err != nil {
@@ -102,7 +103,7 @@ func (s *Service) SignBundle(ctx context.Context, digest string, req api.BundleS
 	if err != nil {
 		return api.Bundle{}, invalidField("signature", err.Error())
 	}
-	b, err := s.db.ChangeBundle(ctx, digest, func(b *api.Bundle) error {
+	b, err := s.db.ChangeBundle(ctx, digest, p.Name, func(b *api.Bundle) error {
 		if slices.Contains(b.SignedBy, signer) {
 			return nil
 		}

@@ -69,6 +69,42 @@ func TestLinkBundle_IsKnownWithoutItsContent(t *testing.T) {
 	}
 }
 
+func TestBundles_EachChangeIsInTheAuditTrailWithoutAURLsSecret(t *testing.T) {
+	b := start(t)
+	digest, link := linkTo(t, "hello\n")
+	ctx := b.ctx(api.RoleDeployer)
+	for _, at := range []string{"https://files.example/motd?secret=1", "https://mirror.example/motd?secret=2", "https://mirror.example/motd?secret=2"} {
+		link.URL = at
+		if _, _, err := b.LinkBundle(ctx, digest, link); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.DeleteBundle(ctx, digest); err != nil {
+		t.Fatal(err)
+	}
+	shown := func(host string) string {
+		return fmt.Sprintf(`{"digest":%q,"name":"motd","size":%d,"url":"https://%s/motd"}`, digest, link.Size, host)
+	}
+	first, then := shown("files.example"), shown("mirror.example")
+	want := []struct{ kind, before, after string }{
+		{"bundle.created", "", first}, {"bundle.changed", first, then}, {"bundle.deleted", then, ""},
+	}
+	b.eventually("all of it is in the trail", func() bool {
+		list, err := b.Events(b.admin(), api.EventQuery{Kind: "bundle", Limit: 100})
+		return err == nil && len(list.Events) == len(want)
+	})
+	list, err := b.Events(b.admin(), api.EventQuery{Kind: "bundle", Limit: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, w := range want {
+		e := list.Events[i]
+		if e.Kind != w.kind || string(e.Before) != w.before || string(e.After) != w.after || e.Actor != "ann" || !strings.Contains(e.Detail, digest) {
+			t.Errorf("event %d: %+v, want %+v", i, e, w)
+		}
+	}
+}
+
 func TestLinkBundle_RefusesWhatNoAgentCouldUse(t *testing.T) {
 	b := start(t)
 	digest, link := linkTo(t, "hello\n")

@@ -122,7 +122,8 @@ func (s *Service) OpenBundle(ctx context.Context, digest string) (io.ReadCloser,
 
 // DeleteBundle deletes a bundle that no rollout under way wants.
 func (s *Service) DeleteBundle(ctx context.Context, digest string) error {
-	if _, err := need(ctx, api.RoleDeployer); err != nil {
+	p, err := need(ctx, api.RoleDeployer)
+	if err != nil {
 		return err
 	}
 	if err := checkDigest(digest); err != nil {
@@ -135,7 +136,7 @@ func (s *Service) DeleteBundle(ctx context.Context, digest string) error {
 	case use != "":
 		return api.Errorf(api.InUse, "%s: abort it first", use)
 	}
-	return s.bundleProblem(ctx, digest, s.db.DeleteBundle(ctx, digest))
+	return s.bundleProblem(ctx, digest, s.db.DeleteBundle(ctx, digest, p.Name))
 }
 
 // Prune deletes what is past its bound: what DB.Prune does, and the bundles
@@ -163,7 +164,7 @@ func (s *Service) Prune(ctx context.Context) error {
 		if needed[b.Digest] > 0 || s.now().Sub(b.CreatedAt) < unusedFor {
 			continue
 		}
-		if err := s.db.DeleteBundle(ctx, b.Digest); err != nil && !errors.Is(err, etcdstore.ErrNotFound) {
+		if err := s.db.DeleteBundle(ctx, b.Digest, "coordinator"); err != nil && !errors.Is(err, etcdstore.ErrNotFound) {
 			return fmt.Errorf("prune bundle %s: %w", b.Digest, err)
 		}
 		s.logger.Info("deleted a bundle that nobody needed for 30 days", "bundle", b.Digest, "name", b.Name)
