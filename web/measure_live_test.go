@@ -80,7 +80,7 @@ func changesOnScreen(t *testing.T, fleet int) {
 				p.load(s.c.URL() + path)
 				p.until(path+" is live", isLive)
 			}
-			time.Sleep(600*time.Millisecond + time.Duration(i*377%1000)*time.Millisecond)
+			time.Sleep(1500*time.Millisecond + time.Duration(i*377%1000)*time.Millisecond)
 			p.do(ignore(chromedp.Evaluate[bool](fmt.Sprintf(seen, shown))))
 			at := float64(time.Now().UnixMicro()) / 1000
 			s.take(node)
