@@ -135,8 +135,8 @@ var everyMethod = []roundTrip{
 		}
 		return b, err
 	}, nil},
-	{"Bench[{Callers:8 Seconds:0.5}]", func(ctx context.Context, c *client.Client) (any, error) {
-		return one(c.Bench(ctx, api.BenchRequest{Callers: 8, Seconds: 0.5}))
+	{"Bench[{Callers:8 Seconds:0.5 Pause:0.25}]", func(ctx context.Context, c *client.Client) (any, error) {
+		return one(c.Bench(ctx, api.BenchRequest{Callers: 8, Seconds: 0.5, Pause: 0.25}))
 	}, api.Measured{Count: 7}},
 	{"CreateJoinToken[{TTL:30m Replaces:c-1}]", func(ctx context.Context, c *client.Client) (any, error) {
 		return one(c.CreateJoinToken(ctx, api.JoinTokenRequest{TTL: "30m", Replaces: "c-1"}))
