@@ -9,8 +9,9 @@ import (
 // The hub renders each topic that somebody looks at once per change, for all
 // its viewers. A topic's renderer lives from its first viewer to its last.
 const (
-	// renderGap is the least time between two renderings of a topic that differ,
-	// but for the first two: a first change is sent at once.
+	// renderGap is the least time between two renderings of a topic that differ.
+	// After quiet a second may follow sooner, as what a change leads to is mostly
+	// close behind it; of three, the first and the last are two gaps apart.
 	renderGap = 500 * time.Millisecond
 	// lookGap is the least time between two renderings of a topic that changes
 	// elsewhere ask for, if these differ in nothing. What such looking costs over
@@ -105,7 +106,7 @@ func (h *hub) join(name string) (t *topic, leave func()) {
 func (h *hub) monitor(ctx context.Context, name string, t *topic) {
 	defer close(t.done)
 	woken := false
-	var sent time.Time // when the last rendering was that differed
+	var sent, before time.Time // when the last two renderings were that differed
 	for ctx.Err() == nil {
 		changed := h.changed() // taken before reading, so that no change is missed
 		began := time.Now()
@@ -113,11 +114,13 @@ func (h *hub) monitor(ctx context.Context, name string, t *topic) {
 		first := sent.IsZero()
 		differs := t.publish(fragments, err, began.Sub(sent) >= renderEvery)
 		if differs {
-			sent = began
+			before, sent = sent, began
 		}
 		switch {
+		case differs && !first && sent.Sub(before) < 2*renderGap:
+			pause(ctx, max(renderGap, 2*renderGap-sent.Sub(before)), nil)
 		case differs && !first:
-			pause(ctx, renderGap, nil)
+			pause(ctx, lookGap, nil)
 		case woken:
 			pause(ctx, h.lookGap(time.Since(began)), nil)
 		}

@@ -264,6 +264,26 @@ func TestStream_AFirstChangeAfterQuietIsSentAtOnce(t *testing.T) {
 	})
 }
 
+func TestStream_WhatAChangeLeadsToIsSentSoonAfterIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := twoGroups()
+		w := watch(t, web.New(b, web.Options{}), "overview")
+		w.until("locks", "db")
+		time.Sleep(3 * time.Second)
+		b.set(func(b *stage) { b.status.Sentence = "a slot is taken" })
+		w.until("headline", "a slot is taken")
+		time.Sleep(50 * time.Millisecond)
+		changed := time.Now()
+		b.set(func(b *stage) { b.status.Sentence = "its rollout has seen it" })
+		w.until("headline", "its rollout has seen it")
+		if took := time.Since(changed); took > 100*time.Millisecond {
+			t.Errorf("it was sent after %v", took)
+		}
+		w.cancel()
+		synctest.Wait()
+	})
+}
+
 func TestStream_AChangeIsSentSoonWhileOtherGroupsChangeAllTheTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := twoGroups()

@@ -54,9 +54,15 @@ func TestMeasure_ListOfTenThousandNodes(t *testing.T) {
 		if _, err := chromedp.Call(p.ctx, performance.Enable, performance.EnableParams{TimeDomain: performance.EnableTimeDomainThreadTicks}); err != nil {
 			t.Fatal(err)
 		}
+		p.load(s.c.URL() + "/cluster") // so that no process has to be started
+		p.until("the tab is warm", isLive)
+		before := p.busy()
 		p.load(s.c.URL() + page.path)
 		p.until(page.path+" is painted", `performance.getEntriesByName('first-contentful-paint').length > 0`)
 		painted := p.busy()
+		if painted >= before { // else the page was given another process
+			painted -= before
+		}
 		p.until(page.path+" is live", isLive)
 		got, err := chromedp.Run(p.ctx, chromedp.Evaluate[[]float64](`(() => { const n = performance.getEntriesByType('navigation')[0], f = performance.getEntriesByName('first-contentful-paint')[0];
 			return [n.responseEnd - n.requestStart, f.startTime, n.decodedBodySize, n.encodedBodySize]; })()`))
