@@ -52,7 +52,12 @@ func (s *Service) estimate(ctx context.Context, v *api.Verdict, st *semaphore.St
 		}
 		l.last[key] = e
 	}
-	if !e.at.IsZero() {
-		v.Estimate, v.EstimateBasis = e.at, e.basis
+	if e.at.IsZero() {
+		return
+	}
+	v.Estimate, v.EstimateBasis = e.at, e.basis
+	// A remembered one may be older than the window or blackout that decides now.
+	if v.Estimate.Before(v.Earliest) {
+		v.Estimate = v.Earliest
 	}
 }

@@ -207,7 +207,8 @@ func TestExplainNode_SaysWhenItCouldGoAndWhenItProbablyWill(t *testing.T) {
 		after := v.Estimate.Sub(b.now())
 		return v.Blockers[0].Kind == api.Full && after > 9*time.Minute && after < 11*time.Minute && strings.Contains(v.EstimateBasis, "the last 1 of group web did on average: 10m0")
 	})
-	// A blackout puts both off.
+	// A blackout puts both off, also while the estimate from before it is remembered.
+	b.estimates.last["web/c"] = estimate{at: now.Add(20 * time.Minute), basis: "remembered", until: time.Now().Add(time.Hour)}
 	b.schedule("web", func(s *api.GroupSpec) {
 		s.Slots = "1"
 		s.Blackouts = []api.BlackoutSpec{{Name: "x", Start: now.Add(-time.Minute), End: now.Add(3 * time.Hour)}}
