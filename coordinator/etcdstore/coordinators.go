@@ -102,13 +102,21 @@ func (d *DB) announce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = d.leased(ctx, func(id clientv3.LeaseID) []clientv3.Op {
-		ops := []clientv3.Op{clientv3.OpPut(d.prefix+"coordinators/"+self.ID, string(value), clientv3.WithLease(id))}
-		if d.tellsTime() {
-			ops = append(ops, clientv3.OpPut(d.prefix+"quorum/"+aliveKey, self.At.Format(time.RFC3339Nano)))
+	var tell []clientv3.Op
+	var outage *Outage
+	if d.tellsTime() {
+		var op clientv3.Op
+		if op, outage, err = d.aliveOp(self.At); err != nil {
+			return err
 		}
-		return ops
+		tell = []clientv3.Op{op}
+	}
+	txn, err := d.leased(ctx, func(id clientv3.LeaseID) []clientv3.Op {
+		return append(tell[:len(tell):len(tell)], clientv3.OpPut(d.prefix+"coordinators/"+self.ID, string(value), clientv3.WithLease(id)))
 	})
+	if err == nil && outage != nil && txn.Responses[0].GetResponseTxn().Succeeded {
+		d.cfg.Logger.Warn("there was no quorum, or no coordinator ran; deadlines stood still meanwhile", "from", outage.From, "for", outage.To.Sub(outage.From).Round(time.Second))
+	}
 	return err
 }
 

@@ -77,17 +77,18 @@ type DB struct {
 
 	measuring sync.Mutex // held by the one MeasurePuts
 
-	mu       sync.RWMutex
-	identity Identity
-	schema   Schema
-	rotation Rotation
-	foreign  map[string]Foreign
-	tokens   map[string]liveToken
-	peers    map[string]Peer // coordinators by id
-	alive    time.Time       // when a coordinator wrote last
-	outages  map[string]Outage
-	changed  chan struct{}
-	loaded   map[string]bool // by followed prefix
+	mu            sync.RWMutex
+	identity      Identity
+	schema        Schema
+	rotation      Rotation
+	foreign       map[string]Foreign
+	tokens        map[string]liveToken
+	peers         map[string]Peer // coordinators by id
+	alive         time.Time       // when a coordinator wrote last
+	aliveRevision int64           // of that word
+	outages       map[string]Outage
+	changed       chan struct{}
+	loaded        map[string]bool // by followed prefix
 
 	lease lease
 	again chan struct{} // holds one wish to announce

@@ -39,70 +39,63 @@ const (
 )
 
 func (d *DB) quorumTable() table {
-	prefix := d.prefix + "quorum/"
 	return table{
-		prefix: prefix,
+		prefix: d.prefix + "quorum/",
 		reload: func(kvs []kv, _ int64) {
 			d.mu.Lock()
+			defer d.mu.Unlock()
 			clear(d.outages)
-			d.mu.Unlock()
-			for _, k := range kvs {
-				if k.key == aliveKey {
-					if at, err := time.Parse(time.RFC3339Nano, string(k.value)); err == nil {
-						d.mu.Lock()
-						d.alive = at // between two reads others may have written
-						d.mu.Unlock()
-					}
-					continue
-				}
-				d.setOutage(k)
-			}
+			d.alive = time.Time{}
+			d.setQuorum(kvs)
 		},
 		apply: func(kvs []kv) {
-			for _, k := range kvs {
-				if k.key != aliveKey {
-					d.setOutage(k)
-				} else if at, err := time.Parse(time.RFC3339Nano, string(k.value)); err == nil {
-					d.isAlive(at)
-				}
-			}
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			d.setQuorum(kvs)
 		},
 	}
 }
 
-func (d *DB) setOutage(k kv) {
-	if name, ok := strings.CutPrefix(k.key, outageKeys); ok {
-		take(d, d.outages, name, k)
+// setQuorum takes in what was written at one moment: between the word that ended
+// an outage and the outage, deadlines would seem to have run. mu is held.
+func (d *DB) setQuorum(kvs []kv) {
+	for _, k := range kvs {
+		name, outage := strings.CutPrefix(k.key, outageKeys)
+		switch {
+		case outage && k.deleted:
+			delete(d.outages, name)
+		case outage:
+			var o Outage
+			if json.Unmarshal(k.value, &o) == nil {
+				d.outages[name] = o
+			}
+		case k.key == aliveKey && !k.deleted:
+			d.aliveRevision = k.revision
+			if at, err := time.Parse(time.RFC3339Nano, string(k.value)); err == nil && at.After(d.alive) {
+				d.alive = at
+			}
+		}
 	}
 }
 
-// isAlive takes in when a coordinator wrote. All find the same outage, and the
-// first of them writes it down.
-func (d *DB) isAlive(at time.Time) {
-	d.mu.Lock()
-	before := d.alive
-	if at.After(before) {
-		d.alive = at
-	}
-	full := len(d.outages) >= outagesKept
-	d.mu.Unlock()
+// aliveOp says that a coordinator writes at this moment and, if none did for so
+// long that it was an outage, remembers that: unless another was first.
+func (d *DB) aliveOp(at time.Time) (op clientv3.Op, outage *Outage, err error) {
+	alive := clientv3.OpPut(d.prefix+"quorum/"+aliveKey, at.Format(time.RFC3339Nano))
+	d.mu.RLock()
+	before, revision, full := d.alive, d.aliveRevision, len(d.outages) >= outagesKept
+	d.mu.RUnlock()
 	if before.IsZero() || at.Sub(before) <= outageAfter || full {
-		return
+		return alive, nil, nil
 	}
-	value, err := json.Marshal(Outage{V: schema, From: before.UTC(), To: at.UTC()})
+	outage = &Outage{V: schema, From: before.UTC(), To: at.UTC()}
+	value, err := json.Marshal(outage)
 	if err != nil {
-		return
+		return alive, nil, err
 	}
 	key := fmt.Sprintf("%squorum/%s%d", d.prefix, outageKeys, before.Unix())
-	d.wg.Go(func() {
-		for d.life.Err() == nil {
-			if _, err := d.commit(d.life, []clientv3.Cmp{absent(key)}, []clientv3.Op{clientv3.OpPut(key, string(value))}, nil); err == nil {
-				d.cfg.Logger.Warn("there was no quorum, or no coordinator ran; deadlines stood still meanwhile", "from", before.UTC(), "for", at.Sub(before).Round(time.Second))
-				return
-			}
-			pause(d.life)
-		}
-	})
+	last := clientv3.Compare(clientv3.ModRevision(d.prefix+"quorum/"+aliveKey), "=", revision)
+	return clientv3.OpTxn([]clientv3.Cmp{last}, []clientv3.Op{alive, clientv3.OpPut(key, string(value))}, []clientv3.Op{alive}), outage, nil
 }
 
 // Outages are the times without quorum that are remembered, oldest first.

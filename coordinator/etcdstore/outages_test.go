@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
@@ -23,6 +25,21 @@ func TestOutages_ATimeInWhichNobodyWroteIsRemembered(t *testing.T) {
 	if o := late.Outages()[0]; o.To.Sub(o.From).Round(10*time.Minute) != time.Hour {
 		t.Errorf("it was from %s to %s", o.From, o.To)
 	}
+	// Nobody can see the word that ends it without it.
+	written, err := c.Get(t.Context(), prefix+"quorum/", clientv3.WithPrefix())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kv := range written.Kvs {
+		if kv.ModRevision != written.Kvs[0].ModRevision {
+			t.Errorf("%s is of revision %d, and %s of %d", kv.Key, kv.ModRevision, written.Kvs[0].Key, written.Kvs[0].ModRevision)
+		}
+	}
+	tell(t, late)
+	// One that has not seen that somebody else writes again makes none.
+	late.mu.Lock()
+	late.alive, late.aliveRevision = time.Now().Add(-time.Hour), 1
+	late.mu.Unlock()
 	tell(t, late)
 	last := openAt(t, Config{Client: c, Prefix: prefix, Now: time.Now, Self: Coordinator{Name: "d"}})
 	soon(t, "one that starts later knows", func() bool { return len(last.Outages()) == 1 })
