@@ -74,12 +74,13 @@ func (s *State) Deadlines(now time.Time) Deadlines {
 			d.spans = append(d.spans, Span{f.At, now})
 		}
 	}
-	d.spans = oneAfterAnother(d.spans)
+	d.spans = Union(d.spans)
 	return d
 }
 
-// oneAfterAnother are the spans in order, those that touch as one.
-func oneAfterAnother(spans []Span) []Span {
+// Union is the spans in order, those that touch as one, without those that have
+// no length. It reuses the memory of the slice.
+func Union(spans []Span) []Span {
 	spans = slices.DeleteFunc(spans, func(s Span) bool { return !s.End.After(s.Start) })
 	slices.SortFunc(spans, func(a, b Span) int { return cmp.Or(a.Start.Compare(b.Start), a.End.Compare(b.End)) })
 	out := spans[:0]

@@ -159,18 +159,7 @@ func openings(list []api.WindowSpec, first, last time.Time) []semaphore.Span {
 			}
 		}
 	}
-	slices.SortFunc(all, func(a, b semaphore.Span) int { return a.Start.Compare(b.Start) })
-	var out []semaphore.Span
-	for _, s := range all {
-		if n := len(out); n > 0 && !s.Start.After(out[n-1].End) {
-			if s.End.After(out[n-1].End) {
-				out[n-1].End = s.End
-			}
-			continue
-		}
-		out = append(out, s)
-	}
-	return out
+	return semaphore.Union(all)
 }
 
 // windowOf reads a window as the service wrote it. A duration that is not one
