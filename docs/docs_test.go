@@ -9,7 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -31,9 +30,6 @@ var (
 	metric  = regexp.MustCompile(`\blockkeeper_[a-z0-9_]+\b`)
 	derived = regexp.MustCompile(`_(bucket|sum|count)$`)
 	row     = regexp.MustCompile("(?m)^\\| `(lockkeeper_[a-z0-9_]+)` \\|")
-	link    = regexp.MustCompile(`\]\(([^)\s]+)[^)]*\)|(?:src|srcset|href)="([^"]+)"`)
-	fence   = regexp.MustCompile("(?ms)^```.*?^```")
-	inline  = regexp.MustCompile("`[^`\n]*`")
 )
 
 // The table of metrics.md is what a coordinator exposes, with its own words.
@@ -158,52 +154,6 @@ func startRollout(ctx context.Context, t *testing.T, server string) {
 	}
 	if _, _, err := cl.CreateRollout(ctx, api.RolloutSpec{Bundle: bundle.Digest, Group: "web"}, "once"); err != nil {
 		t.Fatal(err)
-	}
-}
-
-// Every relative link of every page leads to a file or folder of the repository.
-func TestLinks_LeadSomewhere(t *testing.T) {
-	root, err := filepath.Abs("..")
-	if err != nil {
-		t.Fatal(err)
-	}
-	pages := 0
-	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case d.IsDir() && path != root && (strings.HasPrefix(d.Name(), ".") || d.Name() == "test-output" || d.Name() == "bin"):
-			return filepath.SkipDir
-		case d.IsDir() || filepath.Ext(path) != ".md":
-			return nil
-		}
-		pages++
-		text, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		prose := inline.ReplaceAllString(fence.ReplaceAllString(string(text), ""), "")
-		for _, m := range link.FindAllStringSubmatch(prose, -1) {
-			target := m[1] + m[2]
-			u, err := url.Parse(target)
-			if err != nil {
-				t.Errorf("%s: %q is no link: %v", path, target, err)
-				continue
-			}
-			if u.IsAbs() || u.Host != "" || u.Path == "" {
-				continue
-			}
-			if _, err := os.Stat(filepath.Join(filepath.Dir(path), filepath.FromSlash(u.Path))); err != nil {
-				t.Errorf("%s: the link to %s leads nowhere", path, target)
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if pages == 0 {
-		t.Error("no page was found")
 	}
 }
 
