@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -19,7 +20,9 @@ func (a *app) applyCommand() *cobra.Command {
 
 What the file does not say of a group is its default; groups that it does not
 name are left alone. The whole file is read, and each group is held against the
-members that it has, before anything is changed.
+members that it has, before anything is changed. When the coordinators go away
+between two groups, it says which are applied and which are not; running it again
+is safe and does the rest.
 
   groups:
     web:
@@ -65,11 +68,15 @@ members that it has, before anything is changed.
 			result := []api.Group{}
 			for _, try := range []bool{true, dryRun} {
 				result = result[:0]
-				for _, name := range sortedKeys(d.specs) {
+				names := sortedKeys(d.specs)
+				for i, name := range names {
 					g, old, err := putGroup(cmd.Context(), c, name, "", try, func(*api.GroupSpec) (api.GroupSpec, error) {
 						return d.specs[name], nil
 					})
 					if err != nil {
+						if !dryRun {
+							a.hint("%s", appliedText(names, i, try, err))
+						}
 						return fmt.Errorf("%sgroup %s: %w", d.place(name, err), name, err)
 					}
 					if try == dryRun {
@@ -88,4 +95,26 @@ members that it has, before anything is changed.
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "say what would change, and change nothing")
 	cli.NoEnv(c, "file")
 	return c
+}
+
+// appliedText says what has become of the groups of a file when the one at i
+// ended it with an error, in the round that only tries or in the other.
+func appliedText(names []string, i int, try bool, err error) string {
+	if try || i == 0 && !mayHaveArrived(err) {
+		return "Nothing was changed."
+	}
+	var list []string
+	note := func(what string, names []string) {
+		if len(names) > 0 {
+			list = append(list, what+": "+strings.Join(names, ", "))
+		}
+	}
+	note("Applied", names[:i])
+	rest := names[i:]
+	if mayHaveArrived(err) {
+		note("Not known whether applied", rest[:1])
+		rest = rest[1:]
+	}
+	note("Not applied", rest)
+	return cli.Cell(strings.Join(list, ". ") + ". Running it again is safe: it changes only what is not yet as the file has it.")
 }

@@ -29,7 +29,9 @@ type fake struct {
 	started  api.RolloutSpec // by the last CreateRollout
 	acted    []string        // on rollouts, as ACTION WAVE GATE REASON
 
+	gone     bool   // nobody says how groups are
 	put      func() // before a put arrives: what others do meanwhile
+	lost     string // group whose put is carried out, and its answer lost
 	released []api.ReleaseRequest
 	revoked  []api.RevokeRequest
 	refuse   error // of a release
@@ -64,6 +66,9 @@ func (f *fake) Groups(context.Context) ([]api.Group, error) {
 }
 
 func (f *fake) Group(_ context.Context, name string) (api.Group, error) {
+	if f.gone {
+		return api.Group{}, fmt.Errorf("%w: http://lock-1: connection refused", client.ErrUnreachable)
+	}
 	g, ok := f.groups[name]
 	if !ok {
 		return g, api.Errorf(api.UnknownGroup, "group %q does not exist", name)
@@ -91,6 +96,10 @@ func (f *fake) PutGroup(_ context.Context, name string, spec api.GroupSpec, ifMa
 	}
 	g = api.Group{Name: name, Revision: g.Revision + 1, Spec: spec}
 	f.groups[name] = g
+	if name == f.lost {
+		f.gone = true
+		return api.Group{}, fmt.Errorf("%w: http://lock-1: EOF", client.ErrUnreachable)
+	}
 	return g, nil
 }
 

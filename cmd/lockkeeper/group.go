@@ -226,8 +226,27 @@ func putGroup(ctx context.Context, c coordinator, name, ifMatch string, dryRun b
 		if changed(err) && ifMatch == "" && attempt < attempts {
 			continue
 		}
+		if err != nil {
+			err = putError{err}
+		}
 		return g, old, err
 	}
+}
+
+// putError is the end of a change that was sent.
+type putError struct{ error }
+
+func (e putError) Unwrap() error { return e.error }
+
+// mayHaveArrived reports whether a change that putGroup failed with may have been
+// made all the same: it was sent, and no coordinator has refused it.
+func mayHaveArrived(err error) bool {
+	var put putError
+	if !errors.As(err, &put) {
+		return false
+	}
+	var e *api.Error
+	return !errors.As(err, &e) || e.Kind == api.NoQuorum || e.Kind == api.Internal
 }
 
 func unknown(err error) bool {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -112,6 +114,64 @@ func TestApply_ChangesNothingWhereTheCoordinatorWouldRefuseOneOfTheGroups(t *tes
 	}
 	s.stdin = "groups:\n  db:\n    slots: 2\n    limits:\n      - by: rack\n        max: 1\n  web:\n    slots: 2\n    limits:\n      - by: zone\n        max: 1\n"
 	s.run(t, "apply", "-f", "-").want(t, exitOK, "group db: slots 1 → 2, limit by rack 1", "group web: slots 1 → 2, limit by zone 1")
+}
+
+func TestApply_SaysWhatIsAppliedWhenTheCoordinatorGoesAwayOnTheWay(t *testing.T) {
+	const file = "groups:\n  api:\n    slots: 2\n  db:\n    slots: 2\n  web:\n    slots: 2\n"
+	const again = "Running it again is safe: it changes only what is not yet as the file has it.\n"
+	puts := 0
+	for name, c := range map[string]struct {
+		fake *fake
+		code int
+		said string
+	}{
+		"before the first change": {&fake{}, exitUnreachable, "Nothing was changed.\n"},
+		"between two groups":      {&fake{}, exitUnreachable, "Applied: api. Not applied: db, web. " + again},
+		"with an answer":          {&fake{lost: "db"}, exitUnreachable, "Applied: api. Not known whether applied: db. Not applied: web. " + again},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := c.fake
+			f.groups = map[string]api.Group{"web": web("1")}
+			switch name {
+			case "before the first change":
+				f.gone = true
+			case "between two groups":
+				f.put = func() { f.gone = true }
+			}
+			s := newShell(f)
+			s.stdin = file
+			s.run(t, "apply", "-f", "-").want(t, c.code, c.said, "no coordinator could be reached")
+
+			f.gone, f.lost, f.put = false, "", func() { puts++ }
+			before := len(f.groups)
+			s.run(t, "apply", "-f", "-").want(t, exitOK, "group web: slots 1 → 2\n")
+			for _, g := range []string{"api", "db", "web"} {
+				if f.groups[g].Spec.Slots != "2" {
+					t.Errorf("run again, group %s has %+v", g, f.groups[g])
+				}
+			}
+			if want := 4 - before; puts != want {
+				t.Errorf("run again, it wrote %d groups; %d were left", puts, want)
+			}
+			puts = 0
+		})
+	}
+}
+
+func TestApply_InterruptedSaysWhatIsApplied(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	f := &fake{groups: map[string]api.Group{}}
+	f.put = func() { cancel(); f.lost = "api" }
+	var out, errs strings.Builder
+	a := &app{in: strings.NewReader("groups:\n  api:\n    slots: 2\n  db:\n    slots: 2\n"), out: &out, err: &errs, now: func() time.Time { return noon }, connect: newShell(f).connect}
+	root := newRoot(a)
+	root.SetArgs([]string{"apply", "-f", "-"})
+	if code := a.exit(root, root.ExecuteContext(ctx), true); code != exitInterrupted {
+		t.Errorf("exit code %d", code)
+	}
+	if want := "Not known whether applied: api. Not applied: db. "; !strings.HasPrefix(errs.String(), want) {
+		t.Errorf("errors %q, want %q first", errs.String(), want)
+	}
 }
 
 func TestParseGroups_AGroupMayHaveWhatAnotherHas(t *testing.T) {
