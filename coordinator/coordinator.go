@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/etcdnode"
 	"github.com/lockkeeper/lockkeeper/coordinator/etcdstore"
 	"github.com/lockkeeper/lockkeeper/coordinator/fleet"
@@ -233,7 +234,9 @@ func (c *Coordinator) startServices(ctx context.Context) error {
 
 	hooks, lasted := c.webhooks(), service.NewLasted(db.Events)
 	engine := rollout.NewEngine(rollout.EngineConfig{
-		Store: rolloutstore.New(rolloutstore.Config{Client: etcd, Prefix: prefix, HasLeader: c.node.HasLeader, Floor: grants, Logger: c.log, Schema: db.Schema}),
+		Store: rolloutstore.New(rolloutstore.Config{
+			Client: etcd, Prefix: prefix, HasLeader: c.node.HasLeader, Floor: grants, Logger: c.log, Schema: db.Schema, BundleKey: db.BundleKey,
+		}),
 		Fleet: nodes, Semaphores: store, Logger: c.log, Meter: meter.New(c.registry, time.Now), Quorum: c.node.HasLeader,
 		Outages: func() (spans []rollout.Span) {
 			for _, o := range db.Outages() {
@@ -244,6 +247,9 @@ func (c *Coordinator) startServices(ctx context.Context) error {
 		Gates: c.checker(), Notify: hooks.tell, Lasted: lasted.Of, GivesWay: db.GivesWay,
 		BundleName: func(ctx context.Context, digest string) (string, error) {
 			b, err := db.Bundle(ctx, digest)
+			if errors.Is(err, etcdstore.ErrNotFound) {
+				return "", api.Errorf(api.NotFound, "there is no bundle %s: it was never uploaded here, or was deleted", digest)
+			}
 			return b.Name, err
 		},
 	})

@@ -18,6 +18,14 @@ const (
 )
 
 func (d *DB) metaKey(digest string) string { return d.blobs + "meta/" + digest }
+
+// BundleKey is the key that is there as long as a bundle is: whoever comes to need
+// the bundle compares it.
+func (d *DB) BundleKey(digest string) string { return d.metaKey(digest) }
+
+// catalogKey is put by whatever makes a rollout come to need a bundle.
+func (d *DB) catalogKey() string { return d.prefix + "rollout-catalog" }
+
 func (d *DB) bodyKey(digest string) string { return d.blobs + "body/" + digest }
 
 // stored is what a bundle takes at most, in bytes: of one that lies elsewhere
@@ -149,20 +157,25 @@ func (d *DB) ChangeBundle(ctx context.Context, digest, actor string, change func
 	}
 }
 
-// DeleteBundle deletes a bundle, by an actor; ErrNotFound when there is none.
-func (d *DB) DeleteBundle(ctx context.Context, digest, actor string) error {
+// DeleteBundle deletes a bundle, by an actor, when nothing needs it as of a
+// revision of the rollouts' catalog. ErrNotFound when there is none,
+// ErrChanged when a rollout came meanwhile that may need it.
+func (d *DB) DeleteBundle(ctx context.Context, digest, actor string, catalog int64) error {
 	b, err := d.Bundle(ctx, digest)
 	if err != nil {
 		return err
 	}
 	key := d.metaKey(digest)
 	present := clientv3.Compare(clientv3.CreateRevision(key), ">", 0)
-	done, err := d.withEvent(ctx, bundleEvent("bundle.deleted", actor, &b, nil), []clientv3.Cmp{present},
+	done, err := d.withEvent(ctx, bundleEvent("bundle.deleted", actor, &b, nil), []clientv3.Cmp{present, at(d.catalogKey(), catalog)},
 		[]clientv3.Op{clientv3.OpDelete(key), clientv3.OpDelete(d.bodyKey(digest))})
-	if err == nil && !done {
-		return ErrNotFound
+	if err != nil || done {
+		return err
 	}
-	return err
+	if _, err := d.Bundle(ctx, digest); err != nil {
+		return err
+	}
+	return ErrChanged
 }
 
 func decodeBundle(value []byte) (api.Bundle, error) {

@@ -41,6 +41,8 @@ var (
 	ErrNotEmpty = errors.New("the store holds data of a cluster but not its identity")
 	// ErrOtherRequest: the idempotency key was used with another body.
 	ErrOtherRequest = errors.New("the idempotency key was used for another request")
+	// ErrChanged: another change came first; read again and decide again.
+	ErrChanged = errors.New("the store changed meanwhile")
 	// ErrFull: the bound on all bundles together would be passed.
 	ErrFull = errors.New("the store holds as many bundles as it may")
 )

@@ -182,11 +182,14 @@ func TestBundles_AreKeptOnceAndReadBack(t *testing.T) {
 	if list, err := d.Bundles(t.Context()); err != nil || len(list) != 1 {
 		t.Fatalf("%v %v", list, err)
 	}
-	if err := d.DeleteBundle(t.Context(), "abc", "ann"); err != nil {
+	if err := d.DeleteBundle(t.Context(), "abc", "ann", 5); !errors.Is(err, ErrChanged) {
+		t.Fatalf("as of a catalog that is another by now: %v", err)
+	}
+	if err := d.DeleteBundle(t.Context(), "abc", "ann", 0); err != nil {
 		t.Fatal(err)
 	}
 	for name, err := range map[string]error{
-		"delete": d.DeleteBundle(t.Context(), "abc", "ann"),
+		"delete": d.DeleteBundle(t.Context(), "abc", "ann", 0),
 		"read":   func() error { _, err := d.Bundle(t.Context(), "abc"); return err }(),
 		"body":   func() error { _, err := d.BundleBody(t.Context(), "abc"); return err }(),
 	} {

@@ -9,22 +9,23 @@ import (
 
 // BundleUse says which active rollout needs a bundle and for what, "" for none,
 // by a read made after the call: it brings nodes to it, or would bring them back
-// to it. Errors are semaphore.ErrNoQuorum, an *api.Error of kind newer_schema when
+// to it. None comes to bring nodes to it while the catalog stays at that revision.
+// Errors are semaphore.ErrNoQuorum, an *api.Error of kind newer_schema when
 // a rollout cannot be read here, or the context's.
-func (e *Engine) BundleUse(ctx context.Context, digest string) (string, error) {
+func (e *Engine) BundleUse(ctx context.Context, digest string) (use string, catalog int64, err error) {
 	all, err := e.cfg.Store.ReadAll(ctx)
 	if err != nil {
-		return "", err
+		return "", 0, err
 	}
 	if refused := unreadable(all.Unread); refused != nil {
-		return "", refused
+		return "", 0, refused
 	}
 	for id, st := range all.Rollouts {
 		if use := bundleUse(&st, digest); use != "" {
-			return fmt.Sprintf("rollout %s (%s, %s) %s", id, label(st.Head.Spec.Name, st.Head.BundleName), st.Head.State, use), nil
+			return fmt.Sprintf("rollout %s (%s, %s) %s", id, label(st.Head.Spec.Name, st.Head.BundleName), st.Head.State, use), all.Catalog, nil
 		}
 	}
-	return "", nil
+	return "", all.Catalog, nil
 }
 
 func bundleUse(st *State, digest string) string {

@@ -237,6 +237,11 @@ func (e *Engine) Create(ctx context.Context, spec api.RolloutSpec, by, key strin
 			if _, made := all.Rollouts[head.ID]; made { // by a try whose answer was lost
 				return e.answer(head.ID, State{Head: c.Head, Nodes: nodes}), true, nil
 			}
+			if try > 1 { // the bundle may be what changed
+				if _, err := e.bundleName(ctx, spec.Bundle); err != nil {
+					return api.Rollout{}, false, err
+				}
+			}
 			if refused := unreadable(all.Unread); refused != nil {
 				return api.Rollout{}, false, refused
 			}
@@ -374,7 +379,10 @@ func (e *Engine) carryOut(ctx context.Context, st State, d Decisions) error {
 		if conflict := conflicting(all.Rollouts, st.Nodes, st.Head.ID); conflict != nil {
 			return conflict
 		}
-		c.Catalog = all.Catalog
+		if _, err := e.bundleName(ctx, st.Head.Spec.Bundle); err != nil {
+			return err
+		}
+		c.Catalog, c.Bundle = all.Catalog, st.Head.Spec.Bundle
 	}
 	return e.cfg.Store.Write(ctx, c)
 }
@@ -412,12 +420,9 @@ func (e *Engine) earlier(ctx context.Context, key, digest string) (api.Rollout, 
 
 // resolve finds the nodes and the bundle that a spec names.
 func (e *Engine) resolve(ctx context.Context, spec api.RolloutSpec) ([]Selected, string, error) {
-	name := ""
-	if e.cfg.BundleName != nil {
-		var err error
-		if name, err = e.cfg.BundleName(ctx, spec.Bundle); err != nil {
-			return nil, "", err
-		}
+	name, err := e.bundleName(ctx, spec.Bundle)
+	if err != nil {
+		return nil, "", err
 	}
 	selected, refused := Select(spec, e.cfg.Fleet.Nodes(), func(group string) bool {
 		_, ok := e.cfg.Semaphores.View(group)
@@ -434,6 +439,14 @@ func (e *Engine) resolve(ctx context.Context, spec api.RolloutSpec) ([]Selected,
 		return nil, "", refused
 	}
 	return nodes, name, nil
+}
+
+// bundleName is the name of a stored bundle.
+func (e *Engine) bundleName(ctx context.Context, digest string) (string, error) {
+	if e.cfg.BundleName == nil {
+		return "", nil
+	}
+	return e.cfg.BundleName(ctx, digest)
 }
 
 // isHost reports whether a coordinator runs on a node.

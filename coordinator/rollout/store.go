@@ -38,10 +38,12 @@ type Store interface {
 	Request(ctx context.Context, key string) (Request, bool, error)
 
 	// Create puts a new rollout. ErrChanged when another one was created or
-	// revived since the catalog was read, or the key was used meanwhile.
+	// revived since the catalog was read, the key was used meanwhile, or the bundle
+	// is not stored.
 	Create(ctx context.Context, c Creation) error
 	// Write carries a change out. ErrChanged when the rollout (or the catalog,
-	// if named) changed since it was read, ErrNotElected when the term is over.
+	// if named) changed since it was read, or a bundle is not stored that it comes
+	// to need; ErrNotElected when the term is over.
 	// When Write returns nil, View shows the change.
 	Write(ctx context.Context, c Change) error
 	// WriteNotice writes who is still to be told of something, and forgets the
@@ -109,6 +111,7 @@ type Change struct {
 	Events   []semaphore.Event
 	Selected *Selection // the whole one, when nodes join; nil: as it was
 	Catalog  int64      // as read, when the rollout comes to nodes that it did not have; 0: not compared
+	Bundle   string     // that has to be stored, when the rollout comes back to life; empty: not compared
 	Creates  []Creation // rollouts that it makes in the same transaction; of each the head, nodes and event
 	Term     Term       // the elected engine's; nil for an operator's action
 }

@@ -94,12 +94,7 @@ func (o *office) undo(ctx context.Context, p *picture) bool {
 		if o.halt(id, st.Head.Failures, now) < undoAfter {
 			continue
 		}
-		change, err := undone(&st, &d, now, func(digest string) (string, error) {
-			if o.e.cfg.BundleName == nil {
-				return "", nil
-			}
-			return o.e.cfg.BundleName(ctx, digest)
-		})
+		change, err := undone(&st, &d, now, func(digest string) (string, error) { return o.e.bundleName(ctx, digest) })
 		if err == nil {
 			change.Term = o.term
 			err = o.e.cfg.Store.Write(ctx, change)

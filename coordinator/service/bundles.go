@@ -129,14 +129,31 @@ func (s *Service) DeleteBundle(ctx context.Context, digest string) error {
 	if err := checkDigest(digest); err != nil {
 		return err
 	}
-	use, err := s.roll.BundleUse(ctx, digest)
-	switch {
-	case err != nil:
-		return s.problem(ctx, err)
-	case use != "":
-		return api.Errorf(api.InUse, "%s: abort it first", use)
+	return s.bundleProblem(ctx, digest, s.deleteBundle(ctx, digest, p.Name))
+}
+
+// deleteTries bounds how often it is decided anew whether a bundle may go, when
+// rollouts keep coming meanwhile.
+const deleteTries = 16
+
+// deleteBundle deletes a bundle that no rollout under way needs at that moment.
+func (s *Service) deleteBundle(ctx context.Context, digest, by string) error {
+	for try := 1; ; try++ {
+		use, catalog, err := s.roll.BundleUse(ctx, digest)
+		switch {
+		case err != nil:
+			return err
+		case use != "":
+			return api.Errorf(api.InUse, "%s: abort it first", use)
+		}
+		err = s.db.DeleteBundle(ctx, digest, by, catalog)
+		if !errors.Is(err, etcdstore.ErrChanged) {
+			return err
+		}
+		if try == deleteTries {
+			return api.Errorf(api.Conflict, "rollouts keep being created: the bundle %s was not deleted; try again", digest)
+		}
 	}
-	return s.bundleProblem(ctx, digest, s.db.DeleteBundle(ctx, digest, p.Name))
 }
 
 // Prune deletes what is past its bound: what DB.Prune does, and the bundles
@@ -164,7 +181,12 @@ func (s *Service) Prune(ctx context.Context) error {
 		if needed[b.Digest] > 0 || s.now().Sub(b.CreatedAt) < unusedFor {
 			continue
 		}
-		if err := s.db.DeleteBundle(ctx, b.Digest, "coordinator"); err != nil && !errors.Is(err, etcdstore.ErrNotFound) {
+		err := s.deleteBundle(ctx, b.Digest, "coordinator")
+		var refused *api.Error
+		switch {
+		case errors.Is(err, etcdstore.ErrNotFound), errors.As(err, &refused): // gone, or needed since
+			continue
+		case err != nil:
 			return fmt.Errorf("prune bundle %s: %w", b.Digest, err)
 		}
 		s.logger.Info("deleted a bundle that nobody needed for 30 days", "bundle", b.Digest, "name", b.Name)

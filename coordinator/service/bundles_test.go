@@ -111,6 +111,44 @@ func TestDeleteBundle_IsRefusedWhileARolloutWantsIt(t *testing.T) {
 	mustRefuse(t, b.DeleteBundle(b.admin(), got.Digest), api.NotFound)
 }
 
+// A rollout may come between the look at who needs a bundle and its deletion.
+func TestDeleteBundle_IsRefusedWhenARolloutComesMeanwhile(t *testing.T) {
+	for name, remove := range map[string]func(b *bench, digest string) error{
+		"by a person": func(b *bench, digest string) error { return b.DeleteBundle(b.admin(), digest) },
+		"by its age": func(b *bench, _ string) error {
+			b.clock.pass(unusedFor + time.Hour)
+			return b.Prune(b.t.Context())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := start(t)
+			got, _, err := b.upload(motd(t, "hello\n"), "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.rollouts.asked = func() {
+				b.rollouts.asked = nil
+				put, err := shared.node.Client().Put(t.Context(), b.prefix+"rollout-catalog", `{"v":1,"last":"r1"}`)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				b.rollouts.catalog = put.Header.Revision
+				b.rollouts.list = []api.Rollout{{ID: "r1", Spec: api.RolloutSpec{Bundle: got.Digest}, State: api.RolloutRunning}}
+			}
+			err = remove(b, got.Digest)
+			if name == "by a person" {
+				mustRefuse(t, err, api.InUse)
+			} else if err != nil {
+				t.Error(err)
+			}
+			if _, err := b.Bundle(b.admin(), got.Digest); err != nil {
+				t.Errorf("a rollout under way needs the bundle, and it is gone: %v", err)
+			}
+		})
+	}
+}
+
 func TestPrune_DeletesABundleThatNobodyNeededFor30Days(t *testing.T) {
 	b := start(t)
 	used, _, err := b.upload(motd(t, "used\n"), "")

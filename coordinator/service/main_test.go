@@ -92,6 +92,8 @@ type fakeRollouts struct {
 	stopped map[string]bool // rollouts for which nothing begins
 	changed chan struct{}
 	err     error
+	catalog int64  // its revision
+	asked   func() // called, with mu held, when the use of a bundle has been told
 }
 
 func newRollouts() *fakeRollouts {
@@ -138,15 +140,19 @@ func (f *fakeRollouts) List() []api.Rollout {
 
 func (f *fakeRollouts) Plan(api.RolloutSpec) (api.Plan, error) { return api.Plan{Total: 1}, f.err }
 
-func (f *fakeRollouts) BundleUse(_ context.Context, digest string) (string, error) {
+func (f *fakeRollouts) BundleUse(_ context.Context, digest string) (string, int64, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	catalog := f.catalog
+	if f.asked != nil {
+		defer f.asked()
+	}
 	for _, r := range f.list {
 		if r.State.Active() && r.Spec.Bundle == digest {
-			return "rollout " + r.ID, f.err
+			return "rollout " + r.ID, catalog, f.err
 		}
 	}
-	return "", f.err
+	return "", catalog, f.err
 }
 
 func (f *fakeRollouts) Drift() func(*api.Node) *api.Drift {

@@ -26,8 +26,9 @@ type Rollouts interface {
 	Get(id string) (api.Rollout, bool) // with its nodes
 	List() []api.Rollout               // newest first, without their nodes
 	Plan(spec api.RolloutSpec) (api.Plan, error)
-	// BundleUse says which active rollout needs a bundle, "" for none.
-	BundleUse(ctx context.Context, digest string) (string, error)
+	// BundleUse says which active rollout needs a bundle, "" for none, as of a
+	// revision of the rollouts' catalog.
+	BundleUse(ctx context.Context, digest string) (use string, catalog int64, err error)
 	// Drift says of nodes whether they have what they were brought to; Forget
 	// forgets what that was.
 	Drift() func(*api.Node) *api.Drift

@@ -162,7 +162,7 @@ func TestSchema_ARolloutOfALaterVersionIsShownAndNothingRestsOnIt(t *testing.T) 
 			_, _, errSupersede := e.Create(t.Context(), spec, "ann", "")
 			_, errAct := e.Act(t.Context(), r.ID, rollout.Ask{Action: rollout.ActAbort, By: "ann"})
 			_, errRetry := e.RetryNode(t.Context(), "n00", "ann", "")
-			_, errBundle := e.BundleUse(t.Context(), newBundle)
+			_, _, errBundle := e.BundleUse(t.Context(), newBundle)
 			for what, err := range map[string]error{
 				"plan": errPlan, "create": errCreate, "supersede": errSupersede, "abort": errAct, "retry": errRetry,
 				"use of the bundle": errBundle, "settle": e.Settle(t.Context(), "n00", failureIn(r)),

@@ -8,7 +8,8 @@
 //	rollouts/<id>/nodes/<node>  what became of a node
 //	rollouts/<id>/notices/<seq> what webhooks are still to be told
 //	rollout-settled/<node>      what a node was brought to last; outlives the rollout
-//	rollout-catalog             put by each creation, so that two cannot pass each other
+//	rollout-catalog             put by each creation, so that two cannot pass each other,
+//	                            and compared by who deletes a bundle
 //	rollout-engine/<lease>      candidates; the oldest is elected
 //	events/rollout/<id>/<seq>   the audit trail, put with the change
 //	requests/<key>              idempotency keys
@@ -51,6 +52,9 @@ type Config struct {
 	Logger    *slog.Logger     // nil: discarded
 	Now       func() time.Time // nil: time.Now
 	Name      string           // of this coordinator, shown in the election's key
+	// BundleKey is the key that is there as long as a bundle is stored; nil: bundles
+	// are not compared.
+	BundleKey func(digest string) string
 	// ElectionTTL is how long a dead engine stays elected, in whole seconds;
 	// default 5 s.
 	ElectionTTL time.Duration
@@ -187,7 +191,7 @@ func (s *Store) Create(ctx context.Context, c rollout.Creation) error {
 	if err != nil {
 		return err
 	}
-	ifs := []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(s.catalogKey()), "=", c.Catalog), isNew}
+	ifs := append(isNew, clientv3.Compare(clientv3.ModRevision(s.catalogKey()), "=", c.Catalog))
 	then = append(then, clientv3.OpPut(s.catalogKey(), catalogValue(c.Head.ID)))
 	for _, over := range c.Supersedes {
 		guards, err := s.guards(nil, over.Head.ID, over.Revision)
@@ -235,7 +239,10 @@ func (s *Store) Write(ctx context.Context, c rollout.Change) error {
 		if err != nil {
 			return err
 		}
-		ifs, then = append(ifs, isNew), append(then, puts...)
+		ifs, then = append(ifs, isNew...), append(then, puts...)
+	}
+	if c.Bundle != "" {
+		ifs = append(ifs, s.stored(c.Bundle)...)
 	}
 	if c.Catalog != 0 {
 		ifs = append(ifs, clientv3.Compare(clientv3.ModRevision(s.catalogKey()), "=", c.Catalog))
@@ -246,26 +253,37 @@ func (s *Store) Write(ctx context.Context, c rollout.Change) error {
 	return s.guarded(ctx, c.Term, ifs, then)
 }
 
-// creates are the keys of a new rollout, and that there is none of its id.
-func (s *Store) creates(c rollout.Creation) (isNew clientv3.Cmp, puts []clientv3.Op, err error) {
+// creates are the keys of a new rollout, and that there is none of its id and its
+// bundle is stored.
+func (s *Store) creates(c rollout.Creation) (isNew []clientv3.Cmp, puts []clientv3.Op, err error) {
 	selection, err := s.encodeSelection(rollout.Selection{Nodes: c.Nodes})
 	if err != nil {
-		return isNew, nil, err
+		return nil, nil, err
 	}
 	head, err := c.Head.Encode(s.writes())
 	if err != nil {
-		return isNew, nil, err
+		return nil, nil, err
 	}
 	event, err := json.Marshal(c.Event)
 	if err != nil {
-		return isNew, nil, err
+		return nil, nil, err
 	}
 	key := s.key(c.Head.ID, "head")
-	return clientv3.Compare(clientv3.CreateRevision(key), "=", 0), []clientv3.Op{
+	isNew = append(s.stored(c.Head.Spec.Bundle), clientv3.Compare(clientv3.CreateRevision(key), "=", 0))
+	return isNew, []clientv3.Op{
 		clientv3.OpPut(key, string(head)),
 		clientv3.OpPut(s.key(c.Head.ID, "selection"), selection),
 		clientv3.OpPut(s.eventKey(c.Event), string(event)),
 	}, nil
+}
+
+// stored compares that a bundle is: who deletes one compares the catalog, which
+// every rollout that comes to need one puts, so that one of both loses.
+func (s *Store) stored(digest string) []clientv3.Cmp {
+	if s.cfg.BundleKey == nil {
+		return nil
+	}
+	return []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(s.cfg.BundleKey(digest)), ">", 0)}
 }
 
 // encodeSelection is the value that lists a rollout's nodes.
