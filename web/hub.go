@@ -4,21 +4,24 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/spacing"
 )
 
 // The hub renders each topic that somebody looks at once per change, for all
 // its viewers. A topic's renderer lives from its first viewer to its last.
 const (
-	// renderGap is the least time between two renderings of a topic that differ.
-	// After quiet a second may follow sooner, as what a change leads to is mostly
-	// close behind it; of three, the first and the last are two gaps apart.
+	// renderGap is the least time between two renderings of a topic that differ. A
+	// first one after quiet counts for none, and the next two may follow sooner, as
+	// what a change leads to is mostly close behind it; then these two a second hold.
 	renderGap = 500 * time.Millisecond
 	// lookGap is the least time between two renderings of a topic that changes
-	// elsewhere ask for, if these differ in nothing. What such looking costs over
-	// all topics is bounded by lookShare: it is put off for so many times as long
-	// as it takes, but not beyond renderGap.
-	lookGap   = 100 * time.Millisecond
-	lookShare = 10
+	// elsewhere ask for. Those that differ in nothing take over all topics one part
+	// in lookParts of the time, looksAhead paid for later, but none is put off for
+	// longer than renderGap.
+	lookGap    = 100 * time.Millisecond
+	lookParts  = 10
+	looksAhead = time.Second
 	// lookAgain is how long after a change a topic is rendered once more, as what
 	// was read may be a view made just before it.
 	lookAgain = 200 * time.Millisecond
@@ -106,23 +109,19 @@ func (h *hub) join(name string) (t *topic, leave func()) {
 func (h *hub) monitor(ctx context.Context, name string, t *topic) {
 	defer close(t.done)
 	woken := false
-	var sent, before time.Time // when the last two renderings were that differed
+	var ration ration
+	looks := spacing.Looks{Least: lookGap, Most: renderGap, Ahead: looksAhead}
 	for ctx.Err() == nil {
 		changed := h.changed() // taken before reading, so that no change is missed
 		began := time.Now()
 		fragments, err := h.render(ctx, name)
-		first := sent.IsZero()
-		differs := t.publish(fragments, err, began.Sub(sent) >= renderEvery)
-		if differs {
-			before, sent = sent, began
-		}
+		differs := t.publish(fragments, err, began.Sub(ration.last) >= renderEvery)
 		switch {
-		case differs && !first && sent.Sub(before) < 2*renderGap:
-			pause(ctx, max(renderGap, 2*renderGap-sent.Sub(before)), nil)
-		case differs && !first:
-			pause(ctx, lookGap, nil)
+		case differs:
+			pause(ctx, ration.sent(began), nil)
 		case woken:
-			pause(ctx, h.lookGap(time.Since(began)), nil)
+			looks.Parts = lookParts * h.watched()
+			pause(ctx, looks.Pause(began, time.Now()), nil)
 		}
 		next := renderEvery
 		if woken {
@@ -132,13 +131,32 @@ func (h *hub) monitor(ctx context.Context, name string, t *topic) {
 	}
 }
 
-// lookGap is how long a topic is not rendered again whose last rendering took so
-// long and differed in nothing.
-func (h *hub) lookGap(took time.Duration) time.Duration {
+// watched is how many topics somebody looks at.
+func (h *hub) watched() int {
 	h.mu.Lock()
-	topics := len(h.topics)
-	h.mu.Unlock()
-	return min(renderGap, max(lookGap, time.Duration(lookShare*topics)*took))
+	defer h.mu.Unlock()
+	return len(h.topics)
+}
+
+// ration keeps a topic to two renderings a second that differ, after a first one.
+type ration struct {
+	last time.Time
+	two  [2]time.Time // the last that were no first ones after quiet, older first
+}
+
+// sent says how long after one at a time there is to be no other.
+func (r *ration) sent(at time.Time) time.Duration {
+	quiet := at.Sub(r.last) >= 2*renderGap
+	r.last = at
+	if quiet {
+		r.two = [2]time.Time{}
+		return lookGap
+	}
+	r.two = [2]time.Time{r.two[1], at}
+	if r.two[0].IsZero() {
+		return lookGap
+	}
+	return max(renderGap, 2*renderGap-at.Sub(r.two[0]))
 }
 
 // pause ends after d, when wake is closed, or with ctx; it reports a wake.

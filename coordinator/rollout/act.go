@@ -200,7 +200,7 @@ func Wanted(st *State, v NodeView, now time.Time) *api.Wanted {
 		return nil
 	}
 	r, begun := st.Results[v.Node]
-	s := observe(h, r, begun, v)
+	s := observe(h, r, begun, &v)
 	switch {
 	case s.state == api.NodeUpdated, s.settling:
 		return nil

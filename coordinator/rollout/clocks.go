@@ -111,7 +111,7 @@ func (c *Clocks) Look(st *State, views []NodeView, step time.Duration, frozen fu
 // node measures one node.
 func (c *Clocks) node(h *Head, r Result, v *NodeView, step time.Duration, still bool) {
 	key := nodeKey{h.ID, v.Node}
-	there := v.Known && inPlace(h, *v) && c.last.Sub(v.LastHeard) <= heardWithin
+	there := v.Known && inPlace(h, v) && c.last.Sub(v.LastHeard) <= heardWithin
 	busy := r.State == api.NodeUpdating
 	k := c.nodes[key]
 	if !there && !busy {

@@ -69,22 +69,16 @@ func Decide(spec api.RolloutSpec, st State, fleet []NodeView, now time.Time) Dec
 	h := st.Head
 	h.Spec = spec
 	c := newCourse(spec, &st)
-	views := make(map[string]*NodeView, len(fleet))
-	for i := range fleet {
-		views[fleet[i].Node] = &fleet[i]
-	}
+	views := newNodeViews(fleet)
 	active := h.State.Active() && st.Newer == ""
 
 	var found []Result
 	var todo []*NodeView
-	for _, n := range st.Nodes {
+	for i, n := range st.Nodes {
 		r, begun := st.Results[n.Node]
-		v, known := views[n.Node]
-		if !known {
-			v = &NodeView{Node: n.Node, Group: n.Group}
-		}
+		v := views.of(i, n)
 		w := c.of(n)
-		s := observe(&h, r, begun, *v)
+		s := observe(&h, r, begun, v)
 		if !h.State.Active() {
 			s = ended(&h, r, begun)
 		}
@@ -105,7 +99,7 @@ func Decide(spec api.RolloutSpec, st State, fleet []NodeView, now time.Time) Dec
 			Attempt: s.attempt, Detail: s.detail, Since: s.since,
 		})
 		count(&d.Progress, shown)
-		switch next, ok := result(&h, n, r, begun, s, *v, now); {
+		switch next, ok := result(&h, n, r, begun, s, v, now); {
 		case !ok || !active:
 		case !c.begun(&h):
 			// Until its first wave begins, a node is somebody else's, who may change it.
@@ -148,7 +142,7 @@ func ended(h *Head, r Result, begun bool) standing {
 }
 
 // result is what to keep of a standing, if it is news.
-func result(h *Head, n Selected, r Result, begun bool, s standing, v NodeView, now time.Time) (Result, bool) {
+func result(h *Head, n Selected, r Result, begun bool, s standing, v *NodeView, now time.Time) (Result, bool) {
 	next := r
 	next.Node, next.Attempt, next.At = n.Node, s.attempt, now
 	next.State, next.Detail = s.state, s.detail
@@ -184,7 +178,7 @@ const hadAlready = "had the bundle already"
 // before is the bundle that a node had before this rollout: what it reports
 // while it begins or, if that is the new one by then, what it had when it was
 // selected. Empty when it is not known.
-func before(h *Head, n Selected, v NodeView) string {
+func before(h *Head, n Selected, v *NodeView) string {
 	for _, b := range []string{v.Report.Bundle, n.Before} {
 		if b != "" && b != h.Spec.Bundle {
 			return b

@@ -193,7 +193,7 @@ func (e *Engine) WantedFor(node string) *api.Wanted {
 		return nil
 	}
 	st := p.states[id]
-	return Wanted(&st, p.views[node], e.cfg.Now())
+	return Wanted(&st, *p.views[node], e.cfg.Now())
 }
 
 // Changed returns a channel that is closed at the next change of what Get,

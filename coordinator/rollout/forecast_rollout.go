@@ -51,7 +51,7 @@ func (p *player) view(r *playedRollout, i int) NodeView {
 
 // clocks are the times that Clocks would have measured.
 func (p *player) clocks(r *playedRollout, h *playedHost, v *NodeView) {
-	if v.Known && inPlace(&r.st.Head, *v) {
+	if v.Known && inPlace(&r.st.Head, v) {
 		since := h.returned
 		if since.IsZero() {
 			since = v.ChangedAt
@@ -80,8 +80,8 @@ func (p *player) settle(r *playedRollout, i int) {
 	v := p.view(r, i)
 	d := Decisions{Head: r.st.Head}
 	res, begun := r.st.Results[v.Node]
-	s := observe(&r.st.Head, res, begun, v)
-	if next, news := result(&r.st.Head, r.st.Nodes[i], res, begun, s, v, p.now); news {
+	s := observe(&r.st.Head, res, begun, &v)
+	if next, news := result(&r.st.Head, r.st.Nodes[i], res, begun, s, &v, p.now); news {
 		d.record([]Result{next}, nil, p.now)
 		if s.failure != nil {
 			d.budget(newCourse(r.st.Head.Spec, &r.st), r.st.Head.Spec, r.st, p.now)

@@ -15,7 +15,7 @@ const maxJoining = MaxChanges - 8
 
 // joiners are the nodes that have come to match a rollout that takes such nodes
 // in, and belong to no other active rollout. They go into its last wave.
-func joiners(st State, fleet []api.Node, all map[string]State) []Selected {
+func joiners(st State, fleet func() []api.Node, all map[string]State) []Selected {
 	spec := st.Head.Spec
 	if spec.Joining != api.JoiningInclude || !st.Head.State.Active() || st.Newer != "" {
 		return nil
@@ -30,7 +30,7 @@ func joiners(st State, fleet []api.Node, all map[string]State) []Selected {
 	}
 	last := len(newCourse(spec, &st).specs) - 1
 	var out []Selected
-	for _, n := range fleet {
+	for _, n := range fleet() {
 		if !in[n.ID] && selects(spec, want, n) && (!spec.NeedsReboot || n.Report.NeedsReboot) {
 			out = append(out, Selected{Node: n.ID, Group: n.Group, Wave: last, Joined: true, Before: n.Report.Bundle})
 		}
@@ -50,13 +50,13 @@ func joiners(st State, fleet []api.Node, all map[string]State) []Selected {
 
 // join takes nodes in that have come to match a rollout. It reports false when
 // the term is over.
-func (o *office) join(ctx context.Context, fleet []api.Node) bool {
+func (o *office) join(ctx context.Context) bool {
 	snap := o.e.cfg.Store.View()
 	if snap.Unread != "" {
 		return true // nobody knows here whose a node is
 	}
 	for id, st := range snap.Rollouts {
-		found := joiners(st, fleet, snap.Rollouts)
+		found := joiners(st, o.e.cfg.Fleet.Nodes, snap.Rollouts)
 		if len(found) == 0 {
 			continue
 		}

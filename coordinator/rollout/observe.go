@@ -36,7 +36,7 @@ var inFlight = map[api.Phase]bool{
 
 // observe finds where a node stands. A result of an attempt that was retried
 // counts only as the memory of which failure must not count again.
-func observe(h *Head, r Result, begun bool, v NodeView) standing {
+func observe(h *Head, r Result, begun bool, v *NodeView) standing {
 	s := standing{state: api.NodePending, attempt: max(1, r.Attempt), since: r.At}
 	broken := begun && r.State == api.NodeBroken
 	if broken && r.Failure <= h.Retried {
@@ -93,7 +93,7 @@ func observe(h *Head, r Result, begun bool, v NodeView) standing {
 
 // settle is where a node stands that has the bundle in place, and not yet for
 // so long as it must be in service to count as updated.
-func (s *standing) settle(broken bool, r Result, v NodeView, least time.Duration) {
+func (s *standing) settle(broken bool, r Result, v *NodeView, least time.Duration) {
 	if broken {
 		s.state, s.detail = api.NodeBroken, r.Detail
 		return
@@ -116,14 +116,14 @@ func (v *NodeView) begun() bool {
 }
 
 // inPlace: the bundle is there, and the node is back in service with it.
-func inPlace(h *Head, v NodeView) bool {
+func inPlace(h *Head, v *NodeView) bool {
 	return v.Report.Bundle == h.Spec.Bundle && v.Report.Phase == api.PhaseIdle && v.Report.Healthy && !v.Held
 }
 
 // findFailure looks for a failure of this rollout that its result does not
 // tell of: one that the node reports, or a hold that is overdue. told: the
 // node still reports the failure that the result tells of.
-func findFailure(h *Head, r Result, attempt int, v NodeView) (f *failure, told bool) {
+func findFailure(h *Head, r Result, attempt int, v *NodeView) (f *failure, told bool) {
 	p := &v.Report
 	if f := p.Failure; f != nil && f.Bundle == h.Spec.Bundle &&
 		(f.Rollout == h.ID || f.Rollout == "" && p.Rollout == h.ID) {

@@ -16,7 +16,7 @@ type picture struct {
 	order     []string // newest first
 	states    map[string]State
 	decisions map[string]Decisions // of the active ones
-	views     map[string]NodeView  // of the nodes of active ones
+	views     map[string]*NodeView // of the nodes of active ones
 	active    map[string]string    // node to the newest active rollout that has it and has begun
 }
 
@@ -50,7 +50,7 @@ func (e *Engine) refresh() *picture {
 
 	p := &picture{
 		rollouts: make(map[string]api.Rollout, len(snap.Rollouts)), states: snap.Rollouts,
-		decisions: map[string]Decisions{}, views: map[string]NodeView{}, active: map[string]string{},
+		decisions: map[string]Decisions{}, views: map[string]*NodeView{}, active: map[string]string{},
 	}
 	p.order = slices.Collect(maps.Keys(snap.Rollouts))
 	slices.SortFunc(p.order, func(a, b string) int { // ids grow with time
@@ -92,15 +92,15 @@ func (e *Engine) refresh() *picture {
 			o.Gates = e.asker.answers(id)
 			o.Idle, o.IdleSeq = e.clocks.Look(&st, views, step, fleet.frozen)
 		}
-		for _, v := range views {
-			if p.active[v.Node] == id { // the wave is of this rollout
+		for i := range views {
+			if v := &views[i]; p.active[v.Node] == id { // the wave is of this rollout
 				p.views[v.Node] = v
 			}
 		}
 		d := Decide(st.Head.Spec, st, views, now)
 		p.decisions[id] = d
 		shown := present(st, d)
-		shown.Concurrency = concurrency(&st, &d, fleet.look)
+		shown.Concurrency = concurrency(&st, &d, e.cfg.Semaphores.Look)
 		expected[id].tell(&shown, now)
 		e.past.tell(&shown)
 		p.rollouts[id] = shown

@@ -130,7 +130,7 @@ func (p *planner) groups() {
 			})
 		}
 		p.out.Groups[i].Nodes++
-		if inPlace(&p.st.Head, v) {
+		if inPlace(&p.st.Head, &v) {
 			p.out.Already++
 		} else if first[v.Group] == "" {
 			first[v.Group] = v.Node
@@ -176,7 +176,7 @@ func (p *planner) waves() {
 	settles := Duration(p.spec.MinHealthyTime)
 	for i, n := range p.st.Nodes {
 		t := p.played.Turns[i]
-		node := api.PlanNode{Node: n.Node, Group: p.views[i].Group, Already: inPlace(&p.st.Head, p.views[i])}
+		node := api.PlanNode{Node: n.Node, Group: p.views[i].Group, Already: inPlace(&p.st.Head, &p.views[i])}
 		if !node.Already && !t.Began.IsZero() {
 			node.Starts = t.Began.Round(time.Second)
 		}

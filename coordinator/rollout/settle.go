@@ -118,12 +118,12 @@ func decideFailure(st State, node string, report api.Report, now time.Time) Deci
 	}
 	r, begun := st.Results[node]
 	v := NodeView{Node: node, Known: true, Report: report, ChangedAt: now}
-	s := observe(&st.Head, r, begun, v)
+	s := observe(&st.Head, r, begun, &v)
 	if s.failure == nil {
 		return d
 	}
 	i := slices.IndexFunc(st.Nodes, func(n Selected) bool { return n.Node == node })
-	next, _ := result(&st.Head, st.Nodes[i], r, begun, s, v, now)
+	next, _ := result(&st.Head, st.Nodes[i], r, begun, s, &v, now)
 	d.record([]Result{next}, st.Results, now)
 	d.budget(newCourse(st.Head.Spec, &st), st.Head.Spec, st, now)
 	return d

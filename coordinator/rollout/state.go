@@ -196,3 +196,28 @@ type NodeView struct {
 	Busy        time.Duration
 	BusyAttempt int
 }
+
+// nodeViews finds what is known of a rollout's nodes: mostly in their order, else by id.
+type nodeViews struct {
+	list []NodeView
+	by   map[string]*NodeView
+}
+
+func newNodeViews(list []NodeView) *nodeViews { return &nodeViews{list: list} }
+
+// of is what is known of the rollout's node at i, which may be no more than its name.
+func (v *nodeViews) of(i int, n Selected) *NodeView {
+	if i < len(v.list) && v.list[i].Node == n.Node {
+		return &v.list[i]
+	}
+	if v.by == nil {
+		v.by = make(map[string]*NodeView, len(v.list))
+		for i := range v.list {
+			v.by[v.list[i].Node] = &v.list[i]
+		}
+	}
+	if known, ok := v.by[n.Node]; ok {
+		return known
+	}
+	return &NodeView{Node: n.Node, Group: n.Group}
+}
