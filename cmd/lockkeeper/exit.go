@@ -76,7 +76,7 @@ func (a *app) exit(cmd *cobra.Command, err error, interrupted bool) int {
 	if cmd != nil {
 		name = cmd.CommandPath()
 	}
-	fmt.Fprintf(a.err, "%s: %s\n", name, errorLine(err))
+	fmt.Fprintf(a.err, "%s: %s%s\n", name, errorLine(err), needsMore(cmd, err))
 	if code == exitUsage && cmd != nil {
 		fmt.Fprintf(a.err, "See %q.\n", name+" --help")
 	}

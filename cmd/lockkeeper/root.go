@@ -79,6 +79,7 @@ LOCKKEEPER_CA_FILE. See also: lockkeeper help exit-codes.`,
 	root.SetCompletionCommandGroupID("admin")
 	root.AddCommand(exitCodesTopic())
 	complete(root, "format", cobra.FixedCompletions([]string{formatTable, formatJSON, formatYAML}, cobra.ShellCompDirectiveNoFileComp))
+	sayRoles(root)
 	cli.BindEnv(root)
 	cli.PlainErrors(root, func(err error) error { return usageError{err} })
 	return root

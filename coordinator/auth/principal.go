@@ -4,6 +4,7 @@ package auth
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 )
@@ -74,6 +75,14 @@ func (p Principal) Allows(role api.Role) bool {
 		return p.Role == api.RoleNode || p.Role == api.RoleAdmin
 	}
 	return rank(role) > 0 && rank(p.Role) >= rank(role)
+}
+
+// RoleText is p's role in words, with the node that it is bound to.
+func (p Principal) RoleText() string {
+	if p.Role == api.RoleNode {
+		return fmt.Sprintf("node, bound to %q", p.Node)
+	}
+	return string(p.Role)
 }
 
 // AllowsNode reports whether p may act as the node: its own token may, and

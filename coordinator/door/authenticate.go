@@ -44,7 +44,7 @@ func (d *door) authenticate(w http.ResponseWriter, r *http.Request) (auth.Princi
 		return auth.Principal{}, d.challenge(w, own.Detail)
 	}
 	if r.URL.Path == "/metrics" && !principal.Allows(api.RoleViewer) {
-		return auth.Principal{}, api.Errorf(api.Forbidden, "metrics need the role viewer or one above it")
+		return auth.Principal{}, api.Errorf(api.Forbidden, "metrics need the role viewer or a higher one; the token has the role %s", principal.RoleText())
 	}
 	return principal, nil
 }

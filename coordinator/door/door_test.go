@@ -192,6 +192,19 @@ func TestCredentials_WhoComesIn(t *testing.T) {
 	}
 }
 
+func TestCredentials_ARefusalOfMetricsNamesBothRoles(t *testing.T) {
+	resp := knock(t, Options{AllowedHosts: []string{"lk"}, Authenticate: authenticate}, "GET", "http://lk/metrics", "", "Authorization", "Bearer lk_node")
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"need the role viewer", "the token has the role node, bound to "} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("%s does not say %q", text, want)
+		}
+	}
+}
+
 func TestCluster_EveryAnswerNamesItAndAClientOfAnotherIsTurnedAway(t *testing.T) {
 	o := Options{Loopback: true, Authenticate: authenticate, Cluster: cluster{stale: true}}
 	resp := knock(t, o, "GET", "http://localhost/", "")

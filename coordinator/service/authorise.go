@@ -78,9 +78,5 @@ func refused(p auth.Principal, needs string) error {
 	if !p.Known() {
 		return api.Errorf(api.Unauthenticated, "%s: send a token as \"Authorization: Bearer …\"", needs)
 	}
-	have := string(p.Role)
-	if p.Role == api.RoleNode {
-		have = fmt.Sprintf("node, bound to %q", p.Node)
-	}
-	return api.Errorf(api.Forbidden, "%s; the token has the role %s", needs, have)
+	return api.Errorf(api.Forbidden, "%s; the token has the role %s", needs, p.RoleText())
 }
