@@ -40,7 +40,7 @@ func Restore(ctx context.Context, cfg Config, file string, log *slog.Logger) (Re
 	var done Restored
 	prefix := cfg.Etcd.prefix()
 	info, err := etcdnode.Restore(ctx, etcdnode.RestoreConfig{
-		Config: etcdnode.Config{DataDir: cfg.DataDir, Logger: log, Quota: cfg.Etcd.Quota},
+		Config: etcdnode.Config{DataDir: cfg.DataDir, Name: cfg.Name, Logger: log, Quota: cfg.Etcd.Quota},
 		File:   file, Prefix: prefix,
 		Prepare: func(ctx context.Context, n *etcdnode.Node) error {
 			return done.markAlone(ctx, n, prefix, filepath.Base(file))

@@ -18,7 +18,7 @@ import (
 
 // restoreFlags are the settings of `serve` that say where a store is.
 var restoreFlags = []string{
-	"data-dir", "etcd-endpoints", "etcd-prefix", "etcd-ca", "etcd-cert", "etcd-key",
+	"data-dir", "name", "etcd-endpoints", "etcd-prefix", "etcd-ca", "etcd-cert", "etcd-key",
 	"etcd-username", "etcd-password-file", "etcd-insecure", "log-level", "log-format",
 }
 
@@ -33,7 +33,8 @@ func newRestore() *cobra.Command {
 The file is checked first. The cluster keeps its id and begins a new
 incarnation: fences go on above all that were given before, also after the
 snapshot, the fleet is frozen, and running rollouts are paused. Start the
-coordinator then, and lift the freeze when the nodes have been heard.
+coordinator then, and lift the freeze when the nodes have been heard. Give the
+--name that serve has, or its --config: the member is called by it.
 
 With --etcd-endpoints there is no FILE: put the backup back with etcd's own
 tools, with every coordinator stopped, then run this to begin the incarnation.`,
