@@ -189,13 +189,14 @@ var eventKinds = []struct {
 	look look
 }{
 	{"", look{"is-calm", "slots", "All"}},
-	{"hold", look{"is-busy", "slots", "Holds"}},
+	{"hold,queue", look{"is-busy", "slots", "Holds and queues"}},
 	{"rollout", look{"is-busy", "running", "Rollouts"}},
 	{"rollout.node.failed,rollout.failed,rollout.halted,hold.expired", look{"is-bad", "failed", "Failures"}},
 	{"node", look{"is-calm", "idle", "Nodes"}},
 	{"freeze", look{"is-warn", "frozen", "Freezes"}},
 	{"group", look{"is-calm", "user", "Groups"}},
-	{"cluster,token", look{"is-calm", "quorum", "Cluster and tokens"}},
+	{"bundle", look{"is-calm", "applying", "Bundles"}},
+	{"cluster,token,snapshot", look{"is-calm", "quorum", "Cluster and tokens"}},
 }
 
 func loadEvents(ctx context.Context, s *server, f *Frame, _ string, in url.Values) error {

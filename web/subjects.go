@@ -389,7 +389,7 @@ func loadCluster(ctx context.Context, s *server, f *Frame, _ string, _ url.Value
 		d.Tokens = tokens
 	}
 	var err error
-	d.withEvents, err = s.latest(ctx, api.EventQuery{Kind: "cluster,token"})
+	d.withEvents, err = s.latest(ctx, api.EventQuery{Kind: "cluster,token,snapshot"})
 	f.Data = d
 	return err
 }

@@ -100,7 +100,7 @@ func TestGroup_ItsHoursAreSetFromItsPage(t *testing.T) {
 	for _, page := range []*tab{p, q} {
 		page.says("#settings", "mon-fri 22:00 for 4 h, Europe/Berlin; nothing starts in its last 30 m")
 		page.says("#calendar", "Windows and blackouts", "Europe/Berlin")
-		page.says("#latest", "group changed")
+		page.says("#latest", "had its settings changed")
 	}
 
 	q.hit(`#settings a[href$="/window?n=0"]`)

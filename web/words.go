@@ -108,61 +108,86 @@ func attentionLook(a api.Attention) look {
 	return l
 }
 
-// eventWords say what an event's kind means, behind the name of the node or
-// rollout that it is about.
+// eventWords say what an event's kind means, behind the name of the node, rollout
+// or group that it is about; without one they begin the sentence.
 var eventWords = map[string]look{
-	"hold.granted":          {"is-busy", "slots", "was given a slot"},
-	"hold.confirmed":        {"is-busy", "slots", "took its slot"},
-	"hold.released":         {"is-ok", "releasing", "returned its slot"},
-	"hold.expired":          {"is-warn", "waiting", "did not confirm its slot in time"},
-	"hold.revoked":          {"is-warn", "aborted", "had its slot revoked"},
-	"hold.freed":            {"is-warn", "releasing", "had its slot freed by name"},
-	"hold.refenced":         {"is-busy", "slots", "asked for its slot again"},
-	"freeze.set":            {"is-warn", "frozen", "frozen"},
-	"freeze.lifted":         {"is-ok", "open", "unfrozen"},
-	"group.created":         {"is-calm", "plus", "group added"},
-	"group.changed":         {"is-calm", "user", "group changed"},
-	"group.deleted":         {"is-calm", "aborted", "group deleted"},
-	"node.joined":           {"is-calm", "plus", "joined"},
-	"node.changed":          {"is-calm", "user", "changed"},
-	"node.rollback":         {"is-warn", "drifted", "is to go back from its bundle"},
-	"node.removed":          {"is-calm", "aborted", "was forgotten"},
-	"node.down":             {"is-lost", "unreachable", "counts as down"},
-	"node.up":               {"is-ok", "ok", "is up again"},
-	"node.duplicate":        {"is-warn", "copy", "has a doubled id"},
-	"rollout.created":       {"is-busy", "running", "started"},
-	"rollout.paused":        {"is-warn", "paused", "paused"},
-	"rollout.resumed":       {"is-busy", "running", "resumed"},
-	"rollout.retried":       {"is-busy", "running", "tries failed nodes again"},
-	"rollout.halted":        {"is-bad", "halted", "halted"},
-	"rollout.aborted":       {"is-calm", "aborted", "aborted"},
-	"rollout.failed":        {"is-bad", "failed", "failed"},
-	"rollout.succeeded":     {"is-ok", "ok", "succeeded"},
-	"rollout.scheduled":     {"is-calm", "scheduled", "is scheduled"},
-	"rollout.approved":      {"is-ok", "approval", "was approved"},
-	"rollout.stalled":       {"is-warn", "overdue", "stalls"},
-	"rollout.superseded":    {"is-calm", "aborted", "was ended by a newer one"},
-	"rollout.rollback":      {"is-warn", "drifted", "is taken back"},
-	"rollout.wave.started":  {"is-busy", "running", "began a wave"},
-	"rollout.wave.skipped":  {"is-warn", "aborted", "skips a wave"},
-	"rollout.wave.finished": {"is-busy", "soaking", "has updated a wave"},
-	"rollout.wave.done":     {"is-ok", "ok", "is through a wave"},
-	"rollout.node.joined":   {"is-calm", "plus", "came to it"},
-	"rollout.node.failed":   {"is-bad", "failed", "failed"},
-	"rollout.node.updated":  {"is-ok", "ok", "is updated"},
-	"bundle.created":        {"is-calm", "plus", "bundle added"},
-	"bundle.changed":        {"is-calm", "drifted", "bundle signed or moved"},
-	"bundle.deleted":        {"is-warn", "aborted", "bundle deleted"},
-	"token.created":         {"is-calm", "token", "token created"},
-	"token.deleted":         {"is-calm", "token", "token deleted"},
+	"hold.granted":              {"is-busy", "slots", "was given a slot"},
+	"hold.confirmed":            {"is-busy", "slots", "took its slot"},
+	"hold.released":             {"is-ok", "releasing", "returned its slot"},
+	"hold.expired":              {"is-warn", "waiting", "did not confirm its slot in time"},
+	"hold.revoked":              {"is-warn", "aborted", "had its slot revoked"},
+	"hold.freed":                {"is-warn", "releasing", "had its slot freed by name"},
+	"hold.refenced":             {"is-busy", "slots", "asked for its slot again"},
+	"hold.adopted":              {"is-warn", "slots", "kept a slot that the store did not know"},
+	"queue.priority":            {"is-calm", "user", "was moved in the queue"},
+	"freeze.set":                {"is-warn", "frozen", "was frozen"},
+	"freeze.lifted":             {"is-ok", "open", "was unfrozen"},
+	"group.created":             {"is-calm", "plus", "was added as a group"},
+	"group.changed":             {"is-calm", "user", "had its settings changed"},
+	"group.deleted":             {"is-calm", "aborted", "was deleted as a group"},
+	"node.joined":               {"is-calm", "plus", "joined"},
+	"node.changed":              {"is-calm", "user", "had its labels changed"},
+	"node.rollback":             {"is-warn", "drifted", "is to go back from its bundle"},
+	"node.removed":              {"is-calm", "aborted", "was forgotten"},
+	"node.down":                 {"is-lost", "unreachable", "counts as down"},
+	"node.up":                   {"is-ok", "ok", "is up again"},
+	"node.duplicate":            {"is-warn", "copy", "has a doubled id"},
+	"rollout.created":           {"is-busy", "running", "started"},
+	"rollout.paused":            {"is-warn", "paused", "paused"},
+	"rollout.resumed":           {"is-busy", "running", "resumed"},
+	"rollout.retried":           {"is-busy", "running", "tries failed nodes again"},
+	"rollout.halted":            {"is-bad", "halted", "halted"},
+	"rollout.aborted":           {"is-calm", "aborted", "aborted"},
+	"rollout.failed":            {"is-bad", "failed", "failed"},
+	"rollout.succeeded":         {"is-ok", "ok", "succeeded"},
+	"rollout.scheduled":         {"is-calm", "scheduled", "is scheduled"},
+	"rollout.approved":          {"is-ok", "approval", "was approved"},
+	"rollout.stalled":           {"is-warn", "overdue", "stalls"},
+	"rollout.superseded":        {"is-calm", "aborted", "was ended by a newer one"},
+	"rollout.rollback":          {"is-warn", "drifted", "is taken back"},
+	"rollout.wave.started":      {"is-busy", "running", "began a wave"},
+	"rollout.wave.skipped":      {"is-warn", "aborted", "skips a wave"},
+	"rollout.wave.finished":     {"is-busy", "soaking", "has updated a wave"},
+	"rollout.wave.done":         {"is-ok", "ok", "is through a wave"},
+	"rollout.node.joined":       {"is-calm", "plus", "was taken into the rollout"},
+	"rollout.node.failed":       {"is-bad", "failed", "failed"},
+	"rollout.node.updated":      {"is-ok", "ok", "is updated"},
+	"bundle.created":            {"is-calm", "plus", "bundle added"},
+	"bundle.changed":            {"is-calm", "drifted", "bundle signed or moved"},
+	"bundle.deleted":            {"is-warn", "aborted", "bundle deleted"},
+	"token.created":             {"is-calm", "token", "token created"},
+	"token.deleted":             {"is-calm", "token", "token deleted"},
+	"snapshot.taken":            {"is-ok", "snapshot", "snapshot taken"},
+	"cluster.join.begun":        {"is-calm", "plus", "coordinator begins to join"},
+	"cluster.member.added":      {"is-calm", "plus", "coordinator added"},
+	"cluster.member.promoted":   {"is-ok", "quorum", "coordinator was given a vote"},
+	"cluster.member.removed":    {"is-warn", "aborted", "coordinator removed"},
+	"cluster.member.evicted":    {"is-warn", "unreachable", "silent coordinator removed"},
+	"cluster.leader.moved":      {"is-calm", "leader", "leadership moved"},
+	"cluster.restored":          {"is-warn", "snapshot", "cluster restored"},
+	"cluster.schema.raised":     {"is-calm", "ok", "newer format of the store in use"},
+	"cluster.authority.trust":   {"is-busy", "token", "coordinators begin to change their authority"},
+	"cluster.authority.show":    {"is-busy", "token", "coordinators show their next authority"},
+	"cluster.authority.done":    {"is-ok", "token", "coordinators changed their authority"},
+	"cluster.authority.aborted": {"is-warn", "token", "coordinators keep their authority"},
 }
 
 // eventLook shows a kind without an entry by its own words.
 func eventLook(e api.Event) look {
-	if l, ok := eventWords[e.Kind]; ok {
-		return l
+	l, ok := eventWords[e.Kind]
+	if !ok {
+		l = look{"is-calm", "idle", strings.NewReplacer(".", " ", "_", " ").Replace(e.Kind)}
 	}
-	return look{"is-calm", "idle", strings.NewReplacer(".", " ", "_", " ").Replace(e.Kind)}
+	if !eventHasSubject(e) {
+		l.Word = capital(l.Word)
+	}
+	return l
+}
+
+// eventHasSubject reports whether the event is about something that it names
+// first: a token is of a node, and the sentence is about the token.
+func eventHasSubject(e api.Event) bool {
+	return !strings.HasPrefix(e.Kind, "token.") && (e.Node != "" || e.Rollout != "" || e.Group != "" || strings.HasPrefix(e.Kind, "freeze."))
 }
 
 // eventCounts reports whether the event changed how many are out: then the
@@ -188,7 +213,7 @@ var funcs = template.FuncMap{
 	"node":      func(s api.NodeState) look { return known(nodeLooks, s) },
 	"rollout":   func(s api.RolloutState) look { return known(rolloutLooks, s) },
 	"inRollout": func(s string) look { return known(rolloutNodeLooks, s) },
-	"attention": attentionLook, "event": eventLook, "eventCounts": eventCounts, "ofRollout": func(e api.Event) bool { return strings.HasPrefix(e.Kind, "rollout.") },
+	"attention": attentionLook, "event": eventLook, "eventCounts": eventCounts, "eventHasSubject": eventHasSubject, "ofRollout": func(e api.Event) bool { return strings.HasPrefix(e.Kind, "rollout.") },
 	"track": trackOf, "title": rolloutTitle, "where": rolloutWhere,
 	"lockOf": func(f Frame, g api.Group) lock { return newLock(g, f.Status.Stale, f.Now) },
 	"bigLockOf": func(f Frame) bigLock {
@@ -387,12 +412,20 @@ func sentence(s string) string {
 	if s == "" {
 		return s
 	}
-	first, size := utf8.DecodeRuneInString(s)
-	s = string(unicode.ToUpper(first)) + s[size:]
+	s = capital(s)
 	if strings.HasSuffix(s, ".") {
 		return s
 	}
 	return s + "."
+}
+
+// capital begins a text with a capital letter.
+func capital(s string) string {
+	first, size := utf8.DecodeRuneInString(s)
+	if size == 0 {
+		return s
+	}
+	return string(unicode.ToUpper(first)) + s[size:]
 }
 
 // spanText writes "4 h" or "1 h 30 m" for a spec's "4h0m0s".
