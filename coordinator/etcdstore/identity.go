@@ -38,12 +38,14 @@ type Identity struct {
 type Foreign struct {
 	V       int       `json:"v"`
 	Cluster string    `json:"cluster"`
-	By      string    `json:"by"` // who called
-	At      time.Time `json:"at"` // first
+	By      string    `json:"by"`             // who called
+	Node    string    `json:"node,omitempty"` // that the caller's token is bound to
+	At      time.Time `json:"at"`             // first
 	Froze   bool      `json:"froze,omitempty"`
 }
 
-// foreignKept bounds the list of other clusters.
+// foreignKept bounds the list of other clusters, beside those for which this one
+// froze itself: of these each node's token brings one.
 const foreignKept = 100
 
 // Identity is the cluster's identity as last seen; its ID is empty before the
@@ -114,12 +116,13 @@ func (d *DB) adoptIdentity(value []byte, revision int64) (Identity, error) {
 	return d.identity, nil
 }
 
-// AddForeign lists another cluster. It reports false when that one is listed
-// already (or the list is full), and changes nothing then.
+// AddForeign lists another cluster, together with the event that tells of it. It
+// reports false when that one is listed already (or the list is full), and changes
+// nothing then.
 func (d *DB) AddForeign(ctx context.Context, f Foreign) (bool, error) {
 	d.mu.RLock()
 	_, listed := d.foreign[f.Cluster]
-	full := len(d.foreign) >= foreignKept
+	full := len(d.foreign) >= foreignKept && !(f.Froze && f.Node != "")
 	d.mu.RUnlock()
 	if listed || full {
 		return false, nil
@@ -130,14 +133,19 @@ func (d *DB) AddForeign(ctx context.Context, f Foreign) (bool, error) {
 		return false, err
 	}
 	key := d.prefix + "cluster/foreign/" + semaphore.EscapeID(f.Cluster)
-	txn, err := d.commit(ctx, []clientv3.Cmp{absent(key)}, []clientv3.Op{clientv3.OpPut(key, string(value))}, nil)
-	if err != nil {
+	detail := fmt.Sprintf("%s, an agent of cluster %s, called and was refused", f.By, f.Cluster)
+	if f.Froze {
+		detail += "; this cluster is new and froze itself"
+	}
+	e := semaphore.Event{Kind: "node.wrong_cluster", Actor: f.By, Node: f.Node, Detail: detail}
+	done, err := d.withEvent(ctx, e, []clientv3.Cmp{absent(key)}, []clientv3.Op{clientv3.OpPut(key, string(value))})
+	if err != nil || !done {
 		return false, err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.foreign[f.Cluster] = f
-	return txn.Succeeded, nil
+	return true, nil
 }
 
 // Foreign lists the other clusters whose agents called here, oldest first.

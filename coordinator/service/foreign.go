@@ -3,7 +3,6 @@ package service
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
@@ -15,9 +14,14 @@ import (
 // it may be an empty replacement of the real one.
 const youngFor = 24 * time.Hour
 
+// foreignPerNode bounds the other clusters that one node's token may have listed.
+const foreignPerNode = 3
+
 // ForeignCluster refuses a client that knows another cluster, and lists it when
 // it is an agent: nobody who may only look can stop the fleet with a header. A
-// young cluster freezes itself the first time.
+// young cluster freezes itself the first time, once for each other cluster and
+// once for each node's token: a freeze that somebody lifted is not set again by
+// whoever makes up another name.
 func (s *Service) ForeignCluster(ctx context.Context, theirID string) *api.Error {
 	own := s.db.Identity()
 	refusal := api.Errorf(api.WrongCluster, "this is cluster %s, the agent knows cluster %s: it does nothing until somebody runs `lockkeeper-agent trust` on its host", own.ID, theirID)
@@ -25,11 +29,16 @@ func (s *Service) ForeignCluster(ctx context.Context, theirID string) *api.Error
 	if !who.Allows(api.RoleNode) || theirID == "" || theirID == own.ID || len(theirID) > 256 {
 		return refusal
 	}
-	listed := func(f etcdstore.Foreign) bool { return f.Cluster == theirID }
-	if slices.ContainsFunc(s.db.Foreign(), listed) {
-		return refusal // and a freeze that somebody lifted is not set again
+	select { // one at a time, so that none is looked at before what came first is listed
+	case s.foreign <- struct{}{}:
+		defer func() { <-s.foreign }()
+	case <-ctx.Done():
+		return refusal
 	}
-	f := etcdstore.Foreign{Cluster: theirID, By: who.Name, Froze: s.now().Sub(own.CreatedAt) < youngFor}
+	f := etcdstore.Foreign{Cluster: theirID, By: who.Name, Node: who.Node, Froze: s.now().Sub(own.CreatedAt) < youngFor}
+	if !isNews(f, s.db.Foreign()) {
+		return refusal
+	}
 	s.logger.Warn("an agent of another cluster called", "cluster", theirID, "by", who.Name, "freeze", f.Froze)
 	if f.Froze {
 		reason := fmt.Sprintf("%s, an agent of cluster %s, called this cluster, which was made only at %s: it may be an empty replacement of the real one",
@@ -43,4 +52,24 @@ func (s *Service) ForeignCluster(ctx context.Context, theirID string) *api.Error
 		s.logger.Error("an agent of another cluster could not be listed", "cluster", theirID, "error", err)
 	}
 	return refusal
+}
+
+// isNews reports whether a call of another cluster's agent is to be listed, and to
+// freeze this cluster if that is young. Of a node that froze it before nothing is
+// listed meanwhile: the cluster that it names may be one that others really know,
+// and for that they still freeze this one.
+func isNews(f etcdstore.Foreign, listed []etcdstore.Foreign) bool {
+	of := 0
+	for _, old := range listed {
+		if old.Cluster == f.Cluster {
+			return false
+		}
+		if f.Node == "" || old.Node != f.Node {
+			continue
+		}
+		if of++; of == foreignPerNode || f.Froze && old.Froze {
+			return false
+		}
+	}
+	return true
 }

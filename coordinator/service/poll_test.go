@@ -2,7 +2,9 @@ package service
 
 import (
 	"context"
+	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -326,6 +328,59 @@ func TestPoll_OfAnotherClustersAgentFreezesAYoungClusterOnceAndOnlyListsItInAnOl
 	mustRefuse(t, old.ForeignCluster(t.Context(), "stranger"), api.WrongCluster)
 	if st, _ := old.Status(old.admin()); len(st.Attention) != 1 {
 		t.Error("somebody unknown was listed")
+	}
+}
+
+// One token, with as many made-up clusters as it likes, stops a young fleet once:
+// when somebody has lifted the freeze, only another node can set it again, also
+// for a cluster that the first one named.
+func TestForeignCluster_OneNodeFreezesAYoungClusterOnce(t *testing.T) {
+	b := start(t)
+	var rogue sync.WaitGroup
+	for i := range 20 {
+		rogue.Go(func() {
+			if e := b.ForeignCluster(b.as("rogue"), fmt.Sprint("made-up-", i)); e.Kind != api.WrongCluster {
+				t.Errorf("got %v", e)
+			}
+		})
+	}
+	rogue.Wait()
+	f := b.sem.FleetFreeze()
+	if f == nil || !strings.Contains(f.Reason, "rogue") {
+		t.Fatalf("frozen: %+v", f)
+	}
+	if err := b.Unfreeze(b.admin(), "", f.ID); err != nil {
+		t.Fatal(err)
+	}
+	mustRefuse(t, b.ForeignCluster(b.as("rogue"), "real"), api.WrongCluster)
+	if f := b.sem.FleetFreeze(); f != nil {
+		t.Errorf("a node froze the fleet again that somebody had unfrozen: %s", f.Reason)
+	}
+	if list := b.db.Foreign(); len(list) != 1 || list[0].Node != "rogue" {
+		t.Errorf("remembered: %+v", list)
+	}
+	mustRefuse(t, b.ForeignCluster(b.as("web-1"), "real"), api.WrongCluster)
+	if f := b.sem.FleetFreeze(); f == nil || !strings.Contains(f.Reason, "web-1") {
+		t.Errorf("the agent of another cluster did not freeze this one, after another had named its cluster: %+v", f)
+	}
+	b.eventually("the audit trail names the nodes", func() bool {
+		list, err := b.Events(b.admin(), api.EventQuery{Kind: "node.wrong_cluster", Limit: 10})
+		return err == nil && len(list.Events) == 2 && list.Events[0].Node == "rogue" && list.Events[1].Node == "web-1"
+	})
+}
+
+func TestForeignCluster_AnOldClusterListsFewOfOneNode(t *testing.T) {
+	b := start(t)
+	b.clock.pass(25 * time.Hour)
+	for i := range 10 {
+		mustRefuse(t, b.ForeignCluster(b.as("rogue"), fmt.Sprint("made-up-", i)), api.WrongCluster)
+	}
+	mustRefuse(t, b.ForeignCluster(b.as("web-1"), "real"), api.WrongCluster)
+	if n := len(b.db.Foreign()); n != foreignPerNode+1 {
+		t.Errorf("%d clusters are listed, want %d of one node and one of another", n, foreignPerNode)
+	}
+	if f := b.sem.FleetFreeze(); f != nil {
+		t.Errorf("an old cluster froze itself: %+v", f)
 	}
 }
 

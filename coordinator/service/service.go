@@ -106,7 +106,8 @@ type Service struct {
 	lasted    *Lasted
 	estimates estimates
 
-	joining sync.Mutex // held while a new member is taken in
+	joining sync.Mutex    // held while a new member is taken in
+	foreign chan struct{} // holds one while a foreign agent is looked at
 
 	mu      sync.Mutex
 	changed chan struct{}
@@ -130,7 +131,7 @@ func New(cfg Config) *Service {
 	s := &Service{
 		lasted: cfg.Lasted,
 		cfg:    cfg, store: cfg.Store, fleet: cfg.Fleet, roll: cfg.Rollouts, db: cfg.DB, node: cfg.Node,
-		logger: cfg.Logger, now: cfg.Now, changed: make(chan struct{}), started: cfg.Now(),
+		logger: cfg.Logger, now: cfg.Now, changed: make(chan struct{}), started: cfg.Now(), foreign: make(chan struct{}, 1),
 	}
 	s.polls.parked = map[string]*parked{}
 	s.peers.seen = map[string]contact{}
