@@ -33,6 +33,7 @@ type nodesData struct {
 	ByID    string
 	First   string // address of the first page
 	NextURL string
+	Drifts  []driftedFrom // where drifted nodes are listed
 }
 
 // stateChip filters by a state.
@@ -109,6 +110,11 @@ func loadNodes(ctx context.Context, s *server, f *Frame, _ string, in url.Values
 	d.Map = newMap(nodes, q.Group, q.After, by)
 	if d.List, err = s.backend.Nodes(ctx, q); err != nil {
 		return err
+	}
+	if q.Drifted {
+		if d.Drifts, err = s.drifts(ctx, q, in); err != nil {
+			return err
+		}
 	}
 	if d.List.Next != "" {
 		d.NextURL = withQuery("/nodes", append([]string{"after"}, nodeKeys...), in, "after", d.List.Next)

@@ -64,6 +64,11 @@ func (s *server) showNewRollout(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 	}
+	if in.Get("drifted") != "" {
+		if err := s.bringBack(r.Context(), &f, in); err != nil {
+			p = newProblem(w, "Nothing to bring back", err)
+		}
+	}
 	for i := range waveInputs {
 		row := waveInput{Number: i + 1}
 		if i < len(f.Spec.Waves) {
@@ -114,7 +119,7 @@ func typedRollout(r *http.Request) (rolloutForm, error) {
 	f := rolloutForm{Key: r.PostFormValue("key"), Start: text("start"), Spec: api.RolloutSpec{
 		Bundle: text("bundle"), Group: text("group"), Selector: text("selector"), Name: text("name"), Reason: text("reason"),
 		MaxFailures: api.Slots(text("max_failures")), AutoRollback: text("auto_rollback"), ProgressDeadline: text("progress_deadline"),
-		NeedsReboot: r.PostFormValue("needs_reboot") != "",
+		Nodes: listedNodes(r.PostFormValue("nodes")), NeedsReboot: r.PostFormValue("needs_reboot") != "",
 	}}
 	var fields []api.FieldError
 	f.Spec.Start = momentOf("start", f.Start, &fields)

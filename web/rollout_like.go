@@ -14,7 +14,7 @@ import (
 // it would start is not the same in them.
 func (f *rolloutForm) beyond(spec api.RolloutSpec) []string {
 	typed := api.RolloutSpec{
-		Name: spec.Name, Bundle: spec.Bundle, Group: spec.Group, Selector: spec.Selector, NeedsReboot: spec.NeedsReboot,
+		Name: spec.Name, Bundle: spec.Bundle, Group: spec.Group, Selector: spec.Selector, Nodes: spec.Nodes, NeedsReboot: spec.NeedsReboot,
 		MaxFailures: spec.MaxFailures, ProgressDeadline: spec.ProgressDeadline, AutoRollback: spec.AutoRollback,
 	}
 	var unread []api.FieldError
