@@ -132,6 +132,7 @@ var eventWords = map[string]look{
 	"node.down":                 {"is-lost", "unreachable", "counts as down"},
 	"node.up":                   {"is-ok", "ok", "is up again"},
 	"node.duplicate":            {"is-warn", "copy", "has a doubled id"},
+	"node.wrong_cluster":        {"is-warn", "user", "belongs to another cluster"},
 	"rollout.created":           {"is-busy", "running", "started"},
 	"rollout.paused":            {"is-warn", "paused", "paused"},
 	"rollout.resumed":           {"is-busy", "running", "resumed"},
