@@ -14,7 +14,6 @@ import (
 	"github.com/lockkeeper/lockkeeper/agent/host"
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/bundle"
-	"github.com/lockkeeper/lockkeeper/coordinator/client"
 )
 
 // hosted are simulated hosts with real agents on them. A test says of each
@@ -52,10 +51,7 @@ func (s *site) startHosts(t *testing.T, group string, n int) *hosted {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := client.New(client.Config{Servers: []string{s.c.URL()}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := s.client()
 		agents.Go(func() {
 			defer c.Close()
 			err := agent.RunSimulated(ctx, agent.Config{Node: node, Group: group, StateDir: filepath.Join(dir, node, "state"),

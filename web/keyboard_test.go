@@ -1,16 +1,12 @@
 package web_test
 
 import (
-	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
-
-	"github.com/lockkeeper/lockkeeper/coordinator/api"
 )
 
 // press sends keys to whatever has the focus.
@@ -70,16 +66,6 @@ func (p *tab) tabTo(css string) {
 	p.Fatalf("the tab key never comes to %s; the focus is on %s", css, where)
 }
 
-// keyed is an action of a person without a mouse: a page, the keys, the call that
-// the service sees.
-type keyed struct {
-	name, path string
-	prepare    func(*stage)
-	skip       bool // over the menu, by the first link of the page
-	do         func(p *tab)
-	want       string
-}
-
 // opens presses the control that opens a form as a dialog.
 func opens(css string) func(p *tab) {
 	return func(p *tab) {
@@ -97,103 +83,6 @@ func (p *tab) types(css, text string) {
 		p.tabTo(css)
 	}
 	p.press(text)
-}
-
-// sends presses a button of the dialog.
-func (p *tab) sends(css string) {
-	p.Helper()
-	p.tabTo("#dialog " + css)
-	p.press(kb.Enter)
-}
-
-func TestKeyboard_IsEnoughForEveryAction(t *testing.T) {
-	t.Parallel()
-	then := func(steps ...func(p *tab)) func(p *tab) {
-		return func(p *tab) {
-			for _, step := range steps {
-				step(p)
-			}
-		}
-	}
-	typed := func(css, text string) func(p *tab) { return func(p *tab) { p.types("#dialog "+css, text) } }
-	sent := func(p *tab) { p.sends("button.btn") }
-	pressed := func(css string) func(p *tab) { return func(p *tab) { p.tabTo(css); p.press(kb.Enter) } }
-	stateOf := func(id string, state api.RolloutState) func(*stage) {
-		return func(b *stage) { r := b.rollouts[id]; r.State = state; b.rollouts[id] = r }
-	}
-	node := func(id string, change func(n *api.Node)) func(*stage) {
-		return func(b *stage) {
-			i := slices.IndexFunc(b.nodes, func(n api.Node) bool { return n.ID == id })
-			change(&b.nodes[i])
-		}
-	}
-	actions := []keyed{
-		{name: "freeze the fleet", path: "/", do: then(opens("#freeze-button a"), typed("#reason", "incident"), sent), want: `freeze "" "incident"`},
-		{name: "unfreeze", path: "/", prepare: func(b *stage) { b.status.Frozen = &api.Freeze{ID: "f1", By: "ann", Reason: "x"} }, do: pressed("#banners button"), want: `unfreeze "" "f1"`},
-		{name: "freeze a group", path: "/groups/web", skip: true, do: then(opens(`a[href^="/freeze?group"]`), typed("#reason", "disks"), sent), want: `freeze "web" "disks"`},
-		{name: "add a group", path: "/", do: then(opens("#add-group a"), typed("#name", "cache"), sent), want: "group cache slots=1"},
-		{name: "change a group", path: "/groups/web", skip: true, do: then(opens(`a[href$="/edit"]`), func(p *tab) { p.tabTo("#interval") }, typed("#interval", "5m"), sent), want: "group web slots=6 limits=[{zone 2}] hold= interval=5m"},
-		{name: "add a blackout", path: "/groups/night", skip: true, do: then(opens(`a[href$="/blackout"]`), typed("#name", "fair"), typed("#from", "2026-12-24 18:00"), typed("#until", "2026-12-27"), sent), want: "blackouts=4"},
-		{name: "remove a blackout", path: "/groups/night", skip: true, do: then(opens(`a[href*="year-end"]`), sent), want: "blackouts=2"},
-		{name: "add a window", path: "/groups/night", skip: true, do: then(opens(`#settings a[href$="/window"]`), typed("#start", "22:00"), typed("#duration", "4h"), func(p *tab) { p.sends("button[value=save]") }), want: "windows=3"},
-		{name: "change a window", path: "/groups/night", skip: true, do: then(opens(`#settings a[href$="/window?n=0"]`), typed("#cutoff", "0"), func(p *tab) { p.sends("button[value=save]") }), want: "windows="},
-		{name: "remove a window", path: "/groups/night", skip: true, do: then(opens(`#settings a[href$="/window?n=1"]`), func(p *tab) { p.tabTo(`#dialog a[href*="remove"]`); p.press(kb.Enter) },
-			func(p *tab) {
-				p.until("it asks", `document.querySelector('#dialog h1').innerText.startsWith('Remove ')`)
-			}, func(p *tab) { p.sends("button.btn") }), want: "windows="},
-		{name: "priority", path: "/nodes/web-094", skip: true, do: then(opens(`#node-head a[href$="/priority"]`), func(p *tab) { p.press("5") }, sent), want: "priority web web-094 "},
-		{name: "free a slot", path: "/groups/web", skip: true, do: then(opens(`#holds a[data-dialog]`), typed("#name", "web-014"), typed("#reason", "dead"), sent), want: `revoke web web-014 fence=41 name="web-014" reason="dead"`},
-		{name: "retry a node", path: "/nodes/web-052.rack-7.fra1.example.net", skip: true, do: then(opens(`a[href$="/retry"]`), typed("#reason", "again"), sent), want: "node retry web-052"},
-		{name: "roll a node back", path: "/nodes/web-000", skip: true, do: then(opens(`a[href$="/rollback"]`), sent), want: "node rollback web-000"},
-		{name: "forget a node", path: "/nodes/web-150", skip: true, do: then(opens(`a[href$="/forget"]`), typed("#name", "web-150"), sent), want: "forget web-150"},
-		{name: "clear a doubled id", path: "/nodes/web-001", prepare: node("web-001", func(n *api.Node) { n.Duplicate = "two machine ids" }), skip: true, do: then(opens(`a[href$="/duplicate"]`), sent), want: "patch web-001 clear=true"},
-		{name: "pause", path: "/rollouts/ro-7k2f", skip: true, do: pressed(`#rollout-head form[action$="/pause"] button`), want: `pause ro-7k2f ""`},
-		{name: "resume", path: "/rollouts/ro-7k11", skip: true, do: pressed(`#rollout-head form[action$="/resume"] button`), want: `resume ro-7k11 ""`},
-		{name: "halt", path: "/rollouts/ro-7k2f", skip: true, do: then(opens(`a[href$="/halt"]`), typed("#reason", "smoke"), sent), want: `halt ro-7k2f "smoke"`},
-		{name: "abort", path: "/rollouts/ro-7k2f", skip: true, do: then(opens(`#rollout-head a[href$="/abort"]`), sent), want: "abort ro-7k2f"},
-		{name: "approve", path: "/rollouts/ro-7k2f", skip: true, do: then(opens(`#gates a[data-dialog]`), typed("#reason", "fine"), sent), want: `approve ro-7k2f "fine" wave=3 gate=release`},
-		{name: "skip a wave", path: "/rollouts/ro-7k2f", skip: true, do: then(opens(`a[href$="/skip"]`), sent), want: `skip ro-7k2f "" wave=3`},
-		{name: "try failed nodes again", path: "/rollouts/ro-7k2f", prepare: stateOf("ro-7k2f", api.RolloutHalted), skip: true, do: then(opens(`a[href$="/retry"]`), sent), want: "retry ro-7k2f"},
-		{name: "start a rollout", path: "/rollouts/new", skip: true, do: then(func(p *tab) { p.tabTo("#bundle") }, pressed(`button[value=plan]`),
-			func(p *tab) {
-				p.until("the plan", `document.querySelector('#plan').innerText.includes('nodes would change')`)
-			},
-			pressed(".skip"), pressed(`button[value=start]`)), want: "rollout " + digest},
-	}
-	// Some at a time: each has a page, and a service, of its own.
-	const lanes = 3
-	for lane := range lanes {
-		t.Run("lane "+string(rune('1'+lane)), func(t *testing.T) {
-			t.Parallel()
-			b := busyFleet()
-			url := open(t, b)
-			p := openTab(t)
-			p.look(1440, "light")
-			for i, a := range actions {
-				if i%lanes != lane {
-					continue
-				}
-				if a.prepare != nil {
-					b.set(a.prepare)
-				}
-				p.load(url + a.path)
-				p.until(a.name+": the page is live", isLive)
-				if a.skip {
-					p.tabTo(".skip")
-					p.press(kb.Enter)
-				}
-				before := len(b.wrote())
-				a.do(p)
-				deadline := time.Now().Add(patience)
-				for len(b.wrote()) == before && time.Now().Before(deadline) {
-					time.Sleep(10 * time.Millisecond)
-				}
-				if calls := b.wrote()[before:]; len(calls) != 1 || !strings.Contains(calls[0], a.want) {
-					t.Errorf("%s: the service saw %q, want %q", a.name, calls, a.want)
-				}
-			}
-		})
-	}
 }
 
 // TestKeyboard_ADialogEndsWithEscapeWhereItBegan: the focus comes back to what

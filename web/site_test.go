@@ -33,11 +33,32 @@ func startConfigured(t *testing.T, config coordinator.Config) *site {
 	s.start()
 	t.Cleanup(s.stop)
 	s.config.Listen = s.c.Addr() // a restart comes back where browsers look
-	var err error
-	if s.api, err = client.New(client.Config{Servers: []string{s.c.URL()}}); err != nil {
-		t.Fatal(err)
-	}
+	s.api = s.client()
 	return s
+}
+
+// client speaks to it as an administrator.
+func (s *site) client() *client.Client {
+	s.Helper()
+	at := s.c.URL()
+	if s.config.RequireToken {
+		at = "unix:" + filepath.Join(s.config.DataDir, "admin.sock")
+	}
+	c, err := client.New(client.Config{Servers: []string{at}})
+	if err != nil {
+		s.Fatal(err)
+	}
+	return c
+}
+
+// token makes one for a person of that role.
+func (s *site) token(role api.Role, whose string) api.TokenCreated {
+	s.Helper()
+	token, err := s.api.CreateToken(s.Context(), api.TokenRequest{Role: role, Description: whose})
+	if err != nil {
+		s.Fatal(err)
+	}
+	return token
 }
 
 func (s *site) start() {
@@ -201,7 +222,7 @@ func TestLogin_ThroughTheDoorOfACoordinatorThatAsksForTokens(t *testing.T) {
 	p.fill("#token", "lk_wrong")
 	p.click("main button")
 	p.until("a wrong token is refused", `document.querySelector('[role=alert]')?.innerText.includes('Not logged in')`)
-	p.logIn(s)
+	p.logIn(s.token(api.RoleViewer, "").Secret)
 	p.until("the right one leads where one wanted to go", `location.pathname === '/nodes' && `+isLive)
 	if p.truth(`document.cookie !== ''`) {
 		t.Error("scripts can read the token's cookie")
@@ -219,7 +240,7 @@ func TestLogin_ThroughTheDoorOfACoordinatorThatAsksForTokens(t *testing.T) {
 	other := startConfigured(t, coordinator.Config{RequireToken: true})
 	p.do(chromedp.Navigate(other.c.URL() + "/"))
 	p.until("another coordinator of this host asks for its own token", `location.pathname === '/login'`)
-	p.logIn(other)
+	p.logIn(other.token(api.RoleViewer, "").Secret)
 	p.until("who is signed in there", `location.pathname === '/' && `+isLive)
 	p.do(chromedp.Navigate(s.c.URL() + "/"))
 	p.until("is signed in here still", `location.pathname === '/' && `+isLive)
@@ -229,18 +250,9 @@ func TestLogin_ThroughTheDoorOfACoordinatorThatAsksForTokens(t *testing.T) {
 	p.until("and logs nobody out elsewhere", `location.pathname === '/' && `+isLive)
 }
 
-// logIn gives the login page a viewer's token.
-func (p *tab) logIn(s *site) {
+// logIn gives the login page a token.
+func (p *tab) logIn(secret string) {
 	p.Helper()
-	admin, err := client.New(client.Config{Servers: []string{"unix:" + filepath.Join(s.config.DataDir, "admin.sock")}})
-	if err != nil {
-		p.Fatal(err)
-	}
-	defer admin.Close()
-	token, err := admin.CreateToken(p.Context(), api.TokenRequest{Role: api.RoleViewer})
-	if err != nil {
-		p.Fatal(err)
-	}
-	p.fill("#token", token.Secret)
+	p.fill("#token", secret)
 	p.click("main button")
 }

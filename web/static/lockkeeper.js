@@ -148,7 +148,8 @@ async function show(url, request) {
     if (!form) throw new Error(`${answer.status}`);
     dialog.replaceChildren(document.adoptNode(form));
     if (!dialog.open) dialog.showModal();
-    dialog.querySelector('[data-confirm], input:not([type=hidden])')?.focus();
+    const first = (css) => dialog.querySelector(css); // else the focus goes with the form that was there
+    (first('[aria-invalid]') ?? first('[data-confirm], input:not([type=hidden])') ?? first('a[href], button'))?.focus();
     tick();
   } catch (e) {
     if (!request) { location.assign(url); return; }
