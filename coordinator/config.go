@@ -4,17 +4,20 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/door"
 	"github.com/lockkeeper/lockkeeper/coordinator/silence"
+	"github.com/lockkeeper/lockkeeper/internal/strict"
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
@@ -185,27 +188,44 @@ func defaultDataDir() string {
 	return filepath.Join(home, ".local", "state", "lockkeeper")
 }
 
-// ReadConfig reads a YAML file over what cfg holds already. An unknown key is
-// an error that names its line and column.
+// configForm is how Config is written in the file. Values in it may be secrets.
+var configForm = strict.Form{Tag: "yaml", Hide: true, Leaf: map[reflect.Type]func(ast.Node) string{
+	reflect.TypeFor[time.Duration](): strict.Duration,
+}}
+
+// ReadConfig reads a YAML file over what cfg holds already. An unknown key, and a
+// value of another kind, is an error that names its line, column and path, and
+// what is accepted there.
 func ReadConfig(path string, cfg *Config) error {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return fmt.Errorf("config: %w", err)
 	}
 	text = bytes.TrimPrefix(text, []byte("\ufeff"))
+	// Without the source lines: they may hold secrets.
+	bad := func(err error) error {
+		return fmt.Errorf("config %s: %s", path, strings.TrimSpace(yaml.FormatError(err, false, false)))
+	}
+	tree, err := parser.ParseBytes(text, 0)
+	if err != nil {
+		return bad(err)
+	}
+	// Settings behind a second "---" would be left out without a word.
+	if len(tree.Docs) > 1 {
+		return fmt.Errorf("config %s: it has several documents, which a line \"---\" separates: want one", path)
+	}
 	// The decoder would make nothing but zeros of a file of comments.
 	var says any
 	if err := yaml.Unmarshal(text, &says); err == nil && says == nil {
 		return nil
 	}
-	decoder := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict())
-	if err := decoder.Decode(cfg); err != nil {
-		// Without the source lines: they may hold secrets.
-		return fmt.Errorf("config %s: %s", path, strings.TrimSpace(yaml.FormatError(err, false, false)))
+	for _, doc := range tree.Docs {
+		if err := configForm.Check(reflect.TypeFor[Config](), doc.Body, ""); err != nil {
+			return fmt.Errorf("config %s:%w", path, err)
+		}
 	}
-	// Settings behind a second "---" would be left out without a word.
-	if err := decoder.Decode(new(any)); !errors.Is(err, io.EOF) {
-		return fmt.Errorf("config %s: it has several documents, which a line \"---\" separates: want one", path)
+	if err := yaml.UnmarshalWithOptions(text, cfg, yaml.Strict()); err != nil {
+		return bad(err)
 	}
 	return nil
 }

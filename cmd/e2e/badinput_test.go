@@ -38,7 +38,7 @@ func TestServe_AnUnknownConfigKeyIsNamedWithItsPlace(t *testing.T) {
 	file := filepath.Join(dir, "lockkeeperd.yaml")
 	must0(t, os.WriteFile(file, []byte("listen: 127.0.0.1:0\nfleetlock:\n  wiat: 5s\n"), 0o600))
 	out := refused(t, 2, "serve", "--config", file, "--data-dir", filepath.Join(dir, "data"))
-	wantWords(t, out, file, "[3:3]", "wiat")
+	wantWords(t, out, file, ":3:3: ", "did you mean wait?", "wiat")
 	if _, err := os.Stat(filepath.Join(dir, "data")); err == nil {
 		t.Error("a data dir was made all the same")
 	}

@@ -192,7 +192,7 @@ func TestParseGroups_ReadsWhatAnEditorPutAByteOrderMarkBefore(t *testing.T) {
 
 func TestParseGroups_SaysLineAndColumnOfWhatIsWrong(t *testing.T) {
 	for _, c := range []struct{ name, file, want string }{
-		{"unknown key", "groups:\n  web:\n    slots: 1\n    slot: 2\n", `4:5: groups.web.slot: unknown field; want one of slots, limits, count_unreachable, windows, blackouts, grant_interval, timeouts`},
+		{"unknown key", "groups:\n  web:\n    slots: 1\n    slot: 2\n", `4:5: groups.web.slot: unknown field; want one of slots, limits, count_unreachable, windows, blackouts, grant_interval, timeouts; did you mean slots?`},
 		{"unknown key at the top", "group:\n  web:\n", `1:1: group: unknown field; want groups`},
 		{"slots one level too high", "groups:\n  web:\n  slots: 2\n", `3:10: groups.slots: "2" does not belong here: want names with values: slots, limits, count_unreachable, windows, blackouts, grant_interval, timeouts`},
 		{"a tab", "groups:\n\tweb:\n", "2:1: a tab: YAML is indented with spaces"},

@@ -9,6 +9,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/internal/strict"
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
@@ -63,7 +64,7 @@ type (
 
 // UnmarshalYAML checks the value where its line and column are known.
 func (s *slots) UnmarshalYAML(node ast.Node) error {
-	text := scalar(node)
+	text := strict.Scalar(node)
 	if _, err := semaphore.ParseSlots(text); err != nil {
 		return at(node, err.Error())
 	}
@@ -73,16 +74,16 @@ func (s *slots) UnmarshalYAML(node ast.Node) error {
 
 // UnmarshalYAML checks the value where its line and column are known.
 func (t *duration) UnmarshalYAML(node ast.Node) error {
-	if err := checkTimeout("duration", scalar(node)); err != nil {
+	if err := checkTimeout("duration", strict.Scalar(node)); err != nil {
 		return at(node, err.Error())
 	}
-	*t = duration(scalar(node))
+	*t = duration(strict.Scalar(node))
 	return nil
 }
 
 // UnmarshalYAML checks the value where its line and column are known.
 func (m *moment) UnmarshalYAML(node ast.Node) error {
-	text := scalar(node)
+	text := strict.Scalar(node)
 	if _, err := time.Parse(time.RFC3339, text); err != nil {
 		return at(node, fmt.Sprintf("time %q: want one with its offset, such as 2026-12-24T18:00:00Z or 2026-12-24T18:00:00+01:00", text))
 	}
@@ -93,13 +94,6 @@ func (m *moment) UnmarshalYAML(node ast.Node) error {
 func (m moment) time() time.Time {
 	t, _ := time.Parse(time.RFC3339, string(m)) // checked when it was read
 	return t.UTC()
-}
-
-func scalar(node ast.Node) string {
-	if n, ok := node.(ast.ScalarNode); ok {
-		return fmt.Sprint(n.GetValue())
-	}
-	return node.String()
 }
 
 func at(node ast.Node, text string) error {

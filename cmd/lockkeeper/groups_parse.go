@@ -8,6 +8,7 @@ import (
 	"os"
 	"reflect"
 	"strings"
+	"time"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -15,6 +16,7 @@ import (
 	"github.com/goccy/go-yaml/token"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/internal/strict"
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
@@ -115,16 +117,27 @@ func parseGroups(text []byte) (declared, error) {
 	return d, nil
 }
 
+// wire is how the types of the API are written in a file.
+var wire = strict.Form{Tag: "json", Leaf: map[reflect.Type]func(ast.Node) string{
+	reflect.TypeFor[time.Time](): strict.Time,
+	reflect.TypeFor[api.Slots](): func(node ast.Node) string {
+		if _, ok := node.(ast.ScalarNode); !ok {
+			return "want a number such as 2, or a percentage such as 5%"
+		}
+		return ""
+	},
+}}
+
 // groupsFit reports the first name in the file that is none, and the first value
 // of a wrong kind.
 func groupsFit(tree *ast.File) error {
 	for _, doc := range tree.Docs {
-		for _, top := range pairs(doc.Body) {
+		for _, top := range strict.Pairs(doc.Body) {
 			if key := top.Key.GetToken(); key.Value != "groups" {
-				return fmt.Errorf("%d:%d: %s: unknown field; want groups", key.Position.Line, key.Position.Column, key.Value)
+				return fmt.Errorf("%d:%d: %s: %s", key.Position.Line, key.Position.Column, key.Value, strict.Unknown("field", key.Value, []string{"groups"}))
 			}
-			for _, group := range pairs(top.Value) {
-				if err := fits(reflect.TypeFor[api.GroupSpec](), group.Value, "groups."+group.Key.GetToken().Value); err != nil {
+			for _, group := range strict.Pairs(top.Value) {
+				if err := wire.Check(reflect.TypeFor[api.GroupSpec](), group.Value, "groups."+group.Key.GetToken().Value); err != nil {
 					return err
 				}
 			}
@@ -154,11 +167,11 @@ func (p places) of(group, path string) string {
 func placesOf(file *ast.File) places {
 	found := places{}
 	for _, doc := range file.Docs {
-		for _, top := range pairs(doc.Body) {
+		for _, top := range strict.Pairs(doc.Body) {
 			if top.Key.GetToken().Value != "groups" {
 				continue
 			}
-			for _, group := range pairs(top.Value) {
+			for _, group := range strict.Pairs(top.Value) {
 				key := group.Key.GetToken()
 				in := map[string]*token.Position{"": key.Position}
 				notePlaces(in, "", group.Value)
@@ -172,7 +185,7 @@ func placesOf(file *ast.File) places {
 // notePlaces notes where each value below a node is; of a list's item and of a
 // map, that is where it begins.
 func notePlaces(in map[string]*token.Position, path string, node ast.Node) {
-	for _, pair := range pairs(node) {
+	for _, pair := range strict.Pairs(node) {
 		below := pair.Key.GetToken().Value
 		if path != "" {
 			below = path + "." + below
@@ -187,24 +200,12 @@ func notePlaces(in map[string]*token.Position, path string, node ast.Node) {
 		for i, item := range list.Values {
 			below := fmt.Sprintf("%s[%d]", path, i)
 			in[below] = item.GetToken().Position
-			if first := pairs(item); len(first) > 0 {
+			if first := strict.Pairs(item); len(first) > 0 {
 				in[below] = first[0].Key.GetToken().Position
 			}
 			notePlaces(in, below, item)
 		}
 	}
-}
-
-func pairs(node ast.Node) []*ast.MappingValueNode {
-	switch n := node.(type) {
-	case *ast.AnchorNode:
-		return pairs(n.Value)
-	case *ast.MappingNode:
-		return n.Values
-	case *ast.MappingValueNode:
-		return []*ast.MappingValueNode{n}
-	}
-	return nil
 }
 
 // plainYAML takes Go's types out of what the decoder says.

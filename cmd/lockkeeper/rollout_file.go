@@ -72,7 +72,7 @@ func parseRollout(text []byte) (*rolloutFile, error) {
 	if len(f.places[""]) == 1 {
 		return nil, errors.New(`1:1: no rollout: want "bundle:", the nodes such as "group:", and what else "lockkeeper rollout start --help" shows`)
 	}
-	if err := fits(reflect.TypeFor[api.RolloutSpec](), tree.Docs[0].Body, ""); err != nil {
+	if err := wire.Check(reflect.TypeFor[api.RolloutSpec](), tree.Docs[0].Body, ""); err != nil {
 		return nil, err
 	}
 	// Through the members of the JSON, which the decoder takes where there are

@@ -118,7 +118,7 @@ func TestSchema_HasTheMembersOfTheAPI(t *testing.T) {
 		if of.Kind() != reflect.Struct || len(s.Properties) == 0 {
 			return
 		}
-		for i, name := range members(of) {
+		for i, name := range wire.Members(of) {
 			p := s.Properties[name]
 			if p == nil {
 				t.Errorf("the schema lacks %s.%s", path, name)

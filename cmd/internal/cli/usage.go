@@ -8,6 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/lockkeeper/lockkeeper/internal/near"
 )
 
 // PlainErrors has what is wrong with a command line said in the words of the
@@ -119,32 +121,12 @@ func flagError(cmd *cobra.Command, err error) error {
 func similar(cmd *cobra.Command, name string) []string {
 	var list []string
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
-		if !f.Hidden && (strings.HasPrefix(f.Name, name) || strings.HasPrefix(name, f.Name) || oneOff(f.Name, name)) {
+		if !f.Hidden && (strings.HasPrefix(f.Name, name) || strings.HasPrefix(name, f.Name) || len(near.To(name, []string{f.Name})) > 0) {
 			list = append(list, "--"+f.Name)
 		}
 	})
 	slices.Sort(list)
 	return list
-}
-
-// oneOff reports whether a letter less, more, different, or swapped with the
-// next makes one name of the other.
-func oneOff(a, b string) bool {
-	if len(a) > len(b) {
-		a, b = b, a
-	}
-	i := 0
-	for i < len(a) && a[i] == b[i] {
-		i++
-	}
-	switch len(b) - len(a) {
-	case 0:
-		swapped := i+1 < len(a) && a[i] == b[i+1] && a[i+1] == b[i] && a[i+2:] == b[i+2:]
-		return swapped || i == len(a) || a[i+1:] == b[i+1:]
-	case 1:
-		return a[i:] == b[i+1:]
-	}
-	return false
 }
 
 // wanted is what a flag accepts, by its type; of a type of its own what that

@@ -14,14 +14,17 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/parser"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/bundle"
+	"github.com/lockkeeper/lockkeeper/internal/strict"
 )
 
 // source is bundle.yaml.
@@ -40,6 +43,9 @@ type source struct {
 	MinHealthyTime  *bundle.Duration `yaml:"min_healthy_time"`
 	HealthyDeadline *bundle.Duration `yaml:"healthy_deadline"`
 }
+
+// sourceForm is how it is written; a command may hold a secret.
+var sourceForm = strict.Form{Tag: "yaml", Hide: true}
 
 // entry says how one file differs from the defaults.
 type entry struct {
@@ -152,16 +158,26 @@ func readSource(file string) (*source, error) {
 	if err != nil {
 		return nil, err
 	}
-	var src source
-	decoder := yaml.NewDecoder(bytes.NewReader(bytes.TrimPrefix(text, []byte("\ufeff"))), yaml.Strict())
-	if err := decoder.Decode(&src); err != nil && !errors.Is(err, io.EOF) {
-		// Without the neighbouring lines: they may hold secrets.
-		return nil, bad("bundle: %s: %s; accepted: name, version, requires (arch, labels, os_release), default_interrupt, units, files (by path: mode, owner, interrupt, units, render), "+
-			"check and command (run, timeout), health (a list: command, http, tcp, unit, timeout), min_healthy_time, healthy_deadline",
-			file, yaml.FormatError(err, false, false))
+	text = bytes.TrimPrefix(text, []byte("\ufeff"))
+	// Without the neighbouring lines: they may hold secrets.
+	plain := func(err error) error {
+		return bad("bundle: %s: %s; accepted: %s", file, yaml.FormatError(err, false, false), strings.Join(sourceForm.Members(reflect.TypeFor[source]()), ", "))
 	}
-	if err := decoder.Decode(new(any)); !errors.Is(err, io.EOF) {
+	tree, err := parser.ParseBytes(text, 0)
+	if err != nil {
+		return nil, plain(err)
+	}
+	if len(tree.Docs) > 1 {
 		return nil, bad("bundle: %s has several documents, which a line \"---\" separates; accepted: one", file)
+	}
+	for _, doc := range tree.Docs {
+		if err := sourceForm.Check(reflect.TypeFor[source](), doc.Body, ""); err != nil {
+			return nil, bad("bundle: %s:%v", file, err)
+		}
+	}
+	var src source
+	if err := yaml.UnmarshalWithOptions(text, &src, yaml.Strict()); err != nil && !errors.Is(err, io.EOF) {
+		return nil, plain(err)
 	}
 	return &src, nil
 }
