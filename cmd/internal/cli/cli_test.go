@@ -29,6 +29,34 @@ func tree(run func(server string, wait time.Duration, sure bool)) *cobra.Command
 	return root
 }
 
+func TestBindEnv_AVariableThatIsNearlyAFlagsIsSaid(t *testing.T) {
+	for name, c := range map[string]struct{ variable, want string }{
+		"a letter less":      {"LOCKKEEPER_SERVR", "prog: no flag reads the variable LOCKKEEPER_SERVR; did you mean LOCKKEEPER_SERVER?\n"},
+		"two letters":        {"LOCKKEEPER_LNGWAIT", "did you mean LOCKKEEPER_LONG_WAIT?\n"},
+		"a secret's":         {"LOCKKEEPER_TOKENS", "did you mean LOCKKEEPER_TOKEN?\n"},
+		"a flag's":           {"LOCKKEEPER_LONG_WAIT", ""},
+		"of another program": {"LOCKKEEPER_PEER_LISTEN", ""},
+		"left out":           {"LOCKKEEPER_SURE", ""},
+		"told to hooks":      {"LOCKKEEPER_HOOK", ""},
+		"a label's":          {"LOCKKEEPER_LABEL_SERVR", ""},
+		"of others":          {"LOCKKEEPR_SERVER", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv(c.variable, "1s")
+			var errs strings.Builder
+			root := tree(func(string, time.Duration, bool) {})
+			root.SetErr(&errs)
+			root.SetArgs([]string{"sub"})
+			if err := root.Execute(); err != nil {
+				t.Fatal(err)
+			}
+			if !strings.HasSuffix(errs.String(), c.want) || c.want == "" && errs.String() != "" {
+				t.Errorf("it said %q, want %q", errs.String(), c.want)
+			}
+		})
+	}
+}
+
 func TestBindEnv_FlagWinsOverEnvironmentOverDefault(t *testing.T) {
 	for _, c := range []struct {
 		name string

@@ -79,7 +79,8 @@ func NoEnv(cmd *cobra.Command, flags ...string) {
 // flag set by its variable reads as changed, so a config file that fills only
 // unchanged flags comes between the two. An empty variable counts as unset. A
 // value that the flag does not accept is an error that names the variable, and
-// so does an error of a command that begins with the flag's name.
+// so does an error of a command that begins with the flag's name. A variable whose
+// name is nearly that of a flag is said on the standard error, and passed over.
 func BindEnv(cmd *cobra.Command) {
 	describe := func(f *pflag.Flag) {
 		if hasEnv(f) && !strings.Contains(f.Usage, "(env ") {
@@ -110,6 +111,9 @@ func bindBefore(c *cobra.Command) {
 	c.PersistentPreRunE = func(cmd *cobra.Command, args []string) error {
 		if err := ReadEnv(cmd); err != nil {
 			return err
+		}
+		for _, line := range misspelt(cmd.Root(), os.Environ()) {
+			fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", cmd.Root().Name(), line)
 		}
 		switch {
 		case runE != nil:
