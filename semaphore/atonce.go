@@ -25,7 +25,10 @@ func AtOnce(s *State, nodes []string) (both, slots, limits int) {
 			t.take(m)
 			both++
 		}
-		if only.fits(&m) {
+		switch {
+		case len(free.Spec.Limits) == 0:
+			limits++
+		case only.fits(&m):
 			only.take(m)
 			limits++
 		}

@@ -188,12 +188,12 @@ func (e *Engine) List() []api.Rollout {
 // nil when none does, when it has its result, or when it may not start.
 func (e *Engine) WantedFor(node string) *api.Wanted {
 	p := e.picture()
-	id, ok := p.active[node]
+	at, ok := p.active[node]
 	if !ok {
 		return nil
 	}
-	st := p.states[id]
-	return Wanted(&st, *p.views[node], e.cfg.Now())
+	st := p.states[at.rollout]
+	return Wanted(&st, *at.view, e.cfg.Now())
 }
 
 // Changed returns a channel that is closed at the next change of what Get,

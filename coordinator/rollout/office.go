@@ -14,10 +14,12 @@ const (
 	// coalesce is the least time between two looks, so that a burst of reports is
 	// decided once. Looks (at 10,000 nodes: some 20 ms) take one part in lookParts of
 	// the time, looksAhead paid for later, so that what is asked for after quiet is
-	// decided at once, and what its answer leads to soon after.
-	coalesce   = 50 * time.Millisecond
-	lookParts  = 5
-	looksAhead = time.Second / 2
+	// decided at once, and what its answer leads to soon after. None is put off for
+	// longer than longestPause: a failure too many is not to wait.
+	coalesce     = 50 * time.Millisecond
+	longestPause = tick / 4
+	lookParts    = 5
+	looksAhead   = time.Second / 2
 	// tick is the longest time between two looks: some things change by time alone.
 	tick = time.Second
 	// keptRollouts is how many ended rollouts are kept.
@@ -66,7 +68,7 @@ func (e *Engine) serve(ctx context.Context, t Term) {
 // run looks at everything whenever something changed, and acts while elected.
 func (e *Engine) run(ctx context.Context, terms <-chan Term) {
 	var o *office
-	looks := spacing.Looks{Least: coalesce, Most: tick, Parts: lookParts, Ahead: looksAhead}
+	looks := spacing.Looks{Least: coalesce, Most: longestPause, Parts: lookParts, Ahead: looksAhead}
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	for {

@@ -15,9 +15,14 @@ type picture struct {
 	rollouts  map[string]api.Rollout
 	order     []string // newest first
 	states    map[string]State
-	decisions map[string]Decisions // of the active ones
-	views     map[string]*NodeView // of the nodes of active ones
-	active    map[string]string    // node to the newest active rollout that has it and has begun
+	decisions map[string]Decisions  // of the active ones
+	active    map[string]activeNode // by the node's id
+}
+
+// activeNode is a node of an active rollout that has begun, the newest that has it.
+type activeNode struct {
+	rollout string
+	view    *NodeView
 }
 
 // endedRollout saves looking at an ended rollout again.
@@ -45,12 +50,12 @@ func (e *Engine) refresh() *picture {
 	now := e.cfg.Now()
 	snap := e.cfg.Store.View()
 	e.mu.Lock()
-	overdue, expected := e.overdue, e.expected
+	overdue, expected, nodes := e.overdue, e.expected, len(e.shown.active)
 	e.mu.Unlock()
 
 	p := &picture{
 		rollouts: make(map[string]api.Rollout, len(snap.Rollouts)), states: snap.Rollouts,
-		decisions: map[string]Decisions{}, views: map[string]*NodeView{}, active: map[string]string{},
+		decisions: map[string]Decisions{}, active: make(map[string]activeNode, nodes),
 	}
 	p.order = slices.Collect(maps.Keys(snap.Rollouts))
 	slices.SortFunc(p.order, func(a, b string) int { // ids grow with time
@@ -80,9 +85,10 @@ func (e *Engine) refresh() *picture {
 		}
 		views := fleet.of(st)
 		if st.Head.begun() { // one that waits leaves its nodes to those that it waits for
-			for _, n := range st.Nodes {
-				if _, newer := p.active[n.Node]; !newer {
-					p.active[n.Node] = id
+			for i := range views {
+				v := &views[i]
+				if _, newer := p.active[v.Node]; !newer {
+					p.active[v.Node] = activeNode{id, v}
 				}
 			}
 		}
@@ -91,11 +97,6 @@ func (e *Engine) refresh() *picture {
 			o := &st.Observed
 			o.Gates = e.asker.answers(id)
 			o.Idle, o.IdleSeq = e.clocks.Look(&st, views, step, fleet.frozen)
-		}
-		for i := range views {
-			if v := &views[i]; p.active[v.Node] == id { // the wave is of this rollout
-				p.views[v.Node] = v
-			}
 		}
 		d := Decide(st.Head.Spec, st, views, now)
 		p.decisions[id] = d
