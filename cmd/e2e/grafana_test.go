@@ -74,7 +74,7 @@ func numbers(t *testing.T, server, expr string, from, to time.Time) int {
 	n := 0
 	for _, series := range answer.Data.Result {
 		for _, v := range series.Values {
-			if v[1] != "NaN" {
+			if v[1] != "NaN" && v[1] != "+Inf" && v[1] != "-Inf" {
 				n++
 			}
 		}
@@ -103,7 +103,12 @@ func TestGrafana_EveryQueryHasDataWhenARolloutHasRun(t *testing.T) {
 	status, text = unlock(t, c.url, "guest")
 	wantStatus(t, "returning it", status, text, 200)
 	must(t, c.url, "queue", "leave", "another")
+	must(t, c.url, "freeze", "the rollout is to stall at first")
 	id := startRollout(t, c.url, pushBundle(t, c.url, "new", ""), "--name", "dashboards")
+	eventually(t, 30*time.Second, "Prometheus knows what stalls it", func() bool {
+		return promQL(t, server, `count(lockkeeper_rollout_stalled_by{reason="frozen"})`) == "1"
+	})
+	must(t, c.url, "unfreeze")
 	eventually(t, 3*time.Minute, "the rollout has ended", func() bool { return rolloutOf(t, c.url, id).State == api.RolloutSucceeded })
 	if got := fleet[0].file(t, "etc/app.conf"); got != "new\n" {
 		t.Errorf("the rollout did nothing: %q", got)
