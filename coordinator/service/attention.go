@@ -266,8 +266,12 @@ func membersDown(members []api.Member) []api.Attention {
 		}
 		a := api.Attention{
 			Kind: attentionMember, Severity: warn, Title: fmt.Sprintf("Coordinator %s cannot be reached", membership.Call(m)),
-			Detail: fmt.Sprintf("From the one that answers: %s. Start it again, or replace it: `lockkeeper cluster replace %s`. ", m.Unreachable, membership.Call(m)),
+			Detail: fmt.Sprintf("From the one that answers: %s. Start it again", m.Unreachable),
 		}
+		if spare >= 0 { // else a replacement would be refused
+			a.Detail += fmt.Sprintf(", or replace it: `lockkeeper cluster replace %s`", membership.Call(m))
+		}
+		a.Detail += ". "
 		switch {
 		case spare > 0:
 			a.Detail += fmt.Sprintf("The cluster bears %d more.", spare)

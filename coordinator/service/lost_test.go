@@ -34,5 +34,8 @@ func TestLostForGood_IsSaidWhereThereIsNoQuorum(t *testing.T) {
 		if !strings.Contains(text, membership.LostForGood) {
 			t.Errorf("%s says %q", where, text)
 		}
+		if strings.Contains(text, "cluster replace") {
+			t.Errorf("%s advises what is refused without a quorum: %q", where, text)
+		}
 	}
 }
