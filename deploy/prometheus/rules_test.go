@@ -140,6 +140,9 @@ func TestAlerts_EachLeadsToItsPartOfTheRunbookAndToADashboard(t *testing.T) {
 		if !strings.Contains(string(table), "\n| ["+name+"](runbooks/alerts.md#"+strings.ToLower(name)+") | "+severity+" |") {
 			t.Errorf("docs/metrics.md has no row that links %s and calls it a %s", name, severity)
 		}
+		if !strings.Contains(text, "\n**At risk:** ") || !strings.Contains(text, " **Over when** ") {
+			t.Errorf("docs/runbooks/alerts.md does not say of %s what is at risk, and when it is over", name)
+		}
 		if r.Annotations["summary"] == "" || r.Annotations["description"] == "" {
 			t.Errorf("%s: want a summary and a description", name)
 		}
@@ -149,6 +152,57 @@ func TestAlerts_EachLeadsToItsPartOfTheRunbookAndToADashboard(t *testing.T) {
 		if _, found := all[heading]; !found {
 			t.Errorf("docs/runbooks/alerts.md is about %s, which is no alert", heading)
 		}
+	}
+}
+
+// told is by which alert somebody hears of what stands on the attention list;
+// what is not here is for LockkeeperNeedsAPerson.
+var told = map[string]string{
+	"failed": "LockkeeperNodesFailed", "rolled_back": "LockkeeperNodesFailed", "duplicate_id": "LockkeeperNodesFailed",
+	"overdue": "LockkeeperHoldOverdue", "halted": "LockkeeperRolloutHalted", "approval": "LockkeeperApprovalWaiting",
+	"disk_low": "LockkeeperDiskLow", "clock_off": "LockkeeperClockOff", "member_down": "LockkeeperCoordinatorUnreachable",
+	"snapshot_failed": "LockkeeperSnapshotOld", "silences_failing": "LockkeeperSilencesFailing", "undelivered": "LockkeeperNoticesFailing",
+}
+
+var attentionKind = regexp.MustCompile(`\b(?:attention\w+\s*=|Kind:)\s*"([a-z_]+)"`)
+
+// Whatever the dashboard calls a thing for a person, some alert tells of it.
+func TestAlerts_TellOfEverythingOnTheAttentionList(t *testing.T) {
+	files, err := filepath.Glob("../../coordinator/service/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile("../../docs/runbooks/alerts.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := alerts(t)
+	rest := strings.Split(regexp.MustCompile(`kind=~"([^"]+)"`).FindStringSubmatch(all["LockkeeperNeedsAPerson"].Expr)[1], "|")
+	kinds := 0
+	for _, path := range files {
+		if strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range attentionKind.FindAllStringSubmatch(string(text), -1) {
+			kind := m[1]
+			kinds++
+			by, own := told[kind]
+			switch {
+			case own && all[by].Alert == "":
+				t.Errorf("%s: there is no alert %s", kind, by)
+			case own == slices.Contains(rest, kind):
+				t.Errorf("%s is told of by %q, and by LockkeeperNeedsAPerson: %v; want one of them", kind, by, !own)
+			case !own && !strings.Contains(string(page), "\n| `"+kind+"` | "):
+				t.Errorf("docs/runbooks/alerts.md does not say what to do about %s", kind)
+			}
+		}
+	}
+	if kinds < len(told)+len(rest) {
+		t.Errorf("%d kinds of attention were found, and %d are told of", kinds, len(told)+len(rest))
 	}
 }
 
