@@ -60,26 +60,53 @@ type tab struct {
 // error: a violated content policy is one.
 func openTab(t *testing.T) *tab {
 	t.Helper()
-	browser.Do(func() {
-		path, err := findChromium()
-		if err != nil {
-			browser.err = err
-			return
-		}
-		alloc, cancelAlloc := chromedp.NewExecAllocator(context.Background(), chromedp.ExecPath(path), chromedp.Headless,
-			chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun, chromedp.WSURLReadTimeout(time.Minute), chromedp.Flag("hide-scrollbars", true))
-		ctx, cancel := chromedp.NewContext(alloc)
-		browser.ctx, browser.cancel = ctx, func() { cancel(); cancelAlloc() }
-		browser.err = chromedp.Do(ctx)
-	})
+	browser.Do(func() { browser.ctx, browser.cancel, browser.err = startBrowser() })
 	if browser.err != nil {
-		if os.Getenv("LOCKKEEPER_TEST_REQUIRE_ALL") == "1" {
-			t.Fatal(browser.err)
-		}
-		t.Skip(browser.err)
+		noBrowser(t, browser.err)
 	}
+	return openTabIn(t, browser.ctx)
+}
+
+// openBrowser starts a browser of its own, with a profile of its own, and opens a
+// page in it.
+func openBrowser(t *testing.T) *tab {
+	t.Helper()
+	ctx, cancel, err := startBrowser()
+	if err != nil {
+		noBrowser(t, err)
+	}
+	t.Cleanup(cancel)
+	return openTabIn(t, ctx)
+}
+
+func noBrowser(t *testing.T, err error) {
+	t.Helper()
+	if os.Getenv("LOCKKEEPER_TEST_REQUIRE_ALL") == "1" {
+		t.Fatal(err)
+	}
+	t.Skip(err)
+}
+
+func startBrowser() (context.Context, context.CancelFunc, error) {
+	path, err := findChromium()
+	if err != nil {
+		return nil, nil, err
+	}
+	alloc, cancelAlloc := chromedp.NewExecAllocator(context.Background(), chromedp.ExecPath(path), chromedp.Headless,
+		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun, chromedp.WSURLReadTimeout(time.Minute), chromedp.Flag("hide-scrollbars", true))
+	ctx, cancel := chromedp.NewContext(alloc)
+	stop := func() { cancel(); cancelAlloc() }
+	if err := chromedp.Do(ctx); err != nil {
+		stop()
+		return nil, nil, err
+	}
+	return ctx, stop, nil
+}
+
+func openTabIn(t *testing.T, browser context.Context) *tab {
+	t.Helper()
 	p := &tab{T: t}
-	ctx, cancel := chromedp.NewContext(browser.ctx, chromedp.WithListener(p.listen))
+	ctx, cancel := chromedp.NewContext(browser, chromedp.WithListener(p.listen))
 	ctx, cancelTime := context.WithTimeout(ctx, 8*time.Minute)
 	p.ctx = ctx
 	t.Cleanup(func() {

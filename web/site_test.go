@@ -195,21 +195,6 @@ func TestDashboard_OutlivesTheCoordinatorsRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.until("what happens next is seen", oneFree)
-
-	// Two people look; what one does, both see.
-	q := openTab(t)
-	q.expect(p.expected...)
-	q.do(chromedp.Navigate(s.c.URL() + "/groups/default"))
-	q.until("the other page is live", isLive)
-	p.click("#freeze-button a")
-	p.until("the form opens", `document.getElementById('dialog').open`)
-	p.fill("#dialog #reason", "a look at the disks")
-	p.click("#dialog button.btn")
-	for who, page := range map[string]*tab{"who did it": p, "the other": q} {
-		page.until(who+" sees the freeze", `document.querySelector('#banners').innerText.includes('a look at the disks')`)
-	}
-	q.click("#banners button")
-	p.until("the other one's unfreeze is seen", `document.querySelectorAll('#banners .banner').length === 0`)
 }
 
 func TestLogin_ThroughTheDoorOfACoordinatorThatAsksForTokens(t *testing.T) {
