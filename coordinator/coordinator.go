@@ -201,7 +201,7 @@ func (c *Coordinator) startServices(ctx context.Context) error {
 	}
 	etcd, prefix := c.node.Client(), c.cfg.Etcd.prefix()
 	db := etcdstore.New(etcdstore.Config{
-		Client: etcd, Prefix: prefix, HasLeader: c.node.HasLeader, Floor: grants, Logger: c.log, Self: c.self(),
+		Client: etcd, Prefix: prefix, HasLeader: c.node.HasLeader, Floor: grants, WriteFloor: writes, Logger: c.log, Self: c.self(),
 		Figures: c.figures(), Members: c.memberIDs(),
 		Trail:  etcdstore.Trail{MaxEvents: c.cfg.Events.MaxCount, MaxAge: c.cfg.Events.MaxAge},
 		Prunes: c.elected,
@@ -235,7 +235,8 @@ func (c *Coordinator) startServices(ctx context.Context) error {
 	hooks, lasted := c.webhooks(), service.NewLasted(db.Events)
 	engine := rollout.NewEngine(rollout.EngineConfig{
 		Store: rolloutstore.New(rolloutstore.Config{
-			Client: etcd, Prefix: prefix, HasLeader: c.node.HasLeader, Floor: grants, Logger: c.log, Schema: db.Schema, BundleKey: db.BundleKey,
+			Client: etcd, Prefix: prefix, HasLeader: c.node.HasLeader, Floor: grants, WriteFloor: writes,
+			Logger: c.log, Schema: db.Schema, BundleKey: db.BundleKey,
 		}),
 		Fleet: nodes, Semaphores: store, Logger: c.log, Meter: meter.New(c.registry, time.Now), Quorum: c.node.HasLeader,
 		Outages: func() (spans []rollout.Span) {

@@ -52,9 +52,12 @@ type Config struct {
 	Client    *clientv3.Client
 	Prefix    string           // default DefaultPrefix
 	HasLeader func() bool      // nil: always
-	Floor     func() error     // semaphore.ErrDiskLow below the floor for uploads and registrations; nil: none
+	Floor     func() error     // semaphore.ErrDiskLow below the floor for uploads, registrations and orders; nil: none
 	Logger    *slog.Logger     // nil: discarded
 	Now       func() time.Time // nil: time.Now
+	// WriteFloor is the same for the reports of nodes that are known; nil: none. What
+	// takes little and seldom, and what makes room, has no floor.
+	WriteFloor func() error
 	// Self is this coordinator as the others see it; without an ID it gets a
 	// random one.
 	Self Coordinator
@@ -110,6 +113,9 @@ func New(cfg Config) *DB {
 	}
 	if cfg.Floor == nil {
 		cfg.Floor = func() error { return nil }
+	}
+	if cfg.WriteFloor == nil {
+		cfg.WriteFloor = func() error { return nil }
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)

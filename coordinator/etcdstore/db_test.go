@@ -310,3 +310,37 @@ func TestTokens_TheLifeOfOneEndsWhenItIsTakenBackOrExpires(t *testing.T) {
 		t.Error("the life of a deleted token goes on")
 	}
 }
+
+// Below the first floor known nodes are still heard, below the second only who is
+// heard where is still shared: by that nobody's slot is freed whose host lives.
+func TestNodes_WhatIsWrittenOfThemWithLittleRoom(t *testing.T) {
+	c, prefix := client(t)
+	var first, second error
+	d := openAt(t, Config{Client: c, Prefix: prefix, Floor: func() error { return first }, WriteFloor: func() error { return second }})
+	revision, err := d.PutNode(t.Context(), fleet.Record{ID: "known"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := fleet.Record{ID: "known", Revision: revision}
+	is := func(what string, err, want error) {
+		t.Helper()
+		if !errors.Is(err, want) || want == nil && err != nil {
+			t.Errorf("%s: got %v, want %v", what, err, want)
+		}
+	}
+	order := func() error { return d.OrderNode(t.Context(), known, semaphore.Event{Kind: "node.rollback"}) }
+
+	first = semaphore.ErrDiskLow
+	_, err = d.PutNode(t.Context(), fleet.Record{ID: "new"})
+	is("a node that is new, below the first floor", err, semaphore.ErrDiskLow)
+	is("an order, below the first floor", order(), semaphore.ErrDiskLow)
+	known.Revision, err = d.PutNode(t.Context(), known)
+	is("a report, below the first floor", err, nil)
+
+	second = semaphore.ErrDiskLow
+	_, err = d.PutNode(t.Context(), known)
+	is("a report, below the second floor", err, semaphore.ErrDiskLow)
+	_, err = d.PutSightings(t.Context(), fleet.Agents, []fleet.Sighting{{V: 1, ID: "known", Owner: d.Owner()}})
+	is("who is heard here, below the second floor", err, nil)
+	is("a node that is forgotten, below the second floor", d.DeleteNode(t.Context(), "known"), nil)
+}

@@ -15,12 +15,15 @@ var _ fleet.Store = (*DB)(nil)
 
 func (d *DB) nodeKey(id string) string { return d.prefix + "nodes/" + semaphore.EscapeID(id) }
 
-// PutNode is fleet.Store's. A node that is new needs room above the disk floor.
+// PutNode is fleet.Store's. A node that is new needs more room on the disk than
+// one that reports again: by its reports rollouts halt and slots are judged.
 func (d *DB) PutNode(ctx context.Context, r fleet.Record) (int64, error) {
+	floor := d.cfg.WriteFloor
 	if r.Revision == 0 {
-		if err := d.cfg.Floor(); err != nil {
-			return 0, err
-		}
+		floor = d.cfg.Floor
+	}
+	if err := floor(); err != nil {
+		return 0, err
 	}
 	r.V = schema
 	value, err := json.Marshal(r)
@@ -38,8 +41,11 @@ func (d *DB) PutNode(ctx context.Context, r fleet.Record) (int64, error) {
 	return txn.Header.Revision, nil
 }
 
-// OrderNode is fleet.Store's.
+// OrderNode is fleet.Store's. An order begins something, as a rollout does.
 func (d *DB) OrderNode(ctx context.Context, r fleet.Record, e semaphore.Event) error {
+	if err := d.cfg.Floor(); err != nil {
+		return err
+	}
 	r.V = schema
 	value, err := json.Marshal(r)
 	if err != nil {

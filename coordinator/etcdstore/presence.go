@@ -20,7 +20,9 @@ func (d *DB) presencePrefix(kind fleet.Kind) string {
 // Owner is fleet.PresenceStore's: this coordinator's id.
 func (d *DB) Owner() string { return d.cfg.Self.ID }
 
-// PutSightings is fleet.PresenceStore's.
+// PutSightings is fleet.PresenceStore's. It knows no disk floor: it writes little,
+// and without it the slot of a host that is heard here only could be freed by name
+// elsewhere, as one of a host that is silent.
 func (d *DB) PutSightings(ctx context.Context, kind fleet.Kind, list []fleet.Sighting) (int64, error) {
 	values := make([]string, len(list))
 	for i, s := range list {

@@ -77,7 +77,7 @@ func (o *office) join(ctx context.Context) bool {
 			return false
 		case errors.Is(err, ErrChanged): // its arrival makes us look again
 		case ctx.Err() == nil:
-			o.e.log.Warn("taking nodes into a rollout failed, trying again", "id", id, "error", err)
+			o.failed(err, "taking nodes into a rollout failed, trying again", "id", id)
 		}
 	}
 	return true

@@ -157,8 +157,9 @@ type office struct {
 	asker *asker
 	// halted is since when this engine has seen of a rollout that nodes are to be
 	// brought back.
-	halted map[string]halt
-	tells  *messenger
+	halted  map[string]halt
+	tells   *messenger
+	saidLow time.Time // when it was logged that the disk is low
 }
 
 func newOffice(ctx context.Context, e *Engine, t Term) *office {
@@ -201,7 +202,7 @@ func (o *office) act(ctx context.Context, p *picture) bool {
 		answer, err := o.e.cfg.Semaphores.Do(c, duty.group, duty.op)
 		cancel()
 		if err != nil {
-			o.e.log.Warn("a duty of the elected engine failed, trying again", "group", duty.group, "error", err)
+			o.failed(err, "a duty of the elected engine failed, trying again", "group", duty.group)
 			break // the next look comes to it again
 		}
 		if answer.Kind != semaphore.OK {
@@ -225,9 +226,25 @@ func (o *office) write(ctx context.Context, id string, st State, d Decisions) bo
 	case errors.Is(err, ErrChanged):
 		// Another change came first: its arrival makes us look again.
 	case ctx.Err() == nil:
-		o.e.log.Warn("writing a rollout failed, trying again", "id", id, "error", err)
+		o.failed(err, "writing a rollout failed, trying again", "id", id)
 	}
 	return true
+}
+
+// lowReminders is how often it is logged that the disk is low, where it would be
+// at every look: that would fill it.
+const lowReminders = time.Minute
+
+// failed logs that something could not be written.
+func (o *office) failed(err error, what string, about ...any) {
+	if errors.Is(err, semaphore.ErrDiskLow) {
+		now := o.e.cfg.Now()
+		if now.Sub(o.saidLow) < lowReminders {
+			return
+		}
+		o.saidLow = now
+	}
+	o.e.log.With(about...).Warn(what, "error", err)
 }
 
 // prune forgets the oldest ended rollouts past the bound, one at each look.

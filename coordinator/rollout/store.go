@@ -43,7 +43,8 @@ type Store interface {
 	Create(ctx context.Context, c Creation) error
 	// Write carries a change out. ErrChanged when the rollout (or the catalog,
 	// if named) changed since it was read, or a bundle is not stored that it comes
-	// to need; ErrNotElected when the term is over.
+	// to need; ErrNotElected when the term is over; semaphore.ErrDiskLow when there
+	// is too little room for such a change.
 	// When Write returns nil, View shows the change.
 	Write(ctx context.Context, c Change) error
 	// WriteNotice writes who is still to be told of something, and forgets the

@@ -105,7 +105,7 @@ func (o *office) undo(ctx context.Context, p *picture) bool {
 		case errors.Is(err, ErrNotElected):
 			return false
 		case !errors.Is(err, ErrChanged) && ctx.Err() == nil:
-			o.e.log.Warn("bringing nodes of a halted rollout back failed, trying again", "id", id, "error", err)
+			o.failed(err, "bringing nodes of a halted rollout back failed, trying again", "id", id)
 		}
 	}
 	return true

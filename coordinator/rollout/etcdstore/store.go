@@ -48,10 +48,12 @@ type Config struct {
 	Client    *clientv3.Client
 	Prefix    string           // default DefaultPrefix
 	HasLeader func() bool      // nil: always
-	Floor     func() error     // semaphore.ErrDiskLow below the floor for new rollouts; nil: none
+	Floor     func() error     // semaphore.ErrDiskLow below the floor for what begins something; nil: none
 	Logger    *slog.Logger     // nil: discarded
 	Now       func() time.Time // nil: time.Now
 	Name      string           // of this coordinator, shown in the election's key
+	// WriteFloor is the same for every other write but those that make room.
+	WriteFloor func() error
 	// BundleKey is the key that is there as long as a bundle is stored; nil: bundles
 	// are not compared.
 	BundleKey func(digest string) string
@@ -90,6 +92,9 @@ func New(cfg Config) *Store {
 	}
 	if cfg.Floor == nil {
 		cfg.Floor = func() error { return nil }
+	}
+	if cfg.WriteFloor == nil {
+		cfg.WriteFloor = func() error { return nil }
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -224,8 +229,21 @@ func (s *Store) Create(ctx context.Context, c rollout.Creation) error {
 	return nil
 }
 
+// floor is the disk's for a change: one that makes rollouts, takes nodes in or
+// brings an ended rollout back to life needs more room than one that tells what
+// became of nodes, or stops.
+func (s *Store) floor(c rollout.Change) error {
+	if len(c.Creates) > 0 || c.Catalog != 0 || c.Selected != nil {
+		return s.cfg.Floor()
+	}
+	return s.cfg.WriteFloor()
+}
+
 // Write implements rollout.Store.
 func (s *Store) Write(ctx context.Context, c rollout.Change) error {
+	if err := s.floor(c); err != nil {
+		return err
+	}
 	ifs, err := s.guards(c.Term, c.Head.ID, c.Revision)
 	if err != nil {
 		return err
@@ -362,6 +380,9 @@ func (s *Store) WriteNotice(ctx context.Context, n rollout.Notice, t rollout.Ter
 	key := s.noticeKey(n.Rollout, n.Seq)
 	then := clientv3.OpDelete(key)
 	if len(n.To) > 0 {
+		if err := s.cfg.WriteFloor(); err != nil {
+			return err
+		}
 		value, err := n.Encode(s.writes())
 		if err != nil {
 			return err
