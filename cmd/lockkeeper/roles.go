@@ -19,7 +19,7 @@ var commandRoles = map[string]api.Role{
 	"node list": api.RoleViewer, "node show": api.RoleViewer,
 	"hold list": api.RoleViewer, "queue list": api.RoleViewer, "blackout list": api.RoleViewer,
 	"bundle list": api.RoleViewer, "bundle show": api.RoleViewer, "bundle diff": api.RoleViewer,
-	"rollout list": api.RoleViewer, "rollout show": api.RoleViewer, "rollout watch": api.RoleViewer,
+	"rollout list": api.RoleViewer, "rollout plan": api.RoleViewer, "rollout show": api.RoleViewer, "rollout watch": api.RoleViewer,
 
 	"bundle create": api.RoleDeployer, "bundle upload": api.RoleDeployer, "bundle sign": api.RoleDeployer, "bundle delete": api.RoleDeployer,
 	"rollout start": api.RoleDeployer, "rollout pause": api.RoleDeployer, "rollout resume": api.RoleDeployer, "rollout halt": api.RoleDeployer,

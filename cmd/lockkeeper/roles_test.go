@@ -105,7 +105,7 @@ var arguments = map[string]string{
 	"explain": "n1", "freeze": "why", "group delete": "spare", "group set": "web --slots 2", "group show": "web",
 	"hold release": "n1 --host-is-down --reason r --name n1", "hold revoke": "n1 --reason r",
 	"node clear-duplicate": "n1", "node forget": "n2", "node label": "n2 a=b", "node retry": "n1", "node rollback": "n1", "node show": "n1",
-	"plan": "--bundle motd-1 --group web", "queue leave": "n2 --group web", "queue priority": "n2 7 --group web",
+	"plan": "--bundle motd-1 --group web", "rollout plan": "--bundle motd-1 --group web", "queue leave": "n2 --group web", "queue priority": "n2 7 --group web",
 	"rollout abort": "ROLLOUT", "rollout approve": "ROLLOUT", "rollout halt": "ROLLOUT", "rollout pause": "ROLLOUT", "rollout resume": "ROLLOUT", "rollout retry": "ROLLOUT", "rollout skip": "ROLLOUT", "rollout show": "ROLLOUT", "rollout watch": "ROLLOUT --timeout 1ms",
 	"rollout start": "--bundle motd-1 --group web", "snapshot create": "s.snapshot", "token create": "--role viewer", "unfreeze": "--group spare", "token revoke": "TOKEN",
 }

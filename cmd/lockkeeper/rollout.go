@@ -14,7 +14,7 @@ import (
 
 func (a *app) rolloutCommand() *cobra.Command {
 	return noun("rollout", "Bringing nodes to a bundle",
-		a.rolloutStartCommand(), a.rolloutShowCommand(), a.rolloutListCommand(), a.rolloutWatchCommand(),
+		hidden(a.planCommand()), a.rolloutStartCommand(), a.rolloutShowCommand(), a.rolloutListCommand(), a.rolloutWatchCommand(),
 		a.rolloutActionCommand("pause", "Start no further node; those under way finish"),
 		a.rolloutActionCommand("resume", "Go on with a rollout that was paused or halted"),
 		a.rolloutActionCommand("halt", "Stop a rollout as it stops itself: told as a failure, to be looked at"),

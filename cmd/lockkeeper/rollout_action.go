@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -30,24 +29,20 @@ func (a *app) rolloutActionCommand(action, short string, more ...string) *cobra.
 			if err != nil {
 				return err
 			}
+			was, err := c.Rollout(cmd.Context(), id)
+			if err != nil {
+				return err
+			}
 			if slices.Contains(more, "wave") && req.Wave == 0 {
 				// Named, so that asked again it does not mean the next one.
-				now, err := c.Rollout(cmd.Context(), id)
-				if err != nil {
-					return err
-				}
-				req.Wave = now.Wave
+				req.Wave = was.Wave
 			}
 			r, err := c.RolloutAction(cmd.Context(), id, action, req)
 			if err != nil {
 				return err
 			}
 			return a.print(r, func() error {
-				text := fmt.Sprintf("rollout %s: %s", r.ID, stateText(r))
-				if r.Why != "" {
-					text += ": " + r.Why
-				}
-				a.say("%s", cli.Cell(text))
+				a.say("%s", cli.Cell(actionAnswer(action, req, was, r)))
 				return nil
 			})
 		},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -249,7 +250,20 @@ func (s *selection) resolve(ctx context.Context, a *app, c coordinator) error {
 }
 
 // placed is an error with the place in the file that it is about.
-func (s *selection) placed(err error) error { return s.file.placed(err) }
+func (s *selection) placed(err error) error {
+	var e *api.Error
+	if errors.As(err, &e) && e.Kind == api.Conflict {
+		e.Detail = asFlags.Replace(e.Detail)
+	}
+	return s.file.placed(err)
+}
+
+// asFlags makes of what a request would say the flag that says it; it wins over a
+// file.
+var asFlags = strings.NewReplacer(
+	"conflict: "+api.ConflictQueue, "--on-conflict "+api.ConflictQueue,
+	"conflict: "+api.ConflictSupersede, "--on-conflict "+api.ConflictSupersede,
+)
 
 // namedBundle is the whole digest of a bundle that is named by its digest, the
 // beginning of that, its name, or NAME:VERSION.

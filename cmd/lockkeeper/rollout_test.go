@@ -168,7 +168,7 @@ func TestRolloutActions_SayWhichWaveAndWhichGate(t *testing.T) {
 	for _, args := range [][]string{
 		{"approve", "01ROLL", "--wave", "2", "--gate", "go", "--reason", "fine"}, {"skip", "01ROLL", "--reason", "known"}, {"halt", "01ROLL"}, {"retry", "01ROLL"},
 	} {
-		newShell(f).run(t, append([]string{"rollout"}, args...)...).want(t, exitOK, "rollout 01ROLL: running")
+		newShell(f).run(t, append([]string{"rollout"}, args...)...).want(t, exitOK, "rollout 01ROLL: ", "running")
 	}
 	if got, want := strings.Join(f.acted, "; "), "approve 2 go fine; skip 2  known; halt 0  ; retry 0  "; got != want {
 		t.Errorf("acted %q, want %q", got, want)
