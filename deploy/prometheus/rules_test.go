@@ -27,7 +27,7 @@ func TestPromtool_AcceptsTheFilesAndTheAlertsFireWhenTheyShould(t *testing.T) {
 	for _, args := range [][]string{
 		{"check", "config", "prometheus.yml"},
 		{"check", "rules", "lockkeeper.rules.yml"},
-		{"test", "rules", "lockkeeper.rules.test.yml", "lockkeeper.rules.days.test.yml"},
+		{"test", "rules", "lockkeeper.rules.test.yml", "lockkeeper.rules.edges.test.yml", "lockkeeper.rules.days.test.yml"},
 	} {
 		if out, err := exec.Command("promtool", args...).CombinedOutput(); err != nil {
 			t.Errorf("promtool %v: %v\n%s", args, err, out)
