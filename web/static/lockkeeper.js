@@ -41,7 +41,10 @@ const key = (node) => node.nodeType === 1 ? node.id || node.dataset.key : undefi
 
 function morph(from, to) {
   for (const { name, value } of [...to.attributes]) if (from.getAttribute(name) !== value) from.setAttribute(name, value);
-  for (const { name } of [...from.attributes]) if (!to.hasAttribute(name)) from.removeAttribute(name);
+  for (const { name } of [...from.attributes]) {
+    if (name === 'open') continue; // whoever looks has folded it open
+    if (!to.hasAttribute(name)) from.removeAttribute(name);
+  }
   const wanted = new Set([...to.children].map(key));
   const keyed = new Map();
   for (const child of [...from.children]) {
