@@ -105,7 +105,7 @@ func newStrip(group, span string, stays []stay, turns []waiterTurn, slots int, n
 	end := c.from.Add(time.Duration(float64(chosen.lasts) / nowAt))
 	for t := c.from.Truncate(chosen.tick).Add(chosen.tick); t.Before(end); t = t.Add(chosen.tick) {
 		x := c.at(t)
-		if x < nowAt*100-5 || x > nowAt*100+5 { // the word "now" is there
+		if x < nowAt*100-5 || x > nowAt*100+5 && x < 96 { // the word "now" is there, and the edge
 			d.Ticks = append(d.Ticks, stripTick{percentText(x), t.UTC().Format(chosen.format)})
 		}
 	}

@@ -59,6 +59,9 @@ func loadGroup(ctx context.Context, s *server, f *Frame, name string, q url.Valu
 			d.Why.Summary, d.Why.Blockers, d.Why.Earliest = e.Summary, e.Blockers, e.Earliest
 		}
 	}
+	if g.Status.Held > g.Status.Stuck {
+		d.Why.Heading = "Why nobody else goes"
+	}
 	d.Why.MayGo = len(d.Why.Blockers) == 0
 	if d.Why.MayGo {
 		d.Why.Heading = "As it stands"

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -71,6 +72,15 @@ func nodeLook(n api.Node) look {
 		return known(phaseLooks, n.Report.Phase)
 	}
 	return known(nodeLooks, n.State)
+}
+
+// rolloutNodeLook is how a node of a rollout is shown: while it is updated, by what
+// it does.
+func rolloutNodeLook(n api.RolloutNode) look {
+	if n.State == api.NodeUpdating && n.Phase != "" && n.Phase != api.PhaseIdle && n.Phase != api.PhaseWaiting {
+		return known(phaseLooks, n.Phase)
+	}
+	return known(rolloutNodeLooks, n.State)
 }
 
 // legend of the lock drawing.
@@ -179,11 +189,24 @@ func eventLook(e api.Event) look {
 	if !ok {
 		l = look{"is-calm", "idle", strings.NewReplacer(".", " ", "_", " ").Replace(e.Kind)}
 	}
-	if !eventHasSubject(e) {
+	switch {
+	case eventHasSubject(e):
+	case strings.HasPrefix(e.Kind, "rollout."):
+		l.Word = "It " + l.Word // beside the rollout's own name
+	default:
 		l.Word = capital(l.Word)
 	}
 	return l
 }
+
+// eventsTold are the kinds whose detail tells all that happened, by whom and why.
+var eventsTold = map[string]bool{
+	"rollout.paused": true, "rollout.resumed": true, "rollout.aborted": true, "rollout.approved": true,
+	"rollout.wave.started": true, "rollout.wave.skipped": true, "rollout.wave.finished": true, "rollout.wave.done": true,
+}
+
+// eventTold reports whether an event's detail stands for its words.
+func eventTold(e api.Event) bool { return eventsTold[e.Kind] && e.Detail != "" }
 
 // eventHasSubject reports whether the event is about something that it names
 // first: a token is of a node, and the sentence is about the token.
@@ -198,10 +221,10 @@ func eventCounts(e api.Event) bool { return e.Slots > 0 && strings.HasPrefix(e.K
 var funcs = template.FuncMap{
 	"num": func(n int) string { return number(int64(n)) }, "bytes": byteSize, "short": shortDigest, "asset": assetURL,
 	"age": ageTag, "clock": clockTag, "when": whenTag, "stamp": stampTag, "late": lateTag, "zoned": zonedTag, "span": spanText,
-	"pct": percent, "minutes": minutes, "plural": plural,
+	"pct": percent, "pct64": func(part, whole int64) string { return percent(int(part), int(whole)) }, "minutes": minutes, "plural": plural,
 	"mayRetry": mayRetry, "mayRollBack": mayRollBack, "mayForget": mayForget,
 	"gateLook": gateLook, "spark": newSpark, "gatePlace": gatePlace, "budget": newBudget, "legendCell": legendCell,
-	"text": newTextField, "wrongAt": wrongAt, "nodeLook": nodeLook, "legendMark": legendMark,
+	"text": newTextField, "wrongAt": wrongAt, "nodeLook": nodeLook, "legendMark": legendMark, "quorum": quorumOf,
 	"pair":     func(a, b any) struct{ A, B any } { return struct{ A, B any }{a, b} },
 	"nodeURL":  func(id string) string { return "/nodes/" + segment(id) },
 	"groupURL": func(name string) string { return "/groups/" + segment(name) },
@@ -209,12 +232,12 @@ var funcs = template.FuncMap{
 	"holdURL": func(group, node, act string) string {
 		return "/groups/" + segment(group) + "/holds/" + segment(node) + "/" + act
 	},
-	"topic":     topicQuery,
-	"phase":     func(p api.Phase) look { return known(phaseLooks, p) },
-	"node":      func(s api.NodeState) look { return known(nodeLooks, s) },
-	"rollout":   func(s api.RolloutState) look { return known(rolloutLooks, s) },
-	"inRollout": func(s string) look { return known(rolloutNodeLooks, s) },
-	"attention": attentionLook, "event": eventLook, "eventCounts": eventCounts, "eventHasSubject": eventHasSubject, "ofRollout": func(e api.Event) bool { return strings.HasPrefix(e.Kind, "rollout.") },
+	"topic":           topicQuery,
+	"phase":           func(p api.Phase) look { return known(phaseLooks, p) },
+	"node":            func(s api.NodeState) look { return known(nodeLooks, s) },
+	"rollout":         func(s api.RolloutState) look { return known(rolloutLooks, s) },
+	"rolloutNodeLook": rolloutNodeLook,
+	"attention":       attentionLook, "event": eventLook, "eventCounts": eventCounts, "eventHasSubject": eventHasSubject, "eventTold": eventTold, "capital": capital, "readable": readable,
 	"track": trackOf, "title": rolloutTitle, "where": rolloutWhere,
 	"lockOf": func(f Frame, g api.Group) lock { return newLock(g, f.Status.Stale, f.Now) },
 	"bigLockOf": func(f Frame) bigLock {
@@ -330,10 +353,10 @@ func ageText(d time.Duration) string {
 // fragment, and the browser writes the age.
 func ageTag(now, t time.Time) template.HTML { return timeTag(now, t, "") }
 
-// lateTag is how much time a hold took beyond its deadline.
-func lateTag(now, t time.Time) template.HTML { return timeTag(now, t, "+") }
+// lateTag is how much time a hold took beyond its deadline; the style sheet says so.
+func lateTag(now, t time.Time) template.HTML { return timeTag(now, t, ` class="late"`) }
 
-func timeTag(now, t time.Time, before string) template.HTML {
+func timeTag(now, t time.Time, attribute string) template.HTML {
 	if t.IsZero() {
 		return "–"
 	}
@@ -342,7 +365,7 @@ func timeTag(now, t time.Time, before string) template.HTML {
 		text = ageText(now.Sub(t))
 	}
 	// Every part is made here: fixed words, digits and a formatted time.
-	return template.HTML(fmt.Sprintf(`%s<time datetime="%s" title="%s" data-age>%s</time>`, before,
+	return template.HTML(fmt.Sprintf(`<time%s datetime="%s" title="%s" data-age>%s</time>`, attribute,
 		t.UTC().Format(time.RFC3339), t.UTC().Format("2006-01-02 15:04:05 UTC"), text))
 }
 
@@ -408,16 +431,34 @@ func soonTag(day, t time.Time) template.HTML {
 		t.UTC().Format("Mon 2 Jan 2006 15:04:05 UTC"), t.UTC().Format(form)))
 }
 
+// moments are times in a text for people and machines.
+var moments = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)`)
+
 // sentence begins and ends a text as one.
 func sentence(s string) string {
 	if s == "" {
 		return s
 	}
-	s = capital(s)
+	s = capital(readable(s))
 	if strings.HasSuffix(s, ".") {
 		return s
 	}
 	return s + "."
+}
+
+// readable writes the times in a text as the pages do.
+func readable(s string) string {
+	return moments.ReplaceAllStringFunc(s, func(m string) string {
+		t, err := time.Parse(time.RFC3339, m)
+		if err != nil {
+			return m
+		}
+		form := "Mon 2 Jan 15:04:05 UTC"
+		if t.Second() == 0 {
+			form = "Mon 2 Jan 15:04 UTC"
+		}
+		return t.UTC().Format(form)
+	})
 }
 
 // capital begins a text with a capital letter.

@@ -105,11 +105,25 @@ func TestEventLook_BeginsASentenceWhereNothingIsNamedFirst(t *testing.T) {
 		{api.Event{Kind: "cluster.member.added"}, "Coordinator added"},
 		{api.Event{Kind: "token.created", Node: "web-1"}, "Token created"}, // for web-1
 		{api.Event{Kind: "hold.adopted", Node: "web-1", Group: "web"}, "kept a slot that the store did not know"},
-		{api.Event{Kind: "freeze.set"}, "was frozen"}, // the fleet
+		{api.Event{Kind: "freeze.set"}, "was frozen"},    // the fleet
+		{api.Event{Kind: "rollout.halted"}, "It halted"}, // on its own page
 		{api.Event{Kind: "moon.rose"}, "Moon rose"},
 	} {
 		if got := eventLook(c.event).Word; got != c.want {
 			t.Errorf("%+v: %q, want %q", c.event, got, c.want)
+		}
+	}
+}
+
+func TestReadable_WritesTimesAsThePagesDo(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"wave 50% soaks until 2026-11-27T15:14:11Z":        "wave 50% soaks until Fri 27 Nov 15:14:11 UTC",
+		"from 2026-11-27T15:00:00+01:00, by ann":           "from Fri 27 Nov 14:00 UTC, by ann",
+		"host-2026-11-27 of 2026-13-41T15:14:11Z, no time": "host-2026-11-27 of 2026-13-41T15:14:11Z, no time",
+	} {
+		if got := readable(text); got != want {
+			t.Errorf("%q is written %q, want %q", text, got, want)
 		}
 	}
 }
