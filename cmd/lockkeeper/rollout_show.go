@@ -15,6 +15,10 @@ func (a *app) printRollout(r api.Rollout) error {
 	if !r.EndedAt.IsZero() {
 		ended = ago(r.EndedAt, a.now())
 	}
+	stopped := ""
+	if !r.StoppedAt.IsZero() {
+		stopped = fmt.Sprintf("%s, %s", ago(r.StoppedAt, a.now()), whenText(r.StoppedAt))
+	}
 	stalled := ""
 	if r.Stalled != nil {
 		stalled = "since " + cli.Age(r.Stalled.Since, a.now()) + ": " + blockerText(r.Stalled.Blockers)
@@ -32,6 +36,7 @@ func (a *app) printRollout(r api.Rollout) error {
 		"Name", cli.Cell(r.Spec.Name),
 		"State", a.paint(rolloutColour(r), stateText(r)),
 		"Why", cli.Cell(r.Why),
+		"Stopped", stopped,
 		"Stalled", a.paint(yellow, stalled),
 		"Bundle", cli.Cell(short(r.Spec.Bundle)+" "+r.BundleName),
 		"Selection", cli.Cell(selectionText(r.Spec)),

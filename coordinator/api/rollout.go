@@ -42,6 +42,7 @@ type Rollout struct {
 	Why        string          `json:"why,omitempty"` // a sentence on the state
 	By         string          `json:"by"`
 	CreatedAt  time.Time       `json:"created_at"`
+	StoppedAt  time.Time       `json:"stopped_at,omitzero"` // when it came to be paused or halted, while it is; absent if not known
 	EndedAt    time.Time       `json:"ended_at,omitzero"`
 	Progress   RolloutProgress `json:"progress"`
 	Wave       int             `json:"wave"`  // the current one, from 1; 0 before the first

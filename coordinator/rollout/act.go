@@ -40,7 +40,7 @@ func Apply(st State, ask Ask, now time.Time) (Decisions, *api.Error) {
 	d := Decisions{Head: st.Head}
 	state, action := st.Head.State, ask.Action
 	move := func(to api.RolloutState, kind, what string) {
-		d.Head.State, d.Head.Why = to, what+" "+ask.by()
+		d.Head.become(to, what+" "+ask.by(), now)
 		if to.Active() {
 			d.Head.EndedAt = time.Time{}
 		} else {
@@ -180,7 +180,8 @@ func RetryNode(st State, node, by, reason string, now time.Time) (Decisions, *ap
 	}
 	if state != api.RolloutPaused && state != api.RolloutRunning {
 		d.restart(&st)
-		d.Head.State, d.Head.Why, d.Head.EndedAt = api.RolloutRunning, node+" is "+r.Detail, time.Time{}
+		d.Head.become(api.RolloutRunning, node+" is "+r.Detail, now)
+		d.Head.EndedAt = time.Time{}
 	}
 	d.event(EventRetried, by, node, r.Detail, now)
 	d.told(nodeStandOf(st.Results[node]), nodeStandOf(r))

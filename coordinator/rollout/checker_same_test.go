@@ -31,7 +31,7 @@ func (c *mConfig) keeps() bool { return c.late || c.blindHead || c.blindTerm }
 
 // plain takes out of a rollout what no decision reads.
 func plain(h *Head) {
-	h.EventSeq, h.Spec.Reason = 0, ""
+	h.EventSeq, h.Stopped, h.Spec.Reason = 0, Stop{}, ""
 	h.Spec.Nodes = slices.Sorted(slices.Values(h.Spec.Nodes))
 	switch h.State {
 	case api.RolloutScheduled, api.RolloutSoaking, api.RolloutApproval:

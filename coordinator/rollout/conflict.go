@@ -127,7 +127,7 @@ func meet(c *Creation, list []overlap, now time.Time) *api.Error {
 func superseded(st State, newer *Head, now time.Time) Change {
 	d := Decisions{Head: st.Head}
 	d.Head.SupersededBy = newer.ID
-	d.Head.State, d.Head.Why = api.RolloutAborted, fmt.Sprintf("superseded by rollout %s of %s", newer.ID, newer.By)
+	d.Head.become(api.RolloutAborted, fmt.Sprintf("superseded by rollout %s of %s", newer.ID, newer.By), now)
 	d.Head.EndedAt, d.Head.Stalled = now, nil
 	d.event(EventSuperseded, newer.By, "", d.Head.Why, now)
 	d.told(standOf(&st.Head), standOf(&d.Head))

@@ -406,7 +406,7 @@ func sameKinds(a, b []api.Blocker) bool {
 // enter changes the rollout's state and says why.
 func (d *Decisions) enter(to api.RolloutState, kind string, now time.Time, format string, args ...any) {
 	before := standOf(&d.Head)
-	d.Head.State, d.Head.Why = to, fmt.Sprintf(format, args...)
+	d.Head.become(to, fmt.Sprintf(format, args...), now)
 	if !to.Active() {
 		d.Head.EndedAt, d.Head.Stalled = now, nil
 	}
@@ -417,7 +417,7 @@ func (d *Decisions) enter(to api.RolloutState, kind string, now time.Time, forma
 }
 
 func (d *Decisions) event(kind, actor, node, detail string, now time.Time) {
-	d.Head.EventSeq++
+	d.Head.nextEvent()
 	d.Events = append(d.Events, event(&d.Head, kind, actor, node, detail, now))
 }
 

@@ -160,7 +160,7 @@ func present(st State, d Decisions) api.Rollout {
 	h := &st.Head
 	r := api.Rollout{
 		ID: h.ID, Spec: shownSpec(h.Spec), BundleName: h.BundleName, State: h.State, Why: h.Why, By: h.By,
-		CreatedAt: h.CreatedAt, EndedAt: h.EndedAt, Progress: d.Progress, Stalled: h.Stalled,
+		CreatedAt: h.CreatedAt, StoppedAt: h.stoppedAt(), EndedAt: h.EndedAt, Progress: d.Progress, Stalled: h.Stalled,
 		After: h.After, SupersededBy: h.SupersededBy,
 		Budget: api.RolloutBudget{Max: MayFail(h.Spec.MaxFailures, len(st.Nodes))},
 		Nodes:  d.Nodes, Revision: st.Revision, Waves: d.Waves, Gates: d.Gates,

@@ -47,6 +47,8 @@ type Head struct {
 	Undo       string   `json:"undo,omitempty"`
 	Rollbacks  []string `json:"rollbacks,omitempty"`
 	RollbackOf string   `json:"rollback_of,omitempty"`
+	// Stopped is when it came to be paused or halted, while it is; see stoppedAt.
+	Stopped Stop `json:"stopped,omitzero"`
 
 	Extra semaphore.Extra `json:"-"`
 }

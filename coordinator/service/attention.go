@@ -59,9 +59,8 @@ func (s *Service) attention(o *overview, states map[string]semaphore.State) []ap
 	list = append(list, stuck(o)...)
 	for _, r := range o.rollouts {
 		if r.State == api.RolloutHalted {
-			// Since when is not stored, and when it was started is not that.
 			list = append(list, api.Attention{
-				Kind: attentionHalted, Severity: bad, Rollout: r.ID, Group: r.Spec.Group,
+				Kind: attentionHalted, Severity: bad, Rollout: r.ID, Group: r.Spec.Group, Since: r.StoppedAt,
 				Title:  fmt.Sprintf("Rollout %s halted", rolloutName(&r)),
 				Detail: sentenceOf(r.Why) + "Nothing new starts under it until somebody resumes, retries or aborts it.",
 			})

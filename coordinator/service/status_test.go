@@ -138,6 +138,13 @@ func TestStatus_AHaltedRolloutAndARolledBackHostNeedAPerson(t *testing.T) {
 	if !st.Attention[0].Since.IsZero() {
 		t.Errorf("it halted at %v, says the start of the rollout", st.Attention[0].Since)
 	}
+	halted := time.Now().Add(-time.Minute)
+	b.rollouts.set(func() { b.rollouts.list[0].StoppedAt = halted })
+	for deadline := time.Now().Add(10 * time.Second); !b.status(2).Attention[0].Since.Equal(halted); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("it halted at %v, want %v", b.status(2).Attention[0].Since, halted)
+		}
+	}
 	if !strings.Contains(st.Sentence, "1 rollout is halted") {
 		t.Error(st.Sentence)
 	}
