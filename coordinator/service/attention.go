@@ -57,6 +57,7 @@ const (
 func (s *Service) attention(o *overview, states map[string]semaphore.State) []api.Attention {
 	list := append([]api.Attention{}, s.afterRestore()...)
 	list = append(list, stuck(o)...)
+	list = append(list, freed(o)...)
 	for _, r := range o.rollouts {
 		if r.State == api.RolloutHalted {
 			list = append(list, api.Attention{
@@ -322,7 +323,7 @@ func rolledBack(o *overview) []api.Attention {
 }
 
 func inServiceAfterFailure(n *api.Node) bool {
-	return n.State == api.NodeFailed && n.Hold == nil && n.Report.Trouble == ""
+	return n.State == api.NodeFailed && n.Hold == nil && n.Report.Trouble == "" && n.Report.Healthy
 }
 
 func failedInService(o *overview) int {

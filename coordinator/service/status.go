@@ -112,6 +112,9 @@ func sentence(o *overview) string {
 	if n := o.figures.Stuck; n > 0 {
 		wrong = append(wrong, fmt.Sprintf("%s stuck", are(n, "host")))
 	}
+	if n := freedHosts(o); n > 0 {
+		wrong = append(wrong, fmt.Sprintf("%s not healthy without a slot", are(n, "host")))
+	}
 	if n := counts[attentionHalted]; n > 0 {
 		wrong = append(wrong, fmt.Sprintf("%s halted", are(n, "rollout")))
 	}
