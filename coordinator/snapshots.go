@@ -207,22 +207,23 @@ func (s *snapshots) Snapshot(ctx context.Context) (io.ReadCloser, error) {
 	return s.source.Snapshot(ctx)
 }
 
-// Snapshots lists what is kept.
-func (s *snapshots) Snapshots() (api.SnapshotList, error) {
+// Snapshots lists what is kept. A folder that cannot be read is a failure as that
+// of the last try is.
+func (s *snapshots) Snapshots() api.SnapshotList {
 	out := api.SnapshotList{Snapshots: []api.Snapshot{}}
 	if s.cfg.Dir == "" {
-		return out, nil
+		return out
 	}
 	s.mu.Lock()
 	out.Failure = s.failure
 	s.mu.Unlock()
 	out.Scheduled, out.Dir, out.Every, out.Keep = true, s.cfg.Dir, s.cfg.Every.String(), s.cfg.Keep
 	own, err := s.own()
-	if err != nil && !os.IsNotExist(err) {
-		return out, err
+	if err != nil && !os.IsNotExist(err) && out.Failure == "" {
+		out.Failure = err.Error()
 	}
 	out.Snapshots = append(out.Snapshots, own...)
-	return out, nil
+	return out
 }
 
 // snapshots are those of this coordinator's store.

@@ -89,19 +89,19 @@ func TestSnapshots_AreTakenOnTimeWholeAndTheOldestGo(t *testing.T) {
 	s.watch(t)
 	first := ""
 	eventually(t, "the first snapshot is gone again", func() bool {
-		list, err := s.Snapshots()
-		if err != nil || list.Failure != "" {
-			t.Fatalf("%+v, %v", list, err)
+		list := s.Snapshots()
+		if list.Failure != "" {
+			t.Fatalf("%+v", list)
 		}
 		if first == "" && len(list.Snapshots) > 0 {
 			first = list.Snapshots[0].Name
 		}
-		_, err = os.Stat(filepath.Join(dir, first))
+		_, err := os.Stat(filepath.Join(dir, first))
 		return first != "" && os.IsNotExist(err)
 	})
-	list, err := s.Snapshots()
-	if err != nil || len(list.Snapshots) != 2 || !list.Scheduled || list.Keep != 2 || list.Every != "1s" {
-		t.Fatalf("%+v, %v; want the last 2", list, err)
+	list := s.Snapshots()
+	if len(list.Snapshots) != 2 || !list.Scheduled || list.Keep != 2 || list.Every != "1s" {
+		t.Fatalf("%+v; want the last 2", list)
 	}
 	if _, err := snapshotfile.Verify(filepath.Join(dir, list.Snapshots[0].Name)); err != nil {
 		t.Error(err)
@@ -144,20 +144,20 @@ func TestSnapshots_AFailureIsCountedAndSaidAndTriedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := keeper(t, SnapshotsConfig{Dir: dir, Every: time.Second, Keep: 2})
+	if list := s.Snapshots(); !list.Scheduled || !strings.Contains(list.Failure, dir) {
+		t.Errorf("before the first try the list says %+v", list)
+	}
 	s.watch(t)
 	eventually(t, "two failures are counted", func() bool { return s.figure(t, "lockkeeper_snapshot_failures_total") >= 2 })
-	s.mu.Lock()
-	failure := s.failure
-	s.mu.Unlock()
-	if !strings.Contains(failure, dir) {
-		t.Errorf("the failure %q does not name the folder", failure)
+	if list := s.Snapshots(); !strings.Contains(list.Failure, dir) || list.Dir != dir {
+		t.Errorf("the list says %+v: want the failure and the folder", list)
 	}
 	if err := os.Remove(dir); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "it goes well again", func() bool {
-		list, err := s.Snapshots()
-		return err == nil && len(list.Snapshots) > 0 && list.Failure == ""
+		list := s.Snapshots()
+		return len(list.Snapshots) > 0 && list.Failure == ""
 	})
 }
 

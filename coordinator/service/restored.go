@@ -223,11 +223,7 @@ func (s *Service) snapshotTrouble() []api.Attention {
 	if s.cfg.Snapshots == nil {
 		return nil
 	}
-	list, err := s.cfg.Snapshots.Snapshots()
-	why := list.Failure
-	if err != nil {
-		why = err.Error()
-	}
+	why := s.cfg.Snapshots.Snapshots().Failure
 	if why == "" {
 		return nil
 	}
