@@ -71,6 +71,11 @@ func (c *Config) Check() error {
 	if err := semaphore.ValidGroup(c.Group); err != nil {
 		return err
 	}
+	for _, name := range c.labelNames() {
+		if err := semaphore.ValidLabel(name); err != nil {
+			return fmt.Errorf("--label: %w", err)
+		}
+	}
 	return c.checkPaths()
 }
 

@@ -28,6 +28,22 @@ func alphanumeric(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
 }
 
+// ValidLabel reports why a text is no name of a label. Those of Kubernetes and of
+// Prometheus are names: topology.kubernetes.io/zone, rack, __role. What selectors,
+// templates and variables are made of (blanks, commas, equal signs, braces) is not
+// in one, and none ends in "-", which takes a label back.
+func ValidLabel(name string) error {
+	ok := name != "" && len(name) <= MaxLabelName
+	for i := 0; ok && i < len(name); i++ {
+		inside := i > 0 && i < len(name)-1
+		ok = alphanumeric(name[i]) || name[i] == '_' || inside && (name[i] == '.' || name[i] == '-' || name[i] == '/')
+	}
+	if !ok {
+		return fmt.Errorf("label %q: want a name of 1 to %d of the characters a-z A-Z 0-9 _ - . /, such as zone or topology.kubernetes.io/zone, with a letter, a digit or _ first and last", name, MaxLabelName)
+	}
+	return nil
+}
+
 // ValidNode reports why a text is no node id: it may be any non-empty text of
 // valid UTF-8 up to MaxNodeID bytes.
 func ValidNode(id string) error {

@@ -117,6 +117,8 @@ func TestFlags_WhatIsWrongIsSaidWithWhatIsAccepted(t *testing.T) {
 		"relative path":       {nil, []string{"run", "--server", "http://127.0.0.1:1", "--node", "n", "--allow-path", "etc", "--state-dir", state}, 2, "allowed path \"etc\": want an absolute path"},
 		"missing token file":  {nil, []string{"run", "--server", "http://127.0.0.1:1", "--node", "n", "--token-file", "/nowhere"}, 2, "/nowhere"},
 		"bad output":          {nil, []string{"status", "-o", "xml", "--state-dir", state}, 2, "want text or json"},
+		"label with a blank":  {nil, []string{"run", "--server", "http://127.0.0.1:1", "--node", "n", "--label", "my key=x", "--state-dir", state}, 2, "--label: label \"my key\": want a name of 1 to 128 of the characters a-z A-Z 0-9 _ - . /"},
+		"label by variable":   {[]string{"LOCKKEEPER_LABEL=zone =a"}, []string{"run", "--server", "http://127.0.0.1:1", "--node", "n", "--state-dir", state}, 2, "LOCKKEEPER_LABEL: label \"zone \": want"},
 		"label without value": {nil, []string{"run", "--label", "zone"}, 2, "zone must be formatted as key=value"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/lockkeeper/lockkeeper/cmd/internal/cli"
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
 func (a *app) nodeCommand() *cobra.Command {
@@ -336,7 +337,8 @@ func (a *app) nodeLabelCommand() *cobra.Command {
 		Long: `Declare labels of a node, which win over those it reports.
 
 KEY=VALUE declares a label, KEY- takes the declaration back: the value that the
-node reports counts again. Holds keep the labels that they were granted under.`,
+node reports counts again. Holds keep the labels that they were granted under. A
+KEY is such as zone or topology.kubernetes.io/zone.`,
 		Example: `  lockkeeper node label web1 zone=b rack=7
   lockkeeper node label web1 zone-`,
 		Args: cobra.MinimumNArgs(2),
@@ -367,6 +369,9 @@ func parseLabels(args []string) (set map[string]string, remove []string, err err
 	set = map[string]string{}
 	for _, arg := range args {
 		if key, value, ok := strings.Cut(arg, "="); ok && key != "" {
+			if err := semaphore.ValidLabel(key); err != nil {
+				return nil, nil, usageError{err}
+			}
 			set[key] = value
 			continue
 		}

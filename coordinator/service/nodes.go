@@ -164,7 +164,7 @@ func (s *Service) PatchNode(ctx context.Context, id string, patch api.NodePatch,
 	}
 	var v invalid
 	revision := parseIfMatch(&v, ifMatch)
-	checkLabels(&v, "labels", patch.Labels)
+	checkLabels(&v, "labels", patch.Labels, s.hasLabel(id))
 	if err := v.err(); err != nil {
 		return api.Node{}, err
 	}
@@ -197,6 +197,15 @@ func (s *Service) PatchNode(ctx context.Context, id string, patch api.NodePatch,
 		}
 	}
 	return s.findNode(id)
+}
+
+// hasLabel asks whether a node has a label of some name already.
+func (s *Service) hasLabel(id string) func(name string) bool {
+	return func(name string) bool {
+		n, err := s.findNode(id)
+		_, has := n.Labels[name]
+		return err == nil && has
+	}
 }
 
 // memberAsSeen is the revision of a node's membership that goes with one of the

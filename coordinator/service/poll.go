@@ -43,7 +43,7 @@ func (s *Service) Poll(ctx context.Context, id string, req api.PollRequest) (api
 	if req.Report.Phase == "" {
 		req.Report.Phase = api.PhaseIdle
 	}
-	if err := checkPoll(id, &req); err != nil {
+	if err := checkPoll(id, &req, s.hasLabel(id)); err != nil {
 		return api.PollResponse{}, err
 	}
 	if own, _ := s.ClusterID(); req.Cluster != "" && req.Cluster != own {
@@ -76,7 +76,7 @@ func (s *Service) Poll(ctx context.Context, id string, req api.PollRequest) (api
 	return s.await(ctx, lost, id, session, req)
 }
 
-func checkPoll(id string, req *api.PollRequest) error {
+func checkPoll(id string, req *api.PollRequest, known func(label string) bool) error {
 	var v invalid
 	v.check("node", semaphore.ValidNode(id))
 	if slices.Contains(refusedIDs, id) {
@@ -85,7 +85,7 @@ func checkPoll(id string, req *api.PollRequest) error {
 	requireText(&v, "instance", req.Instance, 256)
 	requireText(&v, "boot_id", req.BootID, 256)
 	v.check("report.group", semaphore.ValidGroup(req.Report.Group))
-	checkLabels(&v, "report.labels", req.Report.Labels)
+	checkLabels(&v, "report.labels", req.Report.Labels, known)
 	if !slices.Contains(phases, req.Report.Phase) {
 		v.add("report.phase", fmt.Sprintf("%q: want one of %v", req.Report.Phase, phases))
 	}

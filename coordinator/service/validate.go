@@ -43,15 +43,18 @@ func byName(v *invalid, node, name, reason string, fence int64) {
 	requireText(v, "reason", reason, maxReason)
 }
 
-func checkLabels(v *invalid, path string, labels map[string]string) {
+// checkLabels checks labels that a node or an operator gives. A name that is none
+// passes where known says that it is stored already, from before names were
+// checked: a host that has one must not be lost for it.
+func checkLabels(v *invalid, path string, labels map[string]string, known func(name string) bool) {
 	if len(labels) > maxLabels {
 		v.add(path, fmt.Sprintf("%d labels: at most %d", len(labels), maxLabels))
 		return
 	}
 	for name, value := range labels {
-		switch {
-		case name == "" || len(name) > semaphore.MaxLabelName:
-			v.add(path, fmt.Sprintf("label %q: a name has 1 to %d bytes", name, semaphore.MaxLabelName))
+		switch err := semaphore.ValidLabel(name); {
+		case err != nil && !known(name):
+			v.check(path, err)
 		case len(value) > maxLabelValue:
 			v.add(path+"."+name, fmt.Sprintf("%d bytes: at most %d", len(value), maxLabelValue))
 		}
