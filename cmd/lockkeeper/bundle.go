@@ -266,7 +266,10 @@ func signedText(by []string) string {
 func (a *app) bundleDeleteCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "delete DIGEST",
-		Short: "Delete a bundle that no rollout or node uses",
+		Short: "Delete a bundle that no rollout under way needs",
+		Long: `Delete a bundle that no rollout under way needs. Hosts that have it keep it.
+"bundle list" counts them in the column NODES: none of them can be brought back
+to it from here any more.`,
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
