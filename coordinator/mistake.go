@@ -9,13 +9,14 @@ import (
 )
 
 // IsMistake reports whether Start failed by what a person has to mend first, so
-// that trying again cannot help: an address that is none, a data folder of
-// somebody else, one that is damaged, half restored or on a disk that fails, an
-// etcd that holds something else, a cluster that does not take this one in, or one
-// that has let it go.
+// that trying again cannot help: an address that is none, a certificate or a file of
+// the settings that cannot be used, a data folder of somebody else, one that is
+// damaged, half restored or on a disk that fails, an etcd that holds something else,
+// a cluster that does not take this one in, or one that has let it go.
 func IsMistake(err error) bool {
-	var address *door.Mistake
-	return errors.As(err, &address) ||
+	var listen *door.Mistake
+	var file *etcdnode.FileError
+	return errors.As(err, &listen) || errors.As(err, &file) ||
 		errors.Is(err, etcdnode.ErrCorrupt) || errors.Is(err, etcdnode.ErrMarkerWithoutData) ||
 		errors.Is(err, etcdnode.ErrRestoring) || errors.Is(err, etcdnode.ErrRecovering) || errors.Is(err, etcdnode.ErrDiskFails) ||
 		errors.Is(err, etcdnode.ErrForeignFolder) || errors.Is(err, etcdnode.ErrEmbeddedHere) ||

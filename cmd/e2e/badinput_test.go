@@ -78,6 +78,30 @@ func TestServe_AnAddressThatIsNoneIsAMistake(t *testing.T) {
 	}
 }
 
+func TestServe_AFileOfTheSettingsThatCannotBeUsedIsAMistake(t *testing.T) {
+	dir := t.TempDir()
+	bad, nowhere := filepath.Join(dir, "bad.pem"), filepath.Join(dir, "nowhere.pem")
+	must0(t, os.WriteFile(bad, []byte("garbage\n"), 0o600))
+	etcd := []string{"--etcd-endpoints", "https://127.0.0.1:1"}
+	for _, c := range []struct {
+		args  []string
+		words []string
+	}{
+		{[]string{"--tls-cert", nowhere, "--tls-key", bad}, []string{nowhere, "no such file", "--tls-cert"}},
+		{[]string{"--tls-cert", bad, "--tls-key", bad}, []string{bad, "PEM"}},
+		{append([]string{"--etcd-ca", nowhere}, etcd...), []string{"etcd.ca", nowhere}},
+		{append([]string{"--etcd-ca", bad}, etcd...), []string{"etcd.ca", bad, "PEM"}},
+		{append([]string{"--etcd-cert", bad, "--etcd-key", bad}, etcd...), []string{"etcd.cert", "PEM"}},
+		{append([]string{"--etcd-username", "u", "--etcd-password-file", nowhere}, etcd...), []string{"etcd.password_file", nowhere}},
+		{[]string{"--gates-prometheus-url", "http://127.0.0.1:1", "--gates-ca-file", bad}, []string{"--gates-ca-file", bad}},
+		{[]string{"--config", nowhere}, []string{nowhere}},
+		{[]string{"--listen", "unix:" + bad}, []string{bad, "something else"}},
+	} {
+		args := append([]string{"serve", "--data-dir", filepath.Join(dir, "data"), "--listen", "127.0.0.1:0"}, c.args...)
+		wantWords(t, refused(t, 2, args...), c.words...)
+	}
+}
+
 func TestServe_ABadSettingIsNamedByTheFlagOrVariableItCameFrom(t *testing.T) {
 	wantWords(t, refused(t, 2, "serve", "--log-level", "loud"), "--log-level", "loud", "want")
 	t.Setenv("LOCKKEEPER_LOG_LEVEL", "loud")

@@ -20,7 +20,7 @@ import (
 const (
 	exitOK     = 0
 	exitFailed = 1 // could not start, or stopped on an error
-	exitUsage  = 2 // flags, environment or config file, an address, a data dir or a disk that cannot be: do not start it again
+	exitUsage  = 2 // flags, environment or config file, an address, a certificate, a data dir or a disk that cannot be: do not start it again
 	exitStore  = 3 // the store ended for good, or another one is in its place; start it again
 )
 
@@ -63,9 +63,9 @@ Every flag is also an environment variable: --data-dir is LOCKKEEPER_DATA_DIR.
 A flag wins over the environment, that over the config file, that over the default.
 
 Exit codes: 0 stopped on request, 1 could not start or failed, 2 wrong flags or
-config, or what a person has to mend first, such as an address that is none, a data
-dir of something else, damaged data or a disk that fails: starting again does not
-help, 3 the store ended for good or was replaced (start the program again).`,
+config, or what a person has to mend first, such as an address that is none, a
+certificate or another file of the config that cannot be used, a data dir of
+something else, damaged data or a disk that fails: starting again does not help, 3 the store ended for good or was replaced (start the program again).`,
 		Version:       cli.Version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,

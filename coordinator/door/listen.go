@@ -62,8 +62,9 @@ func (l *Listener) Certificate() *x509.Certificate {
 	return cert
 }
 
-// Mistake is an address that no coordinator could listen on: what was configured
-// must be changed, and trying again does not help.
+// Mistake is an address that no coordinator could listen on, or a certificate that
+// none could show: what was configured must be changed, and trying again does not
+// help.
 type Mistake struct{ text string }
 
 func (m *Mistake) Error() string { return m.text }
@@ -71,7 +72,7 @@ func (m *Mistake) Error() string { return m.text }
 func mistake(format string, args ...any) error { return &Mistake{fmt.Sprintf(format, args...)} }
 
 // Listen opens the listener. Off loopback it refuses to do without TLS. Its error
-// is a *Mistake when the address itself is wrong.
+// is a *Mistake when the address itself is wrong, or a file of the certificate.
 func Listen(cfg Config) (*Listener, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -165,7 +166,7 @@ func removeStale(path string) error {
 		return fmt.Errorf("socket %s: %w", path, err)
 	}
 	if info.Mode().Type() != fs.ModeSocket {
-		return fmt.Errorf("socket %s: there is something else of that name: remove it or choose another path", path)
+		return mistake("socket %s: there is something else of that name: remove it or choose another path", path)
 	}
 	conn, err := net.DialTimeout("unix", path, time.Second)
 	if err == nil {

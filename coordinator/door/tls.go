@@ -32,7 +32,7 @@ func serverTLS(cfg Config, host string) (*tls.Config, string, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
 	if cfg.SelfSigned {
 		if cfg.CertFile != "" || cfg.KeyFile != "" {
-			return nil, "", errors.New("both a certificate file and a self-signed certificate are asked for: want one of them")
+			return nil, "", mistake("both a certificate file and a self-signed certificate are asked for: want one of them")
 		}
 		cert, pin, err := selfSigned(cfg.KeyDir, append([]string{host}, cfg.Names...))
 		if err != nil {
@@ -42,11 +42,11 @@ func serverTLS(cfg Config, host string) (*tls.Config, string, error) {
 		return config, pin, nil
 	}
 	if cfg.CertFile == "" || cfg.KeyFile == "" {
-		return nil, "", errors.New("TLS needs both --tls-cert and --tls-key")
+		return nil, "", mistake("TLS needs both --tls-cert and --tls-key")
 	}
 	r := &reloader{cert: cfg.CertFile, key: cfg.KeyFile, log: cfg.Logger}
 	if err := r.load(); err != nil {
-		return nil, "", err
+		return nil, "", mistake("%v; want the PEM files of --tls-cert and --tls-key, readable for this user and belonging together", err)
 	}
 	config.GetCertificate = cfg.byName(r.get)
 	return config, "", nil

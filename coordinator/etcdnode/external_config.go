@@ -55,6 +55,17 @@ func loopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
+// FileError is a file named in the settings that cannot be used.
+type FileError struct {
+	Setting string
+	Err     error
+}
+
+func (e *FileError) Error() string { return e.Setting + ": " + e.Err.Error() }
+
+// Unwrap is why.
+func (e *FileError) Unwrap() error { return e.Err }
+
 func (e *External) clientConfig() (clientv3.Config, error) {
 	cfg := clientv3.Config{
 		Endpoints: e.cfg.Endpoints, Username: e.cfg.Username, DialTimeout: probeTimeout,
@@ -68,10 +79,10 @@ func (e *External) clientConfig() (clientv3.Config, error) {
 	if e.cfg.PasswordFile != "" {
 		b, err := os.ReadFile(e.cfg.PasswordFile)
 		if err != nil {
-			return cfg, fmt.Errorf("etcd.password_file: %w", err)
+			return cfg, &FileError{"etcd.password_file", err}
 		}
 		if cfg.Password = strings.TrimRight(string(b), "\r\n"); cfg.Password == "" {
-			return cfg, fmt.Errorf("etcd.password_file %s is empty", e.cfg.PasswordFile)
+			return cfg, &FileError{"etcd.password_file", fmt.Errorf("%s is empty", e.cfg.PasswordFile)}
 		}
 	}
 	return cfg, nil
@@ -88,15 +99,15 @@ func (e *External) tlsConfig() (*tls.Config, error) {
 	if e.cfg.CA != "" {
 		b, err := os.ReadFile(e.cfg.CA)
 		if err != nil {
-			return nil, fmt.Errorf("etcd.ca: %w", err)
+			return nil, &FileError{"etcd.ca", err}
 		}
 		if !x509.NewCertPool().AppendCertsFromPEM(b) {
-			return nil, fmt.Errorf("etcd.ca: %s holds no certificate in PEM form", e.cfg.CA)
+			return nil, &FileError{"etcd.ca", fmt.Errorf("%s holds no certificate in PEM form", e.cfg.CA)}
 		}
 	}
 	c, err := info.ClientConfig()
 	if err != nil {
-		return nil, fmt.Errorf("etcd.cert and etcd.key: %w", err)
+		return nil, &FileError{"etcd.cert and etcd.key", err}
 	}
 	return c, nil
 }
