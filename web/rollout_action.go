@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 )
@@ -95,7 +96,14 @@ func (s *server) rolloutAction(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	_, err = s.backend.RolloutAction(r.Context(), id, action, api.RolloutActionRequest{Reason: f.Reason, Wave: f.Wave, Gate: f.Gate})
+	var stopped time.Time // as the page showed it
+	if text := r.PostFormValue("stopped_at"); text != "" {
+		if stopped, err = time.Parse(time.RFC3339Nano, text); err != nil {
+			s.refuse(w, r, api.Errorf(api.Invalid, "stopped_at=%q: want the time of a pause or halt, as the rollout's page gives it", text))
+			return
+		}
+	}
+	_, err = s.backend.RolloutAction(r.Context(), id, action, api.RolloutActionRequest{Reason: f.Reason, Wave: f.Wave, Gate: f.Gate, StoppedAt: stopped})
 	if err == nil {
 		http.Redirect(w, r, cameFrom(r, "/rollouts/"+segment(id)), http.StatusSeeOther)
 		return

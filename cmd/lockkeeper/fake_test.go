@@ -28,6 +28,7 @@ type fake struct {
 	bundles  []api.Bundle
 	started  api.RolloutSpec // by the last CreateRollout
 	acted    []string        // on rollouts, as ACTION WAVE GATE REASON
+	stops    []time.Time     // of the actions
 
 	gone     bool   // nobody says how groups are
 	put      func() // before a put arrives: what others do meanwhile
@@ -123,6 +124,7 @@ func (f *fake) CreateRollout(_ context.Context, spec api.RolloutSpec, _ string) 
 
 func (f *fake) RolloutAction(_ context.Context, _, action string, req api.RolloutActionRequest) (api.Rollout, error) {
 	f.acted = append(f.acted, fmt.Sprintf("%s %d %s %s", action, req.Wave, req.Gate, req.Reason))
+	f.stops = append(f.stops, req.StoppedAt)
 	return f.rollouts[0], f.fail()
 }
 

@@ -37,6 +37,9 @@ func (a *app) rolloutActionCommand(action, short string, more ...string) *cobra.
 				// Named, so that asked again it does not mean the next one.
 				req.Wave = was.Wave
 			}
+			if action == "resume" {
+				req.StoppedAt = was.StoppedAt // for the same reason
+			}
 			r, err := c.RolloutAction(cmd.Context(), id, action, req)
 			if err != nil {
 				return err

@@ -174,6 +174,12 @@ func TestRolloutActions_SayWhichWaveAndWhichGate(t *testing.T) {
 		t.Errorf("acted %q, want %q", got, want)
 	}
 	newShell(f).run(t, "rollout", "skip", "01ROLL", "--wave", "-1").want(t, exitUsage)
+	since := time.Now()
+	f.rollouts[0].State, f.rollouts[0].StoppedAt = api.RolloutPaused, since
+	newShell(f).run(t, "rollout", "resume", "01ROLL").want(t, exitOK)
+	if got := f.stops[len(f.stops)-1]; !got.Equal(since) {
+		t.Errorf("resumed whatever stops it, as of %s: want the pause that was seen", got)
+	}
 }
 
 func TestRolloutShow_HasWavesGatesAndWhoWasNotTold(t *testing.T) {

@@ -207,4 +207,7 @@ type RolloutActionRequest struct {
 	Wave int `json:"wave,omitempty"`
 	// Gate is the approval gate's name, where several stand at one place.
 	Gate string `json:"gate,omitempty"`
+	// StoppedAt is of the pause or halt that resume lifts, as the rollout gives it:
+	// with another one since, it is refused. Zero for the one that it finds.
+	StoppedAt time.Time `json:"stopped_at,omitzero"`
 }

@@ -349,8 +349,8 @@ func TestEvents_AStreamThatIsNoneIsAnError(t *testing.T) {
 	}
 }
 
-func TestRolloutAction_WithoutAWaveItIsNotAskedForTwice(t *testing.T) {
-	for _, action := range []string{"approve", "skip"} {
+func TestRolloutAction_WithoutAWaveOrAStopItIsNotAskedForTwice(t *testing.T) {
+	for _, action := range []string{"approve", "skip", "resume"} {
 		cut := start(t, noQuorum) // what it did before it lost the others is not known
 		live := start(t, func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(api.Rollout{}) })
 		c := dial(t, Config{Servers: []string{cut.URL, live.URL}})
@@ -362,8 +362,12 @@ func TestRolloutAction_WithoutAWaveItIsNotAskedForTwice(t *testing.T) {
 			t.Errorf("the %s was asked for again, of whichever wave comes next", action)
 		}
 		c = dial(t, Config{Servers: []string{cut.URL, live.URL}})
-		if _, err := c.RolloutAction(t.Context(), "ro-1", action, api.RolloutActionRequest{Wave: 1}); err != nil || live.asked.Load() != 1 {
-			t.Errorf("%s of a wave: %v, asked %d times", action, err, live.asked.Load())
+		named := api.RolloutActionRequest{Wave: 1}
+		if action == "resume" {
+			named = api.RolloutActionRequest{StoppedAt: time.Now()}
+		}
+		if _, err := c.RolloutAction(t.Context(), "ro-1", action, named); err != nil || live.asked.Load() != 1 {
+			t.Errorf("%s of %+v: %v, asked %d times", action, named, err, live.asked.Load())
 		}
 	}
 }

@@ -41,13 +41,14 @@ func (c *Client) Rollout(ctx context.Context, id string) (api.Rollout, error) {
 }
 
 // RolloutAction is pause, resume, halt, abort, retry, approve or skip. An approve
-// or skip that names no wave means where the rollout stands when it arrives, so
-// that it is not sent again when its outcome is unknown.
+// or skip that names no wave means where the rollout stands when it arrives, and a
+// resume that names no pause or halt whatever stopped it then, so that it is not sent again
+// when its outcome is unknown.
 func (c *Client) RolloutAction(ctx context.Context, id, action string, req api.RolloutActionRequest) (api.Rollout, error) {
 	var out api.Rollout
 	_, err := c.do(ctx, call{
 		method: http.MethodPost, path: []string{"rollouts", id, action}, in: req, out: &out,
-		once: (action == "approve" || action == "skip") && req.Wave == 0,
+		once: (action == "approve" || action == "skip") && req.Wave == 0 || action == "resume" && req.StoppedAt.IsZero(),
 	})
 	return out, err
 }

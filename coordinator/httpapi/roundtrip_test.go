@@ -227,10 +227,10 @@ var everyMethod = []roundTrip{
 	{"NodeAction[n1 retry {Reason:}]", func(ctx context.Context, c *client.Client) (any, error) {
 		return one(c.NodeAction(ctx, "n1", "retry", api.NodeActionRequest{}))
 	}, api.Node{ID: "n1"}},
-	{"RolloutAction[r1 skip {Reason:smoke Wave:2 Gate:}]", func(ctx context.Context, c *client.Client) (any, error) {
+	{"RolloutAction[r1 skip {Reason:smoke Wave:2 Gate: StoppedAt:0001-01-01 00:00:00 +0000 UTC}]", func(ctx context.Context, c *client.Client) (any, error) {
 		return one(c.RolloutAction(ctx, "r1", "skip", api.RolloutActionRequest{Reason: "smoke", Wave: 2}))
 	}, api.Rollout{ID: "r1"}},
-	{"RolloutAction[r1 approve {Reason:fine Wave:0 Gate:release}]", func(ctx context.Context, c *client.Client) (any, error) {
+	{"RolloutAction[r1 approve {Reason:fine Wave:0 Gate:release StoppedAt:0001-01-01 00:00:00 +0000 UTC}]", func(ctx context.Context, c *client.Client) (any, error) {
 		return one(c.RolloutAction(ctx, "r1", "approve", api.RolloutActionRequest{Reason: "fine", Gate: "release"}))
 	}, api.Rollout{ID: "r1"}},
 	{"CreateToken[{Role:viewer Node: Description:d TTL:1h IdempotencyKey:k}]", func(ctx context.Context, c *client.Client) (any, error) {

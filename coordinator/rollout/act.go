@@ -30,7 +30,11 @@ type Ask struct {
 	Wave   int    // that approve and skip mean, from 1; 0 for where it stands
 	Gate   string // that approve means; empty where there is one only
 
-	opening bool // the gates before the first wave are meant, see bound
+	// StoppedAt is of the pause or halt that resume lifts; zero for the one it finds.
+	StoppedAt time.Time
+
+	opening bool     // the gates before the first wave are meant, see bound
+	found   *arrival // of resume and retry, see bound
 }
 
 // Apply decides an action on a rollout; doc.go has the table. An action whose
@@ -63,13 +67,15 @@ func Apply(st State, ask Ask, now time.Time) (Decisions, *api.Error) {
 	case ActResume:
 		switch {
 		case goesOn:
+		case ask.anotherStop(&st.Head):
+			return d, impossible(st, action, "that was not asked about: "+st.Head.Why+"; look at it, and ask again")
 		case state == api.RolloutPaused:
 			d.restart(&st)
 			move(d.Head.stage(), EventResumed, "resumed")
 		case len(st.Head.Rollbacks) > 0:
 			return d, impossible(st, action, "its nodes are brought back by rollout "+listed(st.Head.Rollbacks)+": start a new one when that has ended")
 		case state == api.RolloutHalted:
-			d.Head.Acknowledged = st.Head.Failures
+			d.Head.Acknowledged = ask.known(&st.Head)
 			d.restart(&st)
 			move(d.Head.stage(), EventResumed, "resumed, with the failures so far acknowledged,")
 		default:
@@ -102,7 +108,7 @@ func Apply(st State, ask Ask, now time.Time) (Decisions, *api.Error) {
 		if failed == 0 {
 			break
 		}
-		d.Head.Retried, d.Head.Acknowledged = st.Head.Failures, st.Head.Failures
+		d.Head.Retried, d.Head.Acknowledged = ask.known(&st.Head), ask.known(&st.Head)
 		to := api.RolloutPaused
 		if state != api.RolloutPaused {
 			d.restart(&st)

@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"testing"
+	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 )
@@ -29,6 +30,61 @@ func TestAsk_DecidedAgainItMeansThePlaceThatItFound(t *testing.T) {
 			if _, err := Apply(c.found, bound, noon); action == ActApprove && err != nil {
 				t.Errorf("%s %s, where it was found: %v", action, name, err)
 			}
+		}
+	}
+}
+
+// A resume lifts the stop that was there when it was asked, and acknowledges the
+// failures of then, whatever comes before it is carried out.
+func TestAsk_AResumeLiftsTheStopThatItFound(t *testing.T) {
+	resume := Ask{Action: ActResume, By: "bob", Role: api.RoleAdmin}
+	now := noon
+	act := func(st State, ask Ask) State {
+		t.Helper()
+		now = now.Add(time.Second)
+		d, err := Apply(st, ask, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return applied(st, d)
+	}
+	by := func(action string) Ask { return Ask{Action: action, By: "ann"} }
+	running := standingIn(t, api.RolloutRunning)
+	paused := act(running, by(ActPause))
+	pausedAgain := act(act(paused, by(ActResume)), by(ActPause))
+	halted := act(paused, by(ActHalt))
+	named := resume
+	named.StoppedAt = paused.Head.stoppedAt()
+	for name, c := range map[string]struct {
+		found, now State
+		ask        Ask
+		refused    bool
+	}{
+		"the same":            {paused, paused, resume, false},
+		"resumed by another":  {paused, act(paused, by(ActResume)), resume, false},
+		"paused by another":   {paused, pausedAgain, resume, true},
+		"halted":              {paused, halted, resume, true},
+		"named, the same":     {paused, paused, named, false},
+		"named, sent later":   {pausedAgain, pausedAgain, named, true},
+		"named, and it goes":  {running, running, named, false},
+		"running, then halts": {running, halted, resume, false}, // the first look has answered
+	} {
+		d, err := Apply(c.now, c.ask.bound(&c.found).bound(&c.now), noon)
+		if (err != nil) != c.refused || err != nil && err.Kind != api.Conflict {
+			t.Errorf("%s: %v, refused should be %v", name, err, c.refused)
+		}
+		if err != nil && d.Changed {
+			t.Errorf("%s: refused, and changed", name)
+		}
+	}
+
+	more := halted
+	more.Head.Failures = halted.Head.Failures + 1
+	for _, action := range []string{ActResume, ActRetry} {
+		ask := Ask{Action: action, By: "bob"}
+		d, err := Apply(more, ask.bound(&halted).bound(&more), noon)
+		if err != nil || !d.Changed || d.Head.Acknowledged != halted.Head.Failures {
+			t.Errorf("%s acknowledges failures up to %d, and %d were known: %v", action, d.Head.Acknowledged, halted.Head.Failures, err)
 		}
 	}
 }

@@ -13,10 +13,38 @@ import (
 // roles that may approve, each but the first including those before it.
 var roles = []api.Role{api.RoleDeployer, api.RoleOperator, api.RoleAdmin}
 
-// bound is what is asked with the place in it at which the rollout stands now: it
-// is not to mean the next one when it is decided again.
+// arrival is how what is asked found the rollout.
+type arrival struct {
+	stopped  bool
+	at       time.Time // since when; zero when that is not known
+	failures int64
+}
+
+// anotherStop reports whether the rollout stands by another pause or halt than the
+// one that a resume is to lift.
+func (a *Ask) anotherStop(h *Head) bool {
+	if !a.StoppedAt.IsZero() {
+		return !a.StoppedAt.Equal(h.stoppedAt())
+	}
+	return a.found != nil && a.found.stopped && !a.found.at.Equal(h.stoppedAt())
+}
+
+// known is the number of the last failure that a resume or a retry knows of: a
+// later one counts.
+func (a *Ask) known(h *Head) int64 {
+	if a.found == nil {
+		return h.Failures
+	}
+	return min(h.Failures, a.found.failures)
+}
+
+// bound is what is asked with the place in it at which the rollout stands now, and
+// what was known of it: it is not to mean the next one when it is decided again.
 func (a Ask) bound(st *State) Ask {
 	h := &st.Head
+	if a.found == nil && (a.Action == ActResume || a.Action == ActRetry) {
+		a.found = &arrival{stops(h.State), h.stoppedAt(), h.Failures}
+	}
 	if a.Wave != 0 || a.opening || a.Action != ActApprove && a.Action != ActSkip || !h.State.Active() {
 		return a
 	}

@@ -107,12 +107,15 @@ func (s *Service) RolloutAction(ctx context.Context, id, action string, req api.
 	if action != rollout.ActApprove && action != rollout.ActSkip && (req.Wave != 0 || req.Gate != "") {
 		v.add("wave", fmt.Sprintf("%s is of the whole rollout: leave out wave and gate", action))
 	}
+	if !req.StoppedAt.IsZero() && action != rollout.ActResume {
+		v.add("stopped_at", action+" lifts no pause or halt: leave it out")
+	}
 	if err := v.err(); err != nil {
 		return api.Rollout{}, err
 	}
 	defer s.wrote()
 	r, err := s.roll.Act(ctx, id, rollout.Ask{
-		Action: action, By: p.Name, Role: p.Role, Reason: req.Reason, Wave: req.Wave, Gate: req.Gate,
+		Action: action, By: p.Name, Role: p.Role, Reason: req.Reason, Wave: req.Wave, Gate: req.Gate, StoppedAt: req.StoppedAt,
 	})
 	return r, s.problem(ctx, err)
 }

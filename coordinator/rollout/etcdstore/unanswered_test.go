@@ -2,6 +2,7 @@ package etcdstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 
@@ -121,5 +122,53 @@ func TestEngine_ASkipMeansTheWaveThatItFound(t *testing.T) {
 		if got := kinds(w.events(r.ID)); got[rollout.EventWaveSkipped] != wave+1 {
 			t.Errorf("at wave %d: %v: another wave was skipped than the one that was meant", wave, got)
 		}
+	}
+}
+
+// overtaken lets something happen before the first change of a person is carried
+// out, after it was decided.
+type overtaken struct {
+	*Store
+	by func() // nil: nothing
+}
+
+func (o *overtaken) Write(ctx context.Context, c rollout.Change) error {
+	if by := o.by; c.Term == nil && by != nil {
+		o.by = nil
+		by()
+	}
+	return o.Store.Write(ctx, c)
+}
+
+func TestEngine_AResumeThatIsOvertakenByAnotherPauseIsRefused(t *testing.T) {
+	w := newWorld(t, 1, 1)
+	s := &overtaken{Store: w.store()}
+	e := w.engine(s)
+	r := w.create(e, nil)
+	seen := w.act(e, r.ID, rollout.ActPause)
+	s.by = func() {
+		w.act(e, r.ID, rollout.ActResume)
+		w.act(e, r.ID, rollout.ActPause)
+	}
+	resume := rollout.Ask{Action: rollout.ActResume, By: "bob"}
+	conflict := func(what string, err error) {
+		t.Helper()
+		var refused *api.Error
+		if !errors.As(err, &refused) || refused.Kind != api.Conflict {
+			t.Errorf("%s: got %v, want a conflict", what, err)
+		}
+		if now, _ := e.Get(r.ID); now.State != api.RolloutPaused {
+			t.Errorf("%s: it is %s, and somebody has paused it since", what, now.State)
+		}
+	}
+	_, err := e.Act(t.Context(), r.ID, resume)
+	conflict("overtaken", err)
+	resume.StoppedAt = seen.StoppedAt // sent again by a client, after the first was made
+	_, err = e.Act(t.Context(), r.ID, resume)
+	conflict("sent again", err)
+	now, _ := e.Get(r.ID)
+	resume.StoppedAt = now.StoppedAt
+	if got, err := e.Act(t.Context(), r.ID, resume); err != nil || got.State != api.RolloutRunning || !got.StoppedAt.IsZero() {
+		t.Errorf("of the pause that is there: %v, %s", err, got.State)
 	}
 }
