@@ -12,6 +12,7 @@ import (
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/client"
+	"github.com/lockkeeper/lockkeeper/internal/sleep"
 )
 
 func (a *app) benchCyclesCommand(f *benchFlags) *cobra.Command {
@@ -121,11 +122,4 @@ func (w *benchWorld) load(ctx context.Context, n int, span time.Duration, rec *r
 }
 
 // pause waits, at most until ctx ends.
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
-}
+func pause(ctx context.Context, d time.Duration) { _ = sleep.For(ctx, d) }

@@ -270,7 +270,7 @@ func (a *app) bundleDeleteCommand() *cobra.Command {
 		Long: `Delete a bundle that no rollout under way needs. Hosts that have it keep it.
 "bundle list" counts them in the column NODES: none of them can be brought back
 to it from here any more.`,
-		Args:  cobra.ExactArgs(1),
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {

@@ -81,12 +81,12 @@ a gap. "--follow -o json" writes one event a line.`,
 // followEvents goes on behind a revision. A stream that is lost is taken up
 // where it ended.
 func (a *app) followEvents(ctx context.Context, c coordinator, q api.EventQuery, after int64) error {
-	answered := a.now()
+	p := a.patience(a.tryingAgain)
 	var seen resume
 	for {
 		events, err := c.WatchEvents(ctx, seen.after(after))
 		if err == nil {
-			answered = a.now()
+			p.answer()
 			for e := range events {
 				if !seen.fresh(e) {
 					continue
@@ -99,15 +99,7 @@ func (a *app) followEvents(ctx context.Context, c coordinator, q api.EventQuery,
 				}
 			}
 		}
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case err != nil && (!passing(err) || a.now().Sub(answered) > silentFor):
-			return err
-		case err != nil:
-			a.more("No answer, trying again: %s", errorLine(err))
-		}
-		if err := sleep(ctx, a.every); err != nil {
+		if err := p.pause(ctx, err); err != nil {
 			return err
 		}
 	}

@@ -74,7 +74,7 @@ func (a *app) exportEvents(cmd *cobra.Command, c coordinator, q api.EventQuery) 
 	out := bufio.NewWriter(a.out)
 	lines := json.NewEncoder(out)
 	lines.SetEscapeHTML(false)
-	answered := a.now()
+	p := a.patience(a.tryingAgain)
 	end := int64(-1) // revision of the newest event when this began; -1: not known yet
 	for {
 		ask := q
@@ -82,19 +82,13 @@ func (a *app) exportEvents(cmd *cobra.Command, c coordinator, q api.EventQuery) 
 			ask = api.EventQuery{Last: true, Limit: 1}
 		}
 		list, err := c.Events(ctx, ask)
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case err != nil && (!passing(err) || a.now().Sub(answered) > silentFor):
-			return err
-		case err != nil:
-			a.more("No answer, trying again: %s", errorLine(err))
-			if err := sleep(ctx, a.every); err != nil {
+		if err != nil || ctx.Err() != nil {
+			if err := p.pause(ctx, err); err != nil {
 				return err
 			}
 			continue
 		}
-		answered = a.now()
+		p.answer()
 		if end < 0 {
 			end = list.Next
 			continue

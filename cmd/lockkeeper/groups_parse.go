@@ -28,16 +28,9 @@ type declared struct {
 }
 
 func (a *app) readGroups(file string) (declared, error) {
-	var text []byte
-	var err error
-	if file == "-" {
-		text, err = io.ReadAll(a.in)
-		file = "standard input"
-	} else {
-		text, err = os.ReadFile(file)
-	}
+	text, file, err := a.readFile(file)
 	if err != nil {
-		return declared{}, usageError{err}
+		return declared{}, err
 	}
 	d, err := parseGroups(text)
 	if err != nil {
@@ -45,6 +38,20 @@ func (a *app) readGroups(file string) (declared, error) {
 	}
 	d.file = file
 	return d, nil
+}
+
+// readFile reads a file, "-" for the standard input, and says how to name it.
+func (a *app) readFile(name string) (text []byte, shown string, err error) {
+	if name == "-" {
+		text, err = io.ReadAll(a.in)
+		name = "standard input"
+	} else {
+		text, err = os.ReadFile(name)
+	}
+	if err != nil {
+		return nil, name, usageError{err}
+	}
+	return text, name, nil
 }
 
 // place is where the file says what a coordinator found wrong, as

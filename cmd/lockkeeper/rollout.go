@@ -110,11 +110,7 @@ func (a *app) rolloutShowCommand() *cobra.Command {
 			if err := wait.check(); err != nil {
 				return err
 			}
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			id, err := fullRolloutID(cmd.Context(), c, args[0])
+			c, id, err := a.namedRollout(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
@@ -177,6 +173,17 @@ func progressText(p api.RolloutProgress) string {
 		text += fmt.Sprintf(", %d aborted", p.Aborted)
 	}
 	return text
+}
+
+// namedRollout is the rollout of an id, or the beginning of one, and the
+// coordinators that have it.
+func (a *app) namedRollout(ctx context.Context, text string) (coordinator, string, error) {
+	c, err := a.client()
+	if err != nil {
+		return nil, "", err
+	}
+	id, err := fullRolloutID(ctx, c, text)
+	return c, id, err
 }
 
 // fullRolloutID completes the beginning of an id by what the coordinator has.

@@ -21,11 +21,7 @@ func (a *app) rolloutActionCommand(action, short string, more ...string) *cobra.
 			if req.Wave < 0 {
 				return usagef("--wave %d: want the number of a wave, from 1", req.Wave)
 			}
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			id, err := fullRolloutID(cmd.Context(), c, args[0])
+			c, id, err := a.namedRollout(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"reflect"
 	"strings"
 
@@ -37,16 +35,9 @@ func (f *rolloutFile) placed(err error) error {
 
 // readRollout reads a file of YAML or JSON strictly, "-" for the standard input.
 func (a *app) readRollout(name string) (*rolloutFile, error) {
-	var text []byte
-	var err error
-	if name == "-" {
-		text, err = io.ReadAll(a.in)
-		name = "standard input"
-	} else {
-		text, err = os.ReadFile(name)
-	}
+	text, name, err := a.readFile(name)
 	if err != nil {
-		return nil, usageError{err}
+		return nil, err
 	}
 	f, err := parseRollout(text)
 	if err != nil {

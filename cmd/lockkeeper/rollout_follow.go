@@ -10,6 +10,7 @@ import (
 	"github.com/lockkeeper/lockkeeper/cmd/internal/cli"
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/client"
+	"github.com/lockkeeper/lockkeeper/internal/sleep"
 )
 
 const (
@@ -65,27 +66,54 @@ func (a *app) follow(ctx context.Context, c coordinator, id string, timeout time
 // poll looks again and again until done, an error, or the context's end. While
 // no coordinator can answer it calls silent, and goes on for silentFor.
 func (a *app) poll(ctx context.Context, look func() (api.Rollout, bool, error), silent func(error) error) (api.Rollout, error) {
-	answered := a.now()
+	p := a.patience(silent)
 	for {
 		r, done, err := look()
-		switch {
-		case ctx.Err() != nil:
-			return r, ctx.Err()
-		case err == nil && done:
+		if err == nil && done && ctx.Err() == nil {
 			return r, nil
-		case err == nil:
-			answered = a.now()
-		case !passing(err) || a.now().Sub(answered) > silentFor:
-			return r, err
-		default:
-			if err := silent(err); err != nil {
-				return r, err
-			}
 		}
-		if err := sleep(ctx, a.every); err != nil {
+		if err := p.pause(ctx, err); err != nil {
 			return r, err
 		}
 	}
+}
+
+// patience goes on asking while no coordinator can answer, for silentFor.
+type patience struct {
+	a        *app
+	silent   func(error) error // is told why
+	answered time.Time         // last
+}
+
+func (a *app) patience(silent func(error) error) *patience {
+	return &patience{a: a, silent: silent, answered: a.now()}
+}
+
+// answer notes that a coordinator has answered.
+func (p *patience) answer() { p.answered = p.a.now() }
+
+// pause waits before the next question; err is what became of the last one. It
+// returns an error that asking again does not end.
+func (p *patience) pause(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err == nil:
+		p.answer()
+	case !passing(err) || p.a.now().Sub(p.answered) > silentFor:
+		return err
+	default:
+		if err := p.silent(err); err != nil {
+			return err
+		}
+	}
+	return sleep.For(ctx, p.a.every)
+}
+
+// tryingAgain tells of silence with -v.
+func (a *app) tryingAgain(err error) error {
+	a.more("No answer, trying again: %s", errorLine(err))
+	return nil
 }
 
 // passing reports whether asking again later may be answered.
@@ -95,17 +123,6 @@ func passing(err error) bool {
 		return kindCode(e.Kind) == exitUnreachable
 	}
 	return errors.Is(err, client.ErrUnreachable)
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
 }
 
 // rolloutView shows a rollout's progress.

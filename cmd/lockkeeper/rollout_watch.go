@@ -46,11 +46,7 @@ rollout.`,
 			if err := wait.check(); err != nil {
 				return err
 			}
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			id, err := fullRolloutID(cmd.Context(), c, args[0])
+			c, id, err := a.namedRollout(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}

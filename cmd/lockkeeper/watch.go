@@ -9,6 +9,7 @@ import (
 
 	"github.com/lockkeeper/lockkeeper/cmd/internal/cli"
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/internal/sleep"
 )
 
 func (a *app) watchCommand() *cobra.Command {
@@ -62,7 +63,7 @@ func (a *app) watch(ctx context.Context, c coordinator, s api.Status, group stri
 		if err := show(s, err); err != nil {
 			return err
 		}
-		if err := sleep(ctx, interval); err != nil {
+		if err := sleep.For(ctx, interval); err != nil {
 			return err
 		}
 		var next api.Status

@@ -20,6 +20,7 @@ import (
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/bundle"
 	"github.com/lockkeeper/lockkeeper/coordinator/client"
+	"github.com/lockkeeper/lockkeeper/internal/sleep"
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
@@ -177,7 +178,7 @@ func (f *devFleet) run(ctx context.Context) error {
 		f.say("Beside it: lockkeeper --server %s watch", f.url)
 		f.say("A rollout starts in %s. Ctrl-C ends everything.", f.start)
 		agents.Go(func() { f.tell(ctx) })
-		if err := pause(ctx, f.start); err != nil {
+		if err := sleep.For(ctx, f.start); err != nil {
 			return err
 		}
 	}
@@ -245,7 +246,7 @@ func (f *devFleet) waitForNodes(ctx context.Context, failed <-chan error) error 
 			return err
 		default:
 		}
-		if err := pause(ctx, 50*time.Millisecond); err != nil {
+		if err := sleep.For(ctx, 50*time.Millisecond); err != nil {
 			return err
 		}
 	}
@@ -283,7 +284,7 @@ func (f *devFleet) waitForRollout(ctx context.Context, id string, failed <-chan 
 			return r, err
 		default:
 		}
-		if err := pause(ctx, 100*time.Millisecond); err != nil {
+		if err := sleep.For(ctx, 100*time.Millisecond); err != nil {
 			return r, err
 		}
 	}
@@ -351,7 +352,7 @@ func (f *devFleet) tell(ctx context.Context) {
 	for after := int64(0); ctx.Err() == nil; {
 		events, err := f.client.WatchEvents(ctx, after)
 		if err != nil {
-			_ = pause(ctx, time.Second)
+			_ = sleep.For(ctx, time.Second)
 			continue
 		}
 		for e := range events {
@@ -395,16 +396,4 @@ func sentence(e api.Event) string {
 		return strings.TrimSpace(e.Group + " " + what + " " + e.Detail)
 	}
 	return strings.TrimSpace("The fleet " + what + " " + e.Detail)
-}
-
-// pause waits, or returns the context's error.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/lockkeeper/lockkeeper/internal/sleep"
 )
 
 // kv is one key as read or watched.
@@ -105,13 +107,4 @@ func (d *DB) watch(ctx context.Context, t table, seen int64) int64 {
 	return seen
 }
 
-func pause(ctx context.Context) { pauseFor(ctx, retryPause) }
-
-func pauseFor(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
-}
+func pause(ctx context.Context) { _ = sleep.For(ctx, retryPause) }

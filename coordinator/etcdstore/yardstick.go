@@ -12,6 +12,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/internal/sleep"
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
@@ -76,7 +77,7 @@ func (d *DB) MeasurePuts(ctx context.Context, callers int, duration, rest time.D
 					return
 				}
 				if rest > 0 {
-					pauseFor(ctx, rest)
+					_ = sleep.For(ctx, rest)
 				}
 			}
 		})

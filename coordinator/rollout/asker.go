@@ -8,6 +8,7 @@ import (
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/gate/condition"
+	"github.com/lockkeeper/lockkeeper/internal/sleep"
 )
 
 // Gates makes one try of a gate.
@@ -106,7 +107,7 @@ func (a *asker) ask(ctx context.Context, k *asking) {
 		k.take(answer)
 		a.mu.Unlock()
 		a.news()
-		if !sleep(ctx, every(k.spec)) {
+		if sleep.For(ctx, every(k.spec)) != nil {
 			return
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/internal/sleep"
 )
 
 const (
@@ -33,7 +34,7 @@ func (e *Engine) expect(ctx context.Context) {
 	for {
 		changed, began := e.Changed(), time.Now()
 		e.forecast(ctx)
-		if !sleep(ctx, min(forecastAge, max(forecastEvery, forecastShare*time.Since(began)))) {
+		if sleep.For(ctx, min(forecastAge, max(forecastEvery, forecastShare*time.Since(began)))) != nil {
 			return
 		}
 		old := time.NewTimer(forecastAge)

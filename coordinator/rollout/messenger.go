@@ -10,6 +10,7 @@ import (
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/notify"
+	"github.com/lockkeeper/lockkeeper/internal/sleep"
 )
 
 const (
@@ -148,7 +149,7 @@ func (m *messenger) record(n Notice, change func([]Receiver) []Receiver) {
 		case err == nil, errors.Is(err, ErrNotElected), errors.Is(err, ErrNotFound), m.ctx.Err() != nil:
 			return
 		case errors.Is(err, ErrChanged):
-		case !sleep(m.ctx, recordPause):
+		case sleep.For(m.ctx, recordPause) != nil:
 			return
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/spacing"
+	"github.com/lockkeeper/lockkeeper/internal/sleep"
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
@@ -31,7 +32,7 @@ const (
 func (e *Engine) campaign(ctx context.Context, terms chan<- Term) {
 	for ctx.Err() == nil {
 		if e.cfg.GivesWay() {
-			sleep(ctx, tick)
+			_ = sleep.For(ctx, tick) // the loop looks at ctx
 			continue
 		}
 		t, err := e.cfg.Store.Campaign(ctx)
@@ -86,7 +87,7 @@ func (e *Engine) run(ctx context.Context, terms <-chan Term) {
 		if o != nil {
 			over = o.term.Done()
 		}
-		if !sleep(ctx, looks.Pause(began, time.Now())) {
+		if sleep.For(ctx, looks.Pause(began, time.Now())) != nil {
 			break
 		}
 		select {
@@ -266,16 +267,4 @@ func (o *office) prune(ctx context.Context, p *picture) bool {
 		return !errors.Is(o.e.cfg.Store.Delete(ctx, id, st.Revision, o.term), ErrNotElected)
 	}
 	return true
-}
-
-// sleep reports false when ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/ask"
+	"github.com/lockkeeper/lockkeeper/internal/sleep"
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
@@ -160,7 +161,7 @@ func (s *Silencer) run(ctx context.Context) {
 		default:
 			pause = 0
 		}
-		if !sleep(ctx, max(coalesce, pause)) {
+		if sleep.For(ctx, max(coalesce, pause)) != nil {
 			return
 		}
 		select {
@@ -199,17 +200,5 @@ func (s *Silencer) tell(err error) {
 	s.metrics.failing.Set(0)
 	if now != "" {
 		s.metrics.failing.Set(1)
-	}
-}
-
-// sleep reports false when ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }
