@@ -16,10 +16,10 @@ func (d *door) authenticate(w http.ResponseWriter, r *http.Request) (auth.Princi
 	secret, given := secretOf(r)
 	if !given {
 		switch {
-		case open(r):
-			return auth.Principal{}, nil
 		case d.Loopback && !forwarded(r):
 			return auth.Local(), nil
+		case open(r):
+			return auth.Principal{}, nil
 		case page(r):
 			return auth.Principal{}, nil
 		case d.Loopback:
@@ -49,7 +49,8 @@ func (d *door) authenticate(w http.ResponseWriter, r *http.Request) (auth.Princi
 	return principal, nil
 }
 
-// open is what anybody may ask: whether the process lives and serves.
+// open is what anybody may ask: whether the process lives and serves. Who is known
+// is also told why it does not.
 func open(r *http.Request) bool {
 	return r.URL.Path == "/healthz" || r.URL.Path == "/readyz"
 }

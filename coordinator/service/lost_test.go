@@ -1,6 +1,7 @@
 package service
 
 import (
+	"context"
 	"strings"
 	"testing"
 
@@ -28,7 +29,7 @@ func TestLostForGood_IsSaidWhereThereIsNoQuorum(t *testing.T) {
 	b.node = leaderless{f}
 	for where, text := range map[string]string{
 		"the cluster":        strings.Join(b.cluster().Warnings, "; "),
-		"readiness":          b.Ready(t.Context()).Error(),
+		"readiness":          b.Ready(b.ctx(api.RoleViewer)).Error(),
 		"the attention list": membersDown(f.Members())[0].Detail,
 	} {
 		if !strings.Contains(text, membership.LostForGood) {
@@ -37,5 +38,28 @@ func TestLostForGood_IsSaidWhereThereIsNoQuorum(t *testing.T) {
 		if strings.Contains(text, "cluster replace") {
 			t.Errorf("%s advises what is refused without a quorum: %q", where, text)
 		}
+	}
+}
+
+// Readiness is for anybody's probe; where the members are is not.
+func TestReady_TellsAStrangerOnlyWhether(t *testing.T) {
+	m := named("2", "unknown")
+	m.Reachable, m.Unreachable = false, "dial tcp 10.1.2.3:2380: connection refused"
+	b, f := withMembers(t, named("1", "unknown"), m)
+	stranger, node := t.Context(), b.as("web-1")
+	for _, ctx := range []context.Context{stranger, node, b.ctx(api.RoleViewer)} {
+		if err := b.Ready(ctx); err != nil {
+			t.Errorf("with a quorum: %v", err)
+		}
+	}
+	b.node = leaderless{f}
+	for who, ctx := range map[string]context.Context{"a stranger": stranger, "a host": node} {
+		e := mustRefuse(t, b.Ready(ctx), api.NoQuorum)
+		if strings.Contains(e.Error(), "10.1.2.3") || strings.Contains(e.Error(), m.Name) || e.RetryAfter == 0 {
+			t.Errorf("%s is told %q", who, e)
+		}
+	}
+	if e := mustRefuse(t, b.Ready(b.ctx(api.RoleViewer)), api.NoQuorum); !strings.Contains(e.Error(), m.Name) {
+		t.Errorf("a viewer is told %q, want who cannot be reached", e)
 	}
 }

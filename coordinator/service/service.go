@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/coordinator/auth"
 	"github.com/lockkeeper/lockkeeper/coordinator/etcdstore"
 	"github.com/lockkeeper/lockkeeper/coordinator/fleet"
 	"github.com/lockkeeper/lockkeeper/coordinator/membership"
@@ -206,8 +207,16 @@ func (s *Service) Revision() int64 {
 // Stale reports whether there is no quorum, so that reads may be behind.
 func (s *Service) Stale() bool { return !s.node.HasLeader() }
 
-// Ready returns nil while the coordinator has quorum and knows its cluster.
-func (s *Service) Ready(context.Context) error {
+// Ready returns nil while the coordinator has quorum and knows its cluster. Why it
+// is not ready, which may name members and their addresses, is for who may look at
+// the fleet.
+func (s *Service) Ready(ctx context.Context) error {
+	if !auth.From(ctx).Allows(api.RoleViewer) {
+		if id, _ := s.ClusterID(); s.Stale() || id == "" {
+			return &api.Error{Kind: api.NoQuorum, Detail: "not ready; with a token of the role viewer or above it says why", RetryAfter: retryNoQuorum}
+		}
+		return nil
+	}
 	if s.Stale() {
 		e := noQuorum()
 		if s.cfg.Members != nil && len(s.node.Members()) > 1 {
