@@ -64,7 +64,7 @@ func openTab(t *testing.T) *tab {
 	if browser.err != nil {
 		noBrowser(t, browser.err)
 	}
-	return openTabIn(t, browser.ctx)
+	return openTabIn(browser.ctx, t)
 }
 
 // openBrowser starts a browser of its own, with a profile of its own, and opens a
@@ -76,7 +76,7 @@ func openBrowser(t *testing.T) *tab {
 		noBrowser(t, err)
 	}
 	t.Cleanup(cancel)
-	return openTabIn(t, ctx)
+	return openTabIn(ctx, t)
 }
 
 func noBrowser(t *testing.T, err error) {
@@ -103,7 +103,7 @@ func startBrowser() (context.Context, context.CancelFunc, error) {
 	return ctx, stop, nil
 }
 
-func openTabIn(t *testing.T, browser context.Context) *tab {
+func openTabIn(browser context.Context, t *testing.T) *tab {
 	t.Helper()
 	p := &tab{T: t}
 	ctx, cancel := chromedp.NewContext(browser, chromedp.WithListener(p.listen))

@@ -95,6 +95,7 @@ func New(backend Backend, opts Options) http.Handler {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /static/", cached(http.StripPrefix("/static/", http.FileServerFS(static))))
+	mux.HandleFunc("GET /static/{$}", http.NotFound) // no list of them
 	mux.HandleFunc("GET /login", s.showLogin)
 	mux.HandleFunc("POST /ui/login", s.login)
 	mux.HandleFunc("POST /ui/logout", s.logout)
