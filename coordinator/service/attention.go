@@ -289,6 +289,9 @@ func membersDown(members []api.Member) []api.Attention {
 
 // unreachable groups the silent nodes, since one cause often silences many.
 func unreachable(o *overview) []api.Attention {
+	if o.stale { // without a quorum no host's report is taken
+		return nil
+	}
 	return grouped(o, func(n *api.Node) bool { return n.State == api.NodeUnreachable }, func(group string, nodes []*api.Node) api.Attention {
 		since := nodes[0].LastHeard
 		for _, n := range nodes {

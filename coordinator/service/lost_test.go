@@ -63,3 +63,15 @@ func TestReady_TellsAStrangerOnlyWhether(t *testing.T) {
 		t.Errorf("a viewer is told %q, want who cannot be reached", e)
 	}
 }
+
+// Without a quorum reports are refused: that a host is not heard says nothing of it.
+func TestUnreachable_IsSaidOfNobodyWithoutAQuorum(t *testing.T) {
+	o := &overview{nodes: []api.Node{{ID: "a", Group: "web", State: api.NodeUnreachable}}}
+	if list := unreachable(o); len(list) != 1 {
+		t.Errorf("with a quorum: %+v", list)
+	}
+	o.stale = true
+	if list := unreachable(o); len(list) != 0 {
+		t.Errorf("without: %+v", list)
+	}
+}
