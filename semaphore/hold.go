@@ -134,16 +134,19 @@ func (b *draft) expire(op Expire) {
 	b.d.GuardFreeze = true
 	b.deleteHold(h, "hold.expired", "", fmt.Sprintf("not confirmed within %s", ConfirmWithin))
 	if m, ok := b.s.Member(op.Node); ok {
-		m.Unconfirmed++
+		m.Unconfirmed = min(max(m.Unconfirmed, 0), maxUnconfirmed) + 1
 		m.RetryAfter = b.now.Add(retryAfter(m.Unconfirmed))
 		b.putMemberValue(m)
 	}
 }
 
+// maxUnconfirmed bounds the count of unconfirmed grants in a row.
+const maxUnconfirmed = 1_000_000
+
 // retryAfter is how long a node waits after so many unconfirmed grants in a
-// row: 1 min, doubling to 1 h.
+// row: 1 min, doubling to 1 h. A stored number may be anything.
 func retryAfter(unconfirmed int) time.Duration {
-	return min(time.Hour, time.Minute<<min(unconfirmed-1, 6))
+	return min(time.Hour, time.Minute<<min(max(unconfirmed-1, 0), 6))
 }
 
 func (b *draft) deleteHold(h Hold, kind, actor, detail string) {
