@@ -265,18 +265,20 @@ func signedText(by []string) string {
 
 func (a *app) bundleDeleteCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "delete DIGEST",
+		Use:   "delete BUNDLE",
 		Short: "Delete a bundle that no rollout under way needs",
 		Long: `Delete a bundle that no rollout under way needs. Hosts that have it keep it.
 "bundle list" counts them in the column NODES: none of them can be brought back
-to it from here any more.`,
+to it from here any more.
+
+A BUNDLE is a digest, its beginning, NAME or NAME:VERSION.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
 				return err
 			}
-			digest, err := fullDigest(cmd.Context(), c, args[0])
+			digest, err := namedBundle(cmd.Context(), c, args[0])
 			if err != nil {
 				return err
 			}

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/bundle"
@@ -17,8 +18,18 @@ import (
 // one before broke off.
 const fetchTries = 3
 
-// bundleFile reports whether a word names a file and not a digest.
-func isBundleFile(word string) bool { return !partDigest.MatchString(word) }
+// isBundleFile reports whether a word names a file, and not a bundle by its digest
+// or name.
+func isBundleFile(word string) bool {
+	if partDigest.MatchString(word) {
+		return false
+	}
+	if strings.ContainsRune(word, filepath.Separator) || strings.HasSuffix(word, ".bundle") || strings.HasSuffix(word, ".tar") {
+		return true // if it is there or not
+	}
+	info, err := os.Stat(word)
+	return err == nil && info.Mode().IsRegular() // a folder may be what it was built from
+}
 
 // readBundle reads a whole bundle: a file, or what has that digest, which dir is
 // for if it lies at a URL.
@@ -26,7 +37,7 @@ func (a *app) readBundle(ctx context.Context, word, dir string) (*bundle.Bundle,
 	if isBundleFile(word) {
 		b, err := bundle.OpenFile(word, bundle.MaxLinked)
 		if errors.Is(err, os.ErrNotExist) {
-			return nil, usagef("bundle %q: want a bundle's file, or a digest of 64 hexadecimal digits or its beginning (4 at least)", word)
+			return nil, usagef("bundle %q: there is no such file: want a bundle's file, a digest or its beginning, NAME or NAME:VERSION", word)
 		}
 		if err != nil {
 			return nil, wrongSource(word, err)
@@ -57,7 +68,7 @@ func (a *app) readBundle(ctx context.Context, word, dir string) (*bundle.Bundle,
 }
 
 func (a *app) knownBundle(ctx context.Context, c coordinator, word string) (api.Bundle, error) {
-	digest, err := fullDigest(ctx, c, word)
+	digest, err := namedBundle(ctx, c, word)
 	if err != nil {
 		return api.Bundle{}, err
 	}

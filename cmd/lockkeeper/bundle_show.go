@@ -16,8 +16,8 @@ import (
 
 func (a *app) bundleShowCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "show DIGEST|FILE",
-		Short: "Show what a bundle does; the beginning of the digest is enough",
+		Use:   "show BUNDLE|FILE",
+		Short: "Show what a bundle does; BUNDLE is a digest, its beginning, NAME or NAME:VERSION",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if isBundleFile(args[0]) {

@@ -31,7 +31,7 @@ func signKeyFlag(c *cobra.Command, key *string) {
 func (a *app) bundleSignCommand() *cobra.Command {
 	key, made, only := "", "", false
 	c := &cobra.Command{
-		Use:   "sign DIGEST|FILE",
+		Use:   "sign BUNDLE|FILE",
 		Short: "Sign a bundle with an SSH key, or add a signature made elsewhere",
 		Long: `Sign a bundle with an SSH key, or add a signature made elsewhere.
 
@@ -89,7 +89,7 @@ func (a *app) signBundle(ctx context.Context, word, key, made string, only bool)
 	if err != nil {
 		return err
 	}
-	if digest, err = fullDigest(ctx, c, digest); err != nil {
+	if digest, err = namedBundle(ctx, c, digest); err != nil {
 		return err
 	}
 	if sign == nil {

@@ -56,6 +56,11 @@ func (a *app) nodeListCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if len(nodes) == 0 && q.Group != "" {
+				if _, err := c.Group(cmd.Context(), q.Group); err != nil {
+					return err // it may be misspelt
+				}
+			}
 			err = a.print(nodes, func() error {
 				return a.table("No node matches.", a.nodeHeading(), a.nodeRows(nodes))
 			})

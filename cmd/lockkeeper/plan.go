@@ -16,7 +16,7 @@ import (
 func (a *app) planCommand() *cobra.Command {
 	var s selection
 	c := &cobra.Command{
-		Use:   "plan -f FILE | --bundle DIGEST --group GROUP",
+		Use:   "plan -f FILE | --bundle BUNDLE --group GROUP",
 		Short: "What \"rollout start\" with the same flags would do",
 		Long: `What "rollout start" with the same flags would do: its waves with their nodes,
 how many may be out at once and which bound that is, when each would be done,

@@ -107,7 +107,7 @@ func (s *selection) check() error {
 	}
 	switch {
 	case s.spec.Bundle == "" && s.dir == "":
-		return usagef("want --bundle DIGEST, or --dir with the folder to build the bundle from")
+		return usagef("want --bundle with a digest, its beginning, NAME or NAME:VERSION, or --dir with the folder to build the bundle from")
 	case s.spec.Bundle != "" && s.dir != "":
 		return usagef("--bundle and --dir both name a bundle: want one of them")
 	case s.key != "" && s.dir == "":

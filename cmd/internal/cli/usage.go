@@ -94,8 +94,31 @@ func argsError(check cobra.PositionalArgs) cobra.PositionalArgs {
 		case strings.HasPrefix(err.Error(), "unknown command "):
 			return fmt.Errorf("%q is one argument too many; want: %s", args[0], cmd.UseLine())
 		}
+		if need := fewest(check, cmd, args); need > len(args) {
+			return fmt.Errorf("%s missing; want: %s", map[bool]string{true: "an argument is", false: "arguments are"}[need == len(args)+1], cmd.UseLine())
+		}
+		for n := len(args) - 1; n >= 0; n-- {
+			if check(cmd, args[:n]) == nil {
+				return fmt.Errorf("%q is one argument too many; want: %s", args[n], cmd.UseLine())
+			}
+		}
 		return fmt.Errorf("%w; want: %s", err, cmd.UseLine())
 	}
+}
+
+// mostArguments is more than any command needs.
+const mostArguments = 8
+
+// fewest is how many arguments at least would pass, from those that there are on;
+// as many as there are if more would not help.
+func fewest(check cobra.PositionalArgs, cmd *cobra.Command, args []string) int {
+	more := slices.Clone(args)
+	for len(more) < mostArguments {
+		if more = append(more, "x"); check(cmd, more) == nil {
+			return len(more)
+		}
+	}
+	return len(args)
 }
 
 // flagError says what is wrong with a flag without Go's words for it.

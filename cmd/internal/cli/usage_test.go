@@ -16,7 +16,10 @@ func TestPlainErrors_SayWhatWasWrittenAndWhatIsAccepted(t *testing.T) {
 		{"bogus", `no command "bogus": want one of completion, group`},
 		{"group lst", `no command "lst"; did you mean list?`},
 		{"group list extra", `"extra" is one argument too many; want: program group list [flags]`},
-		{"group show", "accepts 1 arg(s), received 0; want: program group show GROUP [flags]"},
+		{"group show", "an argument is missing; want: program group show GROUP [flags]"},
+		{"group show web db", `"db" is one argument too many; want: program group show GROUP [flags]`},
+		{"group label", "arguments are missing; want: program group label GROUP KEY=VALUE..."},
+		{"group label web", "an argument is missing; want: program group label GROUP KEY=VALUE..."},
 		{"group show web --slot 2", "unknown flag: --slot; did you mean --slots?"},
 		{"group show web --silent", "unknown flag: --silent"},
 		{"group show web --solts 2", "unknown flag: --solts; did you mean --slots?"},
@@ -34,7 +37,8 @@ func TestPlainErrors_SayWhatWasWrittenAndWhatIsAccepted(t *testing.T) {
 		show.Flags().Int("slots", 1, "")
 		show.Flags().Duration("wait", time.Second, "")
 		show.Flags().Bool("force", false, "")
-		group.AddCommand(&cobra.Command{Use: "list", Args: cobra.NoArgs, Run: func(*cobra.Command, []string) { t.Error("the command ran") }}, show)
+		group.AddCommand(&cobra.Command{Use: "list", Args: cobra.NoArgs, Run: func(*cobra.Command, []string) { t.Error("the command ran") }}, show,
+			&cobra.Command{Use: "label GROUP KEY=VALUE...", Args: cobra.MinimumNArgs(2), Run: func(*cobra.Command, []string) { t.Error("the command ran") }})
 		root := &cobra.Command{Use: "program", SilenceErrors: true, SilenceUsage: true}
 		root.AddCommand(group)
 		BindEnv(root)
