@@ -142,14 +142,14 @@ func TestMap_HasATileForEveryFiftyHosts(t *testing.T) {
 		t.Fatalf("map %+v", m)
 	}
 	first := m[0].Tiles[0]
-	if first.Title != "w-000 to w-049: 1 failed, 49 idle" || !strings.Contains(string(first.Marks), "w-003: failed") {
+	if first.Title != "from w-000: 1 failed, 49 idle" || !strings.Contains(string(first.Marks), "w-003: failed") {
 		t.Errorf("the first tile: %s: %s", first.Title, first.Marks)
 	}
 	// The run of idle hosts is cut by the failed one, and ends with the row.
 	if !strings.Contains(string(first.Marks), `d="M2.5 5.5h28M46.5 5.5h61M2.5 16.5h105`) {
 		t.Errorf("its marks: %s", first.Marks)
 	}
-	if m[0].Tiles[1].URL != "/nodes?group=web&sort=id&after=w-049" {
+	if m[0].Tiles[1].URL != "?group=web&sort=id&after=w-049" {
 		t.Errorf("the second tile leads to %s", m[0].Tiles[1].URL)
 	}
 	if !strings.Contains(string(m[1].Tiles[0].Marks), "&lt;b&gt;: out of service") {

@@ -14,7 +14,7 @@ func TestDrift_IsShownWhereSomebodyLooksForIt(t *testing.T) {
 	b := busyFleet()
 	for path, wants := range map[string][]string{
 		"/nodes":              {`href="/nodes?drifted=true"`, "Drifted <span class=\"n\">3</span>", "web-030: drifted"},
-		"/nodes?drifted=true": {"web-030", "web-060", "3 nodes match", `name="drifted" value="true"`, "3 nodes have drifted from", `href="/rollouts/new?drifted=` + digest + `">Bring them back</a>`, ">base 2026.11.3</a>, brought by"},
+		"/nodes?drifted=true": {"web-030", "web-060", "3 nodes match", `name="drifted" value="true"`, "3 nodes have drifted from", `href="/rollouts/new?drifted=` + digest + `">Bring them back</a>`, "Drifted from base 2026.11.3, brought by ro-7jz8"},
 		"/nodes/web-030":      {"pill is-warn", "<dt>Drifted from</dt>", `href="/rollouts/ro-7jz8"`, "rollout start --drifted", `href="/rollouts/new?drifted=` + digest + `&amp;node=web-030">Bring it back</a>`},
 		"/groups/web":         {`href="/nodes?group=web&amp;drifted=true">3 nodes have drifted</a> from what a rollout brought them to`},
 	} {

@@ -41,6 +41,20 @@ type groupData struct {
 	Drifted  int                  // of its nodes
 }
 
+// groupRows is how many of those who are out the page of a group lists, and half as
+// many of those who wait.
+const groupRows = 50
+
+// OldestHolds are the first of those who are out.
+func (d groupData) OldestHolds() []api.Hold {
+	return d.Group.Holds[:min(len(d.Group.Holds), groupRows)]
+}
+
+// FirstInQueue are the first of those who wait.
+func (d groupData) FirstInQueue() []api.Waiter {
+	return d.Group.Queue[:min(len(d.Group.Queue), groupRows/2)]
+}
+
 // staysRead is how many events of holds the history of a group is read from.
 const staysRead = 5000
 

@@ -15,7 +15,7 @@ const (
 	tileRow    = 10
 	markPitch  = 11
 	mapMarks   = 10_000 // with more hosts a mark stands for several, and shows the worst
-	namedMarks = 12     // so many marks of a tile have a name each
+	namedMarks = 60     // up to so many marks of a map have a name each
 )
 
 // mapGroup is the tiles of one group.
@@ -31,6 +31,7 @@ type tile struct {
 	Current        bool
 	Width, Height  int
 	Marks          template.HTML
+	Named          bool // some marks are: they must not become the tile's name
 }
 
 // markShapes draw a state in a square of 11 units, by steps from its corner. What is idle is drawn
@@ -62,6 +63,19 @@ func markOf(n *api.Node) api.NodeState {
 	return n.State
 }
 
+// statePatterns are the shapes as patterns, by which many marks are short: a square
+// says where, and the pattern what. It covers the idle mark that is drawn below.
+func statePatterns() template.HTML {
+	var out strings.Builder
+	for _, s := range mapLegend {
+		if shape, ok := markShapes[s]; ok {
+			fmt.Fprintf(&out, `<pattern id="state-%s" class="%s" width="%d" height="%[3]d" patternUnits="userSpaceOnUse"><path class="g-under" d="M0 0h11v11H0z"/><path d="M0 0%s"/></pattern>`, s, shape.class, markPitch, shape.path)
+		}
+	}
+	out.WriteString(`<path id="idle-tile" class="g-line" d="M2.5 5.5h105M2.5 16.5h105M2.5 27.5h105M2.5 38.5h105M2.5 49.5h105"/>`)
+	return template.HTML(out.String())
+}
+
 // legendMark draws a state for the legend.
 func legendMark(s api.NodeState) template.HTML {
 	if s == api.NodeIdle {
@@ -87,11 +101,14 @@ type painter interface {
 // named. The nodes are in the order of ids.
 func newMap(nodes []api.Node, group, after string, paint painter) []mapGroup {
 	by := map[string][]*api.Node{}
-	total := 0
+	total, told := 0, 0
 	for i := range nodes {
 		if n := &nodes[i]; group == "" || n.Group == group {
 			by[n.Group] = append(by[n.Group], n)
 			total++
+			if markOf(n) != api.NodeIdle {
+				told++
+			}
 		}
 	}
 	per := max(1, (total+mapMarks-1)/mapMarks)
@@ -110,7 +127,7 @@ func newMap(nodes []api.Node, group, after string, paint painter) []mapGroup {
 		before := ""
 		for from := 0; from < len(list); from += tileMarks * per {
 			part := list[from:min(len(list), from+tileMarks*per)]
-			t := newTile(part, per, paint)
+			t := newTile(part, per, told <= namedMarks, paint)
 			t.ID = fmt.Sprintf("tile-%d-%d", i, len(out[i].Tiles))
 			t.URL = tileURL(out[i].Name, before) + paint.query()
 			t.Current = group != "" && after == before
@@ -121,22 +138,18 @@ func newMap(nodes []api.Node, group, after string, paint painter) []mapGroup {
 	return out
 }
 
-// tileURL lists a tile's hosts: the page of the group behind an id.
+// tileURL lists a tile's hosts, on the page of the map: those of the group behind an id.
 func tileURL(group, before string) string {
-	url := "/nodes?group=" + queryEscape(group) + "&sort=id"
+	url := "?group=" + queryEscape(group) + "&sort=id"
 	if before != "" {
 		url += "&after=" + queryEscape(before)
 	}
 	return url
 }
 
-func newTile(nodes []*api.Node, per int, paint painter) tile {
+func newTile(nodes []*api.Node, per int, named bool, paint painter) tile {
 	marks := make([]*api.Node, 0, tileMarks)
-	quiet := 0
 	for i, n := range nodes {
-		if markOf(n) == api.NodeIdle {
-			quiet++
-		}
 		if i%per == 0 {
 			marks = append(marks, n)
 		} else {
@@ -144,10 +157,23 @@ func newTile(nodes []*api.Node, per int, paint painter) tile {
 		}
 	}
 	rows := (len(marks) + tileRow - 1) / tileRow
-	return tile{
-		Title: nodes[0].ID + " to " + nodes[len(nodes)-1].ID + ": " + paint.said(nodes),
-		Width: markPitch * tileRow, Height: markPitch * rows, Marks: paint.draw(marks, len(nodes)-quiet <= namedMarks),
+	t := tile{
+		Title: withOthers(nodes) + ": " + paint.said(nodes),
+		Width: markPitch * tileRow, Height: markPitch * rows, Marks: paint.draw(marks, named),
 	}
+	t.Named = strings.Contains(string(t.Marks), "<title>")
+	return t
+}
+
+// withOthers names the first of the hosts, and counts the others.
+func withOthers(nodes []*api.Node) string {
+	if len(nodes) == 1 {
+		return nodes[0].ID
+	}
+	if len(nodes) == tileMarks {
+		return "from " + nodes[0].ID
+	}
+	return nodes[0].ID + " and " + number(int64(len(nodes)-1)) + " more"
 }
 
 // byState marks each host by its state.
@@ -180,8 +206,10 @@ func urgency(s api.NodeState) int { return slices.Index(mapStates, s) }
 
 // draw draws runs of idle hosts as one line, each other host by its state.
 func (byState) draw(marks []*api.Node, named bool) template.HTML {
+	if !named {
+		return manyMarks(marks)
+	}
 	var idle, rest strings.Builder
-	by := map[api.NodeState]*strings.Builder{}
 	for i := 0; i < len(marks); i++ {
 		n := marks[i]
 		x, y := i%tileRow*markPitch, i/tileRow*markPitch
@@ -197,24 +225,49 @@ func (byState) draw(marks []*api.Node, named bool) template.HTML {
 				run, i = run+1, i+1
 			}
 			fmt.Fprintf(&idle, "M%d.5 %d.5h%d", x+2, y+5, run*markPitch-5)
-		case named:
+		default:
 			fmt.Fprintf(&rest, `<path class="%s" d="M%d %d%s"><title>%s: %s</title></path>`, shape.class, x, y, shape.path,
 				template.HTMLEscapeString(n.ID), strings.ToLower(known(nodeLooks, state).Word))
-		default:
-			if by[state] == nil {
-				by[state] = &strings.Builder{}
-			}
-			fmt.Fprintf(by[state], "M%d %d%s", x, y, shape.path)
 		}
 	}
-	var out strings.Builder
-	if idle.Len() > 0 {
-		fmt.Fprintf(&out, `<path class="g-line" d="%s"/>`, idle.String())
+	if len(marks) == tileMarks && rest.Len() == 0 {
+		return idleTile
+	}
+	if idle.Len() == 0 {
+		return template.HTML(rest.String())
+	}
+	return template.HTML(fmt.Sprintf(`<path class="g-line" d="%s"/>`, idle.String()) + rest.String())
+}
+
+// idleTile is a whole tile of idle hosts.
+const idleTile template.HTML = `<use href="#idle-tile"/>`
+
+// manyMarks draws all hosts as idle, and covers the others by the pattern of their
+// state.
+func manyMarks(marks []*api.Node) template.HTML {
+	by := map[api.NodeState]*strings.Builder{}
+	for i, n := range marks {
+		state := markOf(n)
+		if _, drawn := markShapes[state]; !drawn {
+			continue
+		}
+		if by[state] == nil {
+			by[state] = &strings.Builder{}
+		}
+		fillRun(by[state], i, i+1)
+	}
+	out := string(idleTile)
+	if len(marks) < tileMarks {
+		out = `<path class="g-line" d="`
+		for from := 0; from < len(marks); from += tileRow {
+			out += fmt.Sprintf("M2.5 %d.5h%d", from/tileRow*markPitch+5, min(tileRow, len(marks)-from)*markPitch-5)
+		}
+		out += `"/>`
 	}
 	for _, s := range mapStates {
 		if by[s] != nil {
-			fmt.Fprintf(&out, `<path class="%s" d="%s"/>`, markShapes[s].class, by[s].String())
+			out += fmt.Sprintf(`<path fill="url(#state-%s)" d="%s"/>`, s, by[s])
 		}
 	}
-	return template.HTML(out.String() + rest.String())
+	return template.HTML(out)
 }

@@ -141,20 +141,35 @@ func (m byBundle) keys(nodes []api.Node, group string) (out []bundleKey) {
 	return out
 }
 
+// fillRun adds the rectangles that cover the marks of a run, one for all of its
+// whole rows.
+func fillRun(path *strings.Builder, from, to int) {
+	for from < to {
+		rows, length := 1, min(to-from, tileRow-from%tileRow)
+		if from%tileRow == 0 && to-from >= tileRow {
+			rows = (to - from) / tileRow
+		}
+		fmt.Fprintf(path, "M%d %dh%dv%dh-%dz", from%tileRow*markPitch, from/tileRow*markPitch, length*markPitch, rows*markPitch, length*markPitch)
+		from += rows * length
+	}
+}
+
 // draw fills runs of hosts that have the same with its pattern, one path for each:
 // a fleet between two bundles costs no more than one that is at rest.
 func (m byBundle) draw(marks []*api.Node, _ bool) template.HTML {
 	by := map[string]*strings.Builder{}
 	var order []string
-	for i := 0; i < len(marks); {
-		p, from := m.patternOf(marks[i]), i
-		for i++; i < len(marks) && i%tileRow != 0 && m.patternOf(marks[i]) == p; i++ {
+	for from := 0; from < len(marks); {
+		p, to := m.patternOf(marks[from]), from+1
+		for to < len(marks) && m.patternOf(marks[to]) == p {
+			to++
 		}
 		if by[p] == nil {
 			by[p] = &strings.Builder{}
 			order = append(order, p)
 		}
-		fmt.Fprintf(by[p], "M%d %dh%dv%dh-%dz", from%tileRow*markPitch, from/tileRow*markPitch, (i-from)*markPitch, markPitch, (i-from)*markPitch)
+		fillRun(by[p], from, to)
+		from = to
 	}
 	var out strings.Builder
 	for _, p := range order {

@@ -27,7 +27,7 @@ func TestMap_ByBundleShowsWhoHasWhichAndCountsIt(t *testing.T) {
 	}
 	m := newByBundle(stored)
 	tile := newMap(nodes, "", "", m)[0].Tiles[0]
-	if tile.Title != "w-00 to w-49: 5 base 2, 43 base 1, 1 other bundles, 1 no bundle yet" {
+	if tile.Title != "from w-00: 5 base 2, 43 base 1, 1 other bundles, 1 no bundle yet" {
 		t.Errorf("the tile is called %q", tile.Title)
 	}
 	// A run goes to the end of its row, and each pattern is one path.
@@ -36,7 +36,7 @@ func TestMap_ByBundleShowsWhoHasWhichAndCountsIt(t *testing.T) {
 			t.Errorf("no %s in %s", want, tile.Marks)
 		}
 	}
-	if tile.URL != "/nodes?group=web&sort=id&by=bundle" {
+	if tile.URL != "?group=web&sort=id&by=bundle" {
 		t.Errorf("the tile leads to %s", tile.URL)
 	}
 	var legend []string

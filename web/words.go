@@ -224,7 +224,7 @@ var funcs = template.FuncMap{
 	"pct": percent, "pct64": func(part, whole int64) string { return percent(int(part), int(whole)) }, "minutes": minutes, "plural": plural,
 	"mayRetry": mayRetry, "mayRollBack": mayRollBack, "mayForget": mayForget,
 	"gateLook": gateLook, "spark": newSpark, "gatePlace": gatePlace, "budget": newBudget, "legendCell": legendCell,
-	"text": newTextField, "wrongAt": wrongAt, "nodeLook": nodeLook, "legendMark": legendMark, "quorum": quorumOf,
+	"text": newTextField, "wrongAt": wrongAt, "nodeLook": nodeLook, "legendMark": legendMark, "statePatterns": statePatterns, "quorum": quorumOf,
 	"pair":     func(a, b any) struct{ A, B any } { return struct{ A, B any }{a, b} },
 	"nodeURL":  func(id string) string { return "/nodes/" + segment(id) },
 	"groupURL": func(name string) string { return "/groups/" + segment(name) },
