@@ -23,6 +23,12 @@ const alike = `['tbody tr:nth-child(n+7)', '.log li:nth-child(n+7)', '.tiles .ti
 // axe asks axe-core what is wrong with the page as it is.
 func (p *tab) axe(where string, rules []string) {
 	p.Helper()
+	p.axeOf("html", where, rules)
+}
+
+// axeOf asks it about a part of the page only.
+func (p *tab) axeOf(css, where string, rules []string) {
+	p.Helper()
 	if p.script == "" {
 		text, err := os.ReadFile("testdata/axe-core/axe.min.js")
 		if err != nil {
@@ -38,7 +44,7 @@ func (p *tab) axe(where string, rules []string) {
 	if err != nil {
 		p.Fatal(err)
 	}
-	found, err := chromedp.Run(p.ctx, chromedp.Evaluate[[]string](`axe.run({exclude: `+alike+`}, {runOnly: `+string(only)+`, resultTypes: ['violations']})
+	found, err := chromedp.Run(p.ctx, chromedp.Evaluate[[]string](`axe.run({include: ['`+css+`'], exclude: `+alike+`}, {runOnly: `+string(only)+`, resultTypes: ['violations']})
 		.then((r) => r.violations.flatMap((v) => v.nodes.slice(0, 5).map((n) => v.id + ': ' + n.html.slice(0, 200) + ' ' + (n.failureSummary || '').split('\n').slice(1).join(';'))))`,
 		chromedp.EvalAwaitPromise))
 	if err != nil {
