@@ -66,18 +66,33 @@ func (s Settled) Encode(writes int) ([]byte, error) {
 // DecodeHead reads a head.
 func DecodeHead(b []byte) (h Head, err error) {
 	h.Extra, err = decode(b, &h, "head")
-	return h, err
+	return h, noWaveBelow(&h.Wave, err, "head")
 }
 
 // DecodeSelection reads a selection.
 func DecodeSelection(b []byte) (s Selection, err error) {
 	s.Extra, err = decode(b, &s, "selection")
 	for i := range s.Nodes {
-		if n := &s.Nodes[i]; n.Had > 0 && n.Had <= len(s.Bundles) {
+		n := &s.Nodes[i]
+		if n.Had > 0 && n.Had <= len(s.Bundles) {
 			n.Before = s.Bundles[n.Had-1]
 		}
+		err = noWaveBelow(&n.Wave, err, "selection")
 	}
 	return s, err
+}
+
+// noWaveBelow finds a value damaged whose wave is below the first, and makes it the
+// first: also of what only can be shown it is taken for an index.
+func noWaveBelow(wave *int, err error, what string) error {
+	if *wave >= 0 {
+		return err
+	}
+	if err == nil {
+		err = fmt.Errorf("%s of a rollout: wave %d: want an index, from 0", what, *wave)
+	}
+	*wave = 0
+	return err
 }
 
 // DecodeResult reads a result.
