@@ -77,16 +77,30 @@ func (a *app) completeHolders(cmd *cobra.Command, args []string, _ string) ([]co
 }
 
 func (a *app) completeRollouts(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return a.completeRolloutsThat(func(api.Rollout) bool { return true }, cmd, args)
+}
+
+// completeRolloutsThat leaves out those to which an action can do nothing.
+func (a *app) completeRolloutsThat(may func(api.Rollout) bool, cmd *cobra.Command, args []string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	return a.completion(cmd, func(ctx context.Context, c coordinator) (found []cobra.Completion, err error) {
 		rollouts, err := c.Rollouts(ctx)
 		for _, r := range rollouts {
-			found = append(found, cobra.CompletionWithDesc(r.ID, string(r.State)+" "+rolloutName(r)))
+			if may(r) {
+				found = append(found, cobra.CompletionWithDesc(r.ID, string(r.State)+" "+rolloutName(r)))
+			}
 		}
 		return found, err
 	})
+}
+
+// eventKinds are the first words of the kinds of events: each is one too.
+var eventKinds = []string{"bundle", "cluster", "freeze", "group", "hold", "node", "queue", "rollout", "snapshot", "token"}
+
+func completeKinds(c *cobra.Command) {
+	complete(c, "kind", cobra.FixedCompletions(eventKinds, cobra.ShellCompDirectiveNoFileComp))
 }
 
 func (a *app) completeBundles(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {

@@ -74,6 +74,7 @@ a gap. "--follow -o json" writes one event a line.`,
 	cli.NoEnv(c, "after", "since", "rollout", "kind")
 	complete(c, "group", a.completeGroups)
 	complete(c, "node", a.completeNodes)
+	completeKinds(c)
 	c.AddCommand(a.eventsExportCommand())
 	return c
 }

@@ -63,6 +63,7 @@ without a gap. A coordinator that goes away on the way is waited for.`,
 	cli.NoEnv(c, "after", "since", "until", "group", "node", "rollout", "kind")
 	complete(c, "group", a.completeGroups)
 	complete(c, "node", a.completeNodes)
+	completeKinds(c)
 	return c
 }
 

@@ -54,6 +54,10 @@ func (a *app) rolloutActionCommand(action, short string, more ...string) *cobra.
 		c.Flags().StringVar(&req.Gate, "gate", "", "name of the gate, where several stand at one place")
 	}
 	cli.NoEnv(c, append(more, "reason")...)
-	c.ValidArgsFunction = a.completeRollouts
+	c.ValidArgsFunction = func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		return a.completeRolloutsThat(func(r api.Rollout) bool {
+			return r.State.Active() || action == "retry" && r.State == api.RolloutFailed
+		}, cmd, args)
+	}
 	return c
 }

@@ -65,7 +65,8 @@ A flag wins over the environment, that over the config file, that over the defau
 Exit codes: 0 stopped on request, 1 could not start or failed, 2 wrong flags or
 config, or what a person has to mend first, such as an address that is none, a
 certificate or another file of the config that cannot be used, a data dir of
-something else, damaged data or a disk that fails: starting again does not help, 3 the store ended for good or was replaced (start the program again).`,
+something else, damaged data or a disk that fails: starting again does not help,
+3 the store ended for good or was replaced (start the program again).`,
 		Version:       cli.Version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
