@@ -18,8 +18,9 @@ const (
 	// maxUndone bounds the bundles to which nodes of one rollout are brought
 	// back, each by a rollout of its own.
 	maxUndone = 8
-	// maxListed bounds the nodes that the spec of such a rollout names: a longer
-	// list is in its selection only, which is written once.
+	// maxListed bounds the nodes that the specs of these rollouts name together: a
+	// longer list is in the selection only, which is written once. All are made in
+	// one transaction, and etcd takes 1.5 MiB in one.
 	maxListed = 1000
 )
 
@@ -135,6 +136,7 @@ func undone(st *State, d *Decisions, now time.Time, nameOf func(digest string) (
 	h.Undo = ""
 	var made []Creation
 	var told []string
+	names := maxListed
 	for _, b := range list {
 		name, err := nameOf(b.bundle)
 		var refused *api.Error
@@ -146,6 +148,12 @@ func undone(st *State, d *Decisions, now time.Time, nameOf func(digest string) (
 			return Change{}, err
 		}
 		c := bringBack(st, b, name, len(made)+1, now)
+		if len(b.nodes) <= names {
+			names -= len(b.nodes)
+			for _, n := range b.nodes {
+				c.Head.Spec.Nodes = append(c.Head.Spec.Nodes, n.Node)
+			}
+		}
 		made = append(made, c)
 		h.Rollbacks = append(slices.Clone(h.Rollbacks), c.Head.ID)
 		told = append(told, fmt.Sprintf("%s to bundle %s by rollout %s", plural(len(b.nodes), "node"), label(name, b.bundle), c.Head.ID))
@@ -170,11 +178,6 @@ func bringBack(st *State, b back, name string, number int, now time.Time) Creati
 		Name: "rollback of " + cmp.Or(h.Spec.Name, h.ID), Bundle: b.bundle, Reason: h.Why,
 		MaxFailures: "100%", MinHealthyTime: h.Spec.MinHealthyTime, HealthyDeadline: h.Spec.HealthyDeadline,
 		OnHalt: h.Spec.OnHalt, OnDone: h.Spec.OnDone,
-	}
-	if len(b.nodes) <= maxListed {
-		for _, n := range b.nodes {
-			spec.Nodes = append(spec.Nodes, n.Node)
-		}
 	}
 	head := Head{
 		ID: fmt.Sprintf("%s-undo-%d", h.ID, number), Spec: spec, BundleName: name,

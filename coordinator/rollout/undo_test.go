@@ -1,6 +1,8 @@
 package rollout
 
 import (
+	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -149,5 +151,57 @@ func TestUndo_AnotherFailureIsAnotherHalt(t *testing.T) {
 		if got := o.halt("ro-1", step.failures, noon.Add(step.after)); got != step.want {
 			t.Errorf("after %s and %d failures it has been seen for %s, want %s", step.after, step.failures, got, step.want)
 		}
+	}
+}
+
+// All that is brought back is made by one transaction, whatever the nodes had and
+// however long their names are: etcd takes so many keys and bytes in one.
+func TestUndone_FitsIntoOneTransaction(t *testing.T) {
+	const most = 1_500_000 // bytes, below what etcd takes in one request
+	for name, c := range map[string]struct {
+		nodes, bundles, made int
+		long                 int // of a node's name
+	}{
+		"hundreds of bundles":             {600, 300, maxUndone, 20},
+		"thousands of nodes, few bundles": {10_000, 10, maxUndone, 60},
+		"all that fit into a selection":   {3_400, 4, 4, 240},
+	} {
+		t.Run(name, func(t *testing.T) {
+			st := State{Head: Head{V: 1, ID: "ro-1", State: api.RolloutHalted, Undo: api.RollbackAll, Spec: api.RolloutSpec{Bundle: bundle}}, Results: map[string]Result{}}
+			var shown []api.RolloutNode
+			for i := range c.nodes {
+				node := fmt.Sprintf("%0*d", c.long, i)
+				st.Nodes = append(st.Nodes, Selected{Node: node, Group: "web", Before: fmt.Sprintf("%064d", i%c.bundles)})
+				st.Results[node] = Result{Node: node, State: api.NodeUpdated}
+				shown = append(shown, api.RolloutNode{Node: node, State: api.NodeUpdated})
+			}
+			if b, err := (Selection{Nodes: st.Nodes}).Encode(1); err != nil || len(b) > 1<<20 {
+				t.Fatalf("a selection of %d bytes is none that there is: %v", len(b), err)
+			}
+			change, err := undone(&st, &Decisions{Head: st.Head, Nodes: shown}, noon, func(string) (string, error) { return "app", nil })
+			if err != nil || len(change.Creates) != c.made {
+				t.Fatalf("%d rollouts, %v; want %d", len(change.Creates), err, c.made)
+			}
+			bytes, keys := 0, 3
+			add := func(b []byte, err error) {
+				t.Helper()
+				if err != nil {
+					t.Fatal(err)
+				}
+				bytes, keys = bytes+len(b), keys+1
+			}
+			add(change.Head.Encode(1))
+			for _, e := range change.Events {
+				add(json.Marshal(e))
+			}
+			for _, made := range change.Creates {
+				add(made.Head.Encode(1))
+				add(Selection{Nodes: made.Nodes}.Encode(1))
+				add(json.Marshal(made.Event))
+			}
+			if bytes > most || keys > MaxChanges {
+				t.Errorf("%d bytes and %d keys in one transaction, at most %d and %d", bytes, keys, most, MaxChanges)
+			}
+		})
 	}
 }
