@@ -2,7 +2,10 @@ package web_test
 
 import (
 	"log/slog"
+	"net/http"
+	"net/url"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -141,6 +144,9 @@ func TestDashboard_ShowsAndFreesASlotLive(t *testing.T) {
 		t.Fatal("the page was loaded anew; it should have been live")
 	}
 
+	// Beside it somebody does the same without script, for a host of another group.
+	plain, release := s.revokePlainly("edge", "edge-1")
+
 	p.do(chromedp.Navigate(s.c.URL() + "/groups/default"))
 	p.until("the group's page is live", isLive)
 	p.click(`#holds a[data-dialog]`)
@@ -167,6 +173,59 @@ func TestDashboard_ShowsAndFreesASlotLive(t *testing.T) {
 	if err != nil || len(holds.Holds) != 0 {
 		t.Errorf("holds %v, error %v", holds.Holds, err)
 	}
+	if done := plain.send(http.MethodPost, s.c.URL()+"/ui/groups/edge/holds/edge-1/release", release); done.status != http.StatusOK || done.url.Path != "/groups/edge" {
+		t.Errorf("without script: status %d at %s\n%s", done.status, done.url, done.said())
+	}
+	for _, node := range []string{"web-1", "edge-1"} {
+		trail, err := s.api.Events(t.Context(), api.EventQuery{Kind: "hold.freed", Node: node, Limit: 10})
+		if err != nil || len(trail.Events) != 1 || trail.Events[0].Actor != "local" {
+			t.Errorf("the trail says of %s %+v, error %v", node, trail.Events, err)
+		}
+	}
+}
+
+// revokePlainly makes a node hold a slot, and the first step of freeing it by plain
+// forms. The second one is then too early, which is refused; its input is given
+// back for when the host has been silent for long enough.
+func (s *site) revokePlainly(group, node string) (*paper, url.Values) {
+	s.Helper()
+	ctx := s.Context()
+	if _, err := s.api.PutGroup(ctx, group, api.GroupSpec{Slots: "1"}, "*"); err != nil {
+		s.Fatal(err)
+	}
+	if _, err := s.api.Poll(ctx, node, api.PollRequest{Instance: "i", BootID: "b", Report: api.Report{Seq: 1, Group: group}}); err != nil {
+		s.Fatal(err)
+	}
+	got, err := s.api.Acquire(ctx, group, node, api.AcquireRequest{Instance: "i", Request: "r", BootID: "b"}, 0)
+	if err != nil {
+		s.Fatal(err)
+	}
+	if _, err = s.api.Confirm(ctx, group, node, api.ConfirmRequest{Fence: got.Hold.Fence, Instance: "i", BootID: "b"}); err != nil {
+		s.Fatal(err)
+	}
+	plain := &paper{T: s.T, site: s.c.URL(), from: "same-origin"}
+	page := plain.open("/groups/"+group, "/free?fence=")
+	for _, step := range []struct {
+		form   string
+		fields [][2]string
+	}{
+		{"/revoke", [][2]string{{"name", node}, {"reason", "burnt"}}},
+		{"/release", [][2]string{{"name", node}, {"host_is_down", "on"}}},
+	} {
+		f, _ := page.form(step.form)
+		in, err := f.filled(step.fields, "")
+		if err != nil {
+			s.Fatalf("%s: %v\n%s", step.form, err, page.said())
+		}
+		page = plain.send(http.MethodPost, s.c.URL()+f.action, in)
+		if step.form == "/release" {
+			if page.status == http.StatusOK || !strings.Contains(page.said(), "silent for") {
+				s.Errorf("a host that was just heard: status %d\n%s", page.status, page.said())
+			}
+			return plain, in
+		}
+	}
+	return nil, nil
 }
 
 func TestDashboard_OutlivesTheCoordinatorsRestart(t *testing.T) {
