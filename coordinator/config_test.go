@@ -3,6 +3,7 @@ package coordinator
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -80,4 +81,41 @@ log: {level: debug}
 	if err := ReadConfig(file, &cfg); err != nil || cfg.Name != "7" {
 		t.Errorf("a file of comments: %v, name %q", err, cfg.Name)
 	}
+}
+
+// The configuration that operating.md shows can be read, and has every key.
+func TestReadConfig_ReadsWhatIsDocumented(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../docs/operating.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "```yaml\ndata_dir:")
+	text, _, found := strings.Cut("data_dir:"+rest, "```")
+	file := filepath.Join(t.TempDir(), "lockkeeperd.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil || !found {
+		t.Fatal(err, found)
+	}
+	cfg := DefaultConfig()
+	if err := ReadConfig(file, &cfg); err != nil {
+		t.Fatal(err)
+	}
+	var walk func(in reflect.Type)
+	walk = func(in reflect.Type) {
+		for _, name := range configForm.Members(in) {
+			if !strings.Contains(string(page), name+":") && !strings.Contains(string(page), "`"+name+"`") {
+				t.Errorf("docs/operating.md does not show the key %s", name)
+			}
+		}
+		for field := range in.Fields() {
+			of := field.Type
+			if of.Kind() == reflect.Slice {
+				of = of.Elem()
+			}
+			if of.Kind() == reflect.Struct {
+				walk(of)
+			}
+		}
+	}
+	walk(reflect.TypeFor[Config]())
 }
