@@ -176,10 +176,18 @@ func (a *Agent) putInPlace(ctx context.Context, b *bundle.Bundle, reason *string
 		*reason = "command"
 		out, err := a.cfg.Host.Run(ctx, host.Command{Line: c.Run, Env: a.ofJob().env(&a.state), Timeout: time.Duration(c.Timeout)})
 		if err != nil {
-			return none, fmt.Errorf("the command %q failed: %w: %s", c.Run, err, out)
+			return none, lineFailed("command", c.Run, out, err)
 		}
 	}
 	return g, nil
+}
+
+// lineFailed says which line of a bundle failed, and what it printed, if anything.
+func lineFailed(what, line, out string, err error) error {
+	if out == "" {
+		return fmt.Errorf("the %s %q failed: %w", what, line, err)
+	}
+	return fmt.Errorf("the %s %q failed: %w: %s", what, line, err, out)
 }
 
 // check runs the bundle's check with the new files in a folder of their own.
@@ -202,7 +210,7 @@ func (a *Agent) check(ctx context.Context, b *bundle.Bundle, all []target, reaso
 	env := append(a.ofJob().env(&a.state), "LOCKKEEPER_STAGED="+staged)
 	out, err := a.cfg.Host.Run(ctx, host.Command{Line: c.Run, Env: env, Timeout: time.Duration(c.Timeout)})
 	if err != nil {
-		return fmt.Errorf("the check %q failed: %w: %s", c.Run, err, out)
+		return lineFailed("check", c.Run, out, err)
 	}
 	*reason = "apply"
 	return nil

@@ -148,7 +148,7 @@ func (b *draft) deleteGroup(op DeleteGroup) {
 	case op.IfMatch != -1 && op.IfMatch != b.s.SpecRev:
 		b.refuse(ChangedSince, "group %q is at revision %d, not %d", b.s.Group, b.s.SpecRev, op.IfMatch)
 	case b.s.Held() > 0:
-		b.refuse(InUse, "group %q has %d holds; they must be returned first", b.s.Group, b.s.Held())
+		b.refuse(InUse, "group %q is in use: %d of its slots must be returned first", b.s.Group, b.s.Held())
 	default:
 		b.d.Head.Deleted, b.d.Head.Freeze, b.d.Head.Froze = true, nil, nil
 		b.change(Change{DeleteSpec: true})
