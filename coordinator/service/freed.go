@@ -22,8 +22,8 @@ func freed(o *overview) []api.Attention {
 		}
 		a := api.Attention{
 			Kind: attentionFailed, Severity: bad, Node: n.ID, Group: n.Group,
-			Title:  fmt.Sprintf("%s failed, and holds no slot", n.ID),
-			Detail: sentenceOf(failureOf(o, n.ID)) + "It was not healthy when it was heard last, and others may go beside it. Repair the host, or forget it if it is gone: `lockkeeper node forget`.",
+			Title:  fmt.Sprintf("%s is not healthy, and holds no slot", n.ID),
+			Detail: sentenceOf(failureOf(o, n.ID)) + "Others may go beside it. Repair the host, or forget it if it is gone: `lockkeeper node forget`.",
 		}
 		if f := n.Report.Failure; f != nil {
 			a.Since = f.At
