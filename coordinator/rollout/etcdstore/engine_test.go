@@ -322,7 +322,16 @@ func TestEngine_AThousandNodesAreRecordedInBatches(t *testing.T) {
 	}
 	e := w.engine(w.store())
 	r := w.create(e, nil)
-	r = w.comesTo(e, r.ID, api.RolloutSucceeded)
+	for r.State != api.RolloutSucceeded { // however slow the machine, as long as it goes on
+		was := r.Progress.Updated
+		w.eventually(fmt.Sprintf("more than %d updated nodes", was), func() bool {
+			r, _ = e.Get(r.ID)
+			return r.Progress.Updated > was || r.State == api.RolloutSucceeded
+		})
+		if !r.State.Active() && r.State != api.RolloutSucceeded {
+			t.Fatalf("it is %s: %s", r.State, r.Why)
+		}
+	}
 	if r.Progress.Updated != 1000 {
 		t.Errorf("%+v", r.Progress)
 	}
