@@ -21,6 +21,9 @@ func actionAnswer(action string, req api.RolloutActionRequest, was, r api.Rollou
 	if wasDone(action, was, r) {
 		return text + unchangedAnswer(action, r)
 	}
+	if action == "resume" && stands(r) {
+		text += "it was stopped anew meanwhile, and stands: "
+	}
 	text += stateText(r)
 	if r.Why != "" {
 		text += ": " + r.Why
@@ -40,7 +43,6 @@ func actionAnswer(action string, req api.RolloutActionRequest, was, r api.Rollou
 // wasDone reports whether an action found done what it was to do. The engine may
 // have written between two looks, so that the revision alone does not tell.
 func wasDone(action string, was, r api.Rollout) bool {
-	stopped := was.State == api.RolloutPaused || was.State == api.RolloutHalted
 	switch action {
 	case "pause":
 		return was.State == api.RolloutPaused
@@ -49,11 +51,16 @@ func wasDone(action string, was, r api.Rollout) bool {
 	case "abort":
 		return was.State == api.RolloutAborted
 	case "resume":
-		return !stopped
+		return !stands(was)
 	case "retry":
 		return was.Progress.Failed == 0
 	}
 	return was.Revision == r.Revision
+}
+
+// stands reports whether a rollout waits for a person's resume.
+func stands(r api.Rollout) bool {
+	return r.State == api.RolloutPaused || r.State == api.RolloutHalted
 }
 
 func unchangedAnswer(action string, r api.Rollout) string {
@@ -127,7 +134,7 @@ func nextText(r api.Rollout, past ...int) string {
 		return ""
 	}
 	until := ""
-	if r.State == api.RolloutPaused || r.State == api.RolloutHalted {
+	if stands(r) {
 		until = " once it is resumed"
 	}
 	for i := max(0, r.Wave-1); i < len(r.Waves); i++ {
