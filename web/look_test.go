@@ -73,6 +73,8 @@ func (p *tab) lookAt(url, name, path string) {
 	if name != "login" {
 		p.until(path+" is live", isLive)
 	}
+	// TestDialogs asks about forms in the light on a desk and in the dark on a phone.
+	form := p.truth(`document.querySelector('main .formpage') !== null`)
 	for _, look := range []struct {
 		width   int64
 		theme   string
@@ -85,7 +87,7 @@ func (p *tab) lookAt(url, name, path string) {
 		where := at(path, look.width, look.theme)
 		p.look(look.width, look.theme)
 		p.fits(where)
-		if look.rules != nil {
+		if look.rules != nil && !(form && (look.width == 1440) == (look.theme == "light")) {
 			p.axe(where, look.rules)
 		}
 		if look.picture {

@@ -185,7 +185,7 @@ func TestRollout_InWavesFromTheFormToItsEndAgainstRealAgents(t *testing.T) {
 	hosts.say(bad, "its caches are cold")
 	p.asks(`#rollout-head a[href$="/skip"]`, "soaked in the test fleet")
 	p.says("#waves", "Skipped")
-	p.drawn(3, "3 in work")
+	p.until("the third wave has begun", `document.querySelectorAll('#waves .wave')[2].dataset.s !== 'pending'`)
 	p.asks(`#rollout-head a[href$="/abort"]`, "enough for today")
 	p.says("#rollout-head .pill", "Aborted")
 	q.until("the other sees that nothing needs attention any more", `!document.querySelector('#attention').innerText.includes('halted')`)
