@@ -147,13 +147,8 @@ func undone(st *State, d *Decisions, now time.Time, nameOf func(digest string) (
 		case err != nil:
 			return Change{}, err
 		}
-		c := bringBack(st, b, name, len(made)+1, now)
-		if len(b.nodes) <= names {
-			names -= len(b.nodes)
-			for _, n := range b.nodes {
-				c.Head.Spec.Nodes = append(c.Head.Spec.Nodes, n.Node)
-			}
-		}
+		c := bringBack(st, b, name, len(made)+1, names, now)
+		names -= len(c.Head.Spec.Nodes)
 		made = append(made, c)
 		h.Rollbacks = append(slices.Clone(h.Rollbacks), c.Head.ID)
 		told = append(told, fmt.Sprintf("%s to bundle %s by rollout %s", plural(len(b.nodes), "node"), label(name, b.bundle), c.Head.ID))
@@ -171,13 +166,19 @@ func undone(st *State, d *Decisions, now time.Time, nameOf func(digest string) (
 }
 
 // bringBack is the rollout that brings nodes back to one bundle. It goes on
-// whatever fails, and is never brought back itself.
-func bringBack(st *State, b back, name string, number int, now time.Time) Creation {
+// whatever fails, and is never brought back itself. Its spec names at most so many
+// nodes.
+func bringBack(st *State, b back, name string, number, names int, now time.Time) Creation {
 	h := &st.Head
 	spec := api.RolloutSpec{
 		Name: "rollback of " + cmp.Or(h.Spec.Name, h.ID), Bundle: b.bundle, Reason: h.Why,
 		MaxFailures: "100%", MinHealthyTime: h.Spec.MinHealthyTime, HealthyDeadline: h.Spec.HealthyDeadline,
 		OnHalt: h.Spec.OnHalt, OnDone: h.Spec.OnDone,
+	}
+	if len(b.nodes) <= names {
+		for _, n := range b.nodes {
+			spec.Nodes = append(spec.Nodes, n.Node)
+		}
 	}
 	head := Head{
 		ID: fmt.Sprintf("%s-undo-%d", h.ID, number), Spec: spec, BundleName: name,

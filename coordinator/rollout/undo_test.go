@@ -83,7 +83,7 @@ func TestUndoing_OneRolloutForEachBundleAndThoseUnknownAreNamed(t *testing.T) {
 func TestBringBack_GoesOnWhateverFailsAndIsNotBroughtBackItself(t *testing.T) {
 	st, fleet := halts(t, api.RollbackAll)
 	list, _ := undoing(&st, Decide(st.Head.Spec, st, fleet, noon).Nodes)
-	c := bringBack(&st, list[0], "old", 1, noon)
+	c := bringBack(&st, list[0], "old", 1, maxListed, noon)
 	if err := Validate(c.Head.Spec); err != nil {
 		t.Errorf("its spec is refused: %v", err)
 	}
