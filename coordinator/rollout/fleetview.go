@@ -90,11 +90,6 @@ func (f *fleetView) of(st State) []NodeView {
 	return views
 }
 
-func (f *fleetView) look(group string) (semaphore.State, bool) {
-	g := f.group(group)
-	return g.state, g.exists
-}
-
 // frozen reports whether nothing may start in a group because it, or the fleet,
 // is frozen.
 func (f *fleetView) frozen(group string) bool {
