@@ -164,6 +164,7 @@ func TestRollout_InWavesFromTheFormToItsEndAgainstRealAgents(t *testing.T) {
 	id = p.text(`location.pathname.split('/').pop()`)
 	p.stays()
 	p.says("#rollout-head .pill", "Halted")
+	p.says("#rollout-head", "Stopped ")
 	p.drawn(1, "0 updated, 0 in work, 0 waiting, 0 not started, 2 failed")
 	p.drawn(2, "0 updated, 0 in work, 0 waiting, 3 not started, 0 failed")
 	p.says("#budget", "2 of 1 used", "nothing starts until somebody decides")
