@@ -12,7 +12,7 @@ import (
 func TestReadConfig_SaysWhereWhatIsWrongAndWhatIsAccepted(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ text, want string }{
-		"a key nearly right":        {"listen: 127.0.0.1:0\nlisten_adress: x\nlisen: y\n", ":2:1: listen_adress: unknown field; want one of data_dir, listen, name, hosts, tls, "},
+		"a key nearly right":        {"listen: 127.0.0.1:0\nlisten_addr: x\nlisen: y\n", ":2:1: listen_addr: unknown field; want one of data_dir, listen, name, hosts, tls, "},
 		"the key that was meant":    {"lisen: y\n", ":1:1: lisen: unknown field; want one of data_dir, listen, name, hosts, tls, require_token, auto_create_groups, fleetlock, limits, etcd, peer, join, snapshots, events, gates, silences, webhooks, webhook_hosts, log; did you mean listen?"},
 		"a key with a dash":         {"data-dir: /x\n", "; did you mean data_dir?"},
 		"below a key":               {"gates:\n  prometheus_ulr: http://x\n", ":2:3: gates.prometheus_ulr: unknown field; want one of prometheus_url, alertmanager_url, prometheus_token_file, alertmanager_token_file, ca_file, allow, commands, alertmanager_settle; did you mean prometheus_url?"},
