@@ -259,9 +259,9 @@ func TestActions_WorkWithoutScriptAreRefusedToOthersAndAudited(t *testing.T) {
 // inBrowser does everything in Chromium, by the hands that it is given.
 func inBrowser(t *testing.T, do func(p *tab, d deed)) {
 	t.Parallel()
+	y := newYard(t)
 	p := openTab(t)
 	p.expect("503") // a busy store may not be read at once, as what a deed leads back to; the trail counts
-	y := newYard(t)
 	p.look(1440, "light")
 	p.load(y.c.URL() + "/")
 	p.logIn(y.ann.Secret)
