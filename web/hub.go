@@ -108,7 +108,7 @@ func (h *hub) join(name string) (t *topic, leave func()) {
 // monitor renders the topic at each change, until its last viewer has left.
 func (h *hub) monitor(ctx context.Context, name string, t *topic) {
 	defer close(t.done)
-	woken := false
+	woken, waited := false, false
 	var ration ration
 	looks := spacing.Looks{Least: lookGap, Most: renderGap, Ahead: looksAhead}
 	for ctx.Err() == nil {
@@ -118,7 +118,7 @@ func (h *hub) monitor(ctx context.Context, name string, t *topic) {
 		differs := t.publish(fragments, err, began.Sub(ration.last) >= renderEvery)
 		switch {
 		case differs:
-			pause(ctx, ration.sent(began), nil)
+			pause(ctx, ration.sent(began, waited), nil)
 		case woken:
 			looks.Parts = lookParts * h.watched()
 			pause(ctx, looks.Pause(began, time.Now()), nil)
@@ -127,7 +127,9 @@ func (h *hub) monitor(ctx context.Context, name string, t *topic) {
 		if woken {
 			next = lookAgain
 		}
+		began = time.Now()
 		woken = pause(ctx, next, changed)
+		waited = time.Since(began) >= lookGap
 	}
 }
 
@@ -136,27 +138,6 @@ func (h *hub) watched() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return len(h.topics)
-}
-
-// ration keeps a topic to two renderings a second that differ, after a first one.
-type ration struct {
-	last time.Time
-	two  [2]time.Time // the last that were no first ones after quiet, older first
-}
-
-// sent says how long after one at a time there is to be no other.
-func (r *ration) sent(at time.Time) time.Duration {
-	quiet := at.Sub(r.last) >= 2*renderGap
-	r.last = at
-	if quiet {
-		r.two = [2]time.Time{}
-		return lookGap
-	}
-	r.two = [2]time.Time{r.two[1], at}
-	if r.two[0].IsZero() {
-		return lookGap
-	}
-	return max(renderGap, 2*renderGap-at.Sub(r.two[0]))
 }
 
 // pause ends after d, when wake is closed, or with ctx; it reports a wake.

@@ -286,6 +286,30 @@ func TestStream_WhatAChangeLeadsToIsSentSoonAfterIt(t *testing.T) {
 	})
 }
 
+// What came a second before a change takes from its ration; it does not hold what
+// the change leads to back for longer than that.
+func TestStream_WhatAChangeLeadsToIsSentWithinTheRationOfASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := twoGroups()
+		w := watch(t, web.New(b, web.Options{}), "overview")
+		w.until("locks", "db")
+		time.Sleep(3 * time.Second)
+		for i, at := range []struct{ after, within time.Duration }{
+			{0, 0}, {300 * time.Millisecond, 0}, {850 * time.Millisecond, 0}, {50 * time.Millisecond, 100 * time.Millisecond},
+		} {
+			time.Sleep(at.after)
+			text, changed := fmt.Sprintf("change %d", i), time.Now()
+			b.set(func(b *stage) { b.status.Sentence = text })
+			w.until("headline", text)
+			if took := time.Since(changed); took > at.within {
+				t.Errorf("%s was sent after %v, want within %v", text, took, at.within)
+			}
+		}
+		w.cancel()
+		synctest.Wait()
+	})
+}
+
 func TestStream_AChangeIsSentSoonWhileOtherGroupsChangeAllTheTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := twoGroups()
