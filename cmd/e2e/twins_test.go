@@ -348,7 +348,7 @@ func TestServe_SaysWhatIsWrongWithAnExistingEtcd(t *testing.T) {
 		{2, []string{"--etcd-endpoints", url, "--etcd-prefix", "a b"}, []string{"etcd-prefix", "/lockkeeper/"}},
 		{2, []string{"--etcd-prefix", "/x/"}, []string{"etcd-prefix", "etcd.endpoints"}},
 		{2, []string{"--etcd-endpoints", url, "--etcd-username", "u"}, []string{"password_file"}},
-		{1, []string{"--etcd-endpoints", url, "--etcd-username", "u", "--etcd-password-file", "/nonexistent"}, []string{"/nonexistent"}},
+		{2, []string{"--etcd-endpoints", url, "--etcd-username", "u", "--etcd-password-file", "/nonexistent"}, []string{"/nonexistent"}},
 	} {
 		out := refused(t, c.code, append([]string{"serve", "--data-dir", data, "--listen", "127.0.0.1:0"}, c.args...)...)
 		wantWords(t, out, c.want...)
