@@ -237,13 +237,16 @@ func TestBudget_SaysWhatTheNextFailureDoes(t *testing.T) {
 		failed, most, free int
 		want               string
 	}{{0, 0, 0, "The next failure halts"}, {1, 2, 1, "One more failure"}, {0, 3, 3, "3 more"}, {2, 1, 0, "spent"}} {
-		b := newBudget(api.Rollout{Budget: api.RolloutBudget{Failed: c.failed, Max: c.most}})
+		b := newBudget(api.Rollout{State: api.RolloutRunning, Budget: api.RolloutBudget{Failed: c.failed, Max: c.most}})
 		if len(b.Used)+len(b.Beyond) != c.failed || len(b.Used) > c.most || len(b.Free) != c.free || !strings.Contains(b.Left(), c.want) {
 			t.Errorf("%d of %d: %+v, %s", c.failed, c.most, b, b.Left())
 		}
 	}
 	if b := newBudget(api.Rollout{Budget: api.RolloutBudget{Max: 40}}); !b.Bar {
 		t.Error("40 boxes are drawn")
+	}
+	if b := newBudget(api.Rollout{State: api.RolloutSucceeded}); !strings.Contains(b.Left(), "has ended") {
+		t.Errorf("of an ended rollout: %s", b.Left())
 	}
 }
 

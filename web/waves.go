@@ -240,6 +240,7 @@ type budget struct {
 	Free        []struct{}
 	Bar         bool // too many boxes
 	Over        bool
+	Ended       bool // the rollout: nothing counts any more
 	Text        string
 }
 
@@ -247,7 +248,7 @@ type budget struct {
 const budgetBoxes = 12
 
 func newBudget(r api.Rollout) budget {
-	b := budget{Failed: r.Budget.Failed, Max: r.Budget.Max, Text: string(r.Spec.MaxFailures)}
+	b := budget{Failed: r.Budget.Failed, Max: r.Budget.Max, Ended: !r.State.Active(), Text: string(r.Spec.MaxFailures)}
 	b.Bar = b.Max > budgetBoxes || b.Failed > budgetBoxes
 	b.Over = b.Failed > b.Max
 	for _, n := range r.Nodes {
@@ -268,6 +269,8 @@ func newBudget(r api.Rollout) budget {
 // Left says what the next failure does.
 func (b budget) Left() string {
 	switch left := b.Max - b.Failed; {
+	case b.Ended:
+		return "The rollout has ended."
 	case left < 0:
 		return "The budget is spent; nothing starts until somebody decides."
 	case left == 0:
