@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/lockkeeper/lockkeeper/internal/sleep"
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
@@ -177,7 +178,7 @@ func (s *Store) giveBack(g *group, h semaphore.Hold) {
 		if _, err := s.do(s.ctx, g, op); err == nil {
 			return
 		}
-		if pause(s.ctx, time.Second) != nil {
+		if sleep.For(s.ctx, time.Second) != nil {
 			return
 		}
 	}
@@ -196,7 +197,7 @@ func (s *Store) abandon(g *group, tried []*attempt) {
 	s.spawnLocked(func() {
 		defer s.exit(g)
 		for !s.settle(g, tried) {
-			if pause(s.ctx, time.Second) != nil {
+			if sleep.For(s.ctx, time.Second) != nil {
 				return
 			}
 		}

@@ -7,6 +7,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/lockkeeper/lockkeeper/internal/sleep"
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
@@ -81,7 +82,7 @@ func (s *Store) monitorLease(id clientv3.LeaseID) {
 	s.log.Warn("the lease of the waiters was lost, moving them to a new one")
 	s.loseLease(id)
 	for !s.movePlaces() {
-		if pause(s.ctx, time.Second) != nil {
+		if sleep.For(s.ctx, time.Second) != nil {
 			return
 		}
 	}

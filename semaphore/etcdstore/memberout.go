@@ -7,6 +7,7 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/lockkeeper/lockkeeper/internal/sleep"
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
@@ -68,7 +69,7 @@ func (s *Store) monitorOut() {
 		if err := s.followOut(); err != nil && s.ctx.Err() == nil {
 			s.log.Debug("which coordinator's host is out cannot be followed; trying again", "error", err)
 		}
-		_ = pause(s.ctx, time.Second)
+		_ = sleep.For(s.ctx, time.Second)
 	}
 }
 

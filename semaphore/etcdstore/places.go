@@ -10,6 +10,7 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/lockkeeper/lockkeeper/internal/sleep"
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
@@ -161,7 +162,7 @@ func (s *Store) deletePlace(g *group, node string, p place) {
 				return
 			}
 		}
-		if pause(s.ctx, time.Second) != nil {
+		if sleep.For(s.ctx, time.Second) != nil {
 			return
 		}
 	}

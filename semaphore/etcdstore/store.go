@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/lockkeeper/lockkeeper/internal/sleep"
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
@@ -184,7 +185,7 @@ func (s *Store) Start(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return fmt.Errorf("%w: %w", semaphore.ErrNoQuorum, err)
 		}
-		if pause(ctx, retryPause) != nil {
+		if sleep.For(ctx, retryPause) != nil {
 			continue
 		}
 		rev, err = s.loadFirst(ctx, false)
@@ -346,15 +347,4 @@ func (s *Store) Changed() <-chan struct{} {
 func (s *Store) wakeLocked() {
 	close(s.changed)
 	s.changed = make(chan struct{})
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

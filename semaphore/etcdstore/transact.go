@@ -12,6 +12,7 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/lockkeeper/lockkeeper/internal/sleep"
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
@@ -197,7 +198,7 @@ func (s *Store) read(ctx context.Context, g *group, core []clientv3.Op, waiters 
 // resolve reads the group after an unknown outcome, and finds out whether an
 // attempt has committed.
 func (s *Store) resolve(g *group, tried []*attempt) (*attempt, int64, error) {
-	if err := pause(s.ctx, retryPause); err != nil {
+	if err := sleep.For(s.ctx, retryPause); err != nil {
 		return nil, 0, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), attemptTimeout)
@@ -238,7 +239,7 @@ func (s *Store) rest(ctx context.Context, err error) error {
 	case err != nil && !errors.As(err, new(unknown)):
 		return err
 	}
-	return pause(ctx, retryPause)
+	return sleep.For(ctx, retryPause)
 }
 
 // coreReads are the reads of what a group's head guards; the head is the first.

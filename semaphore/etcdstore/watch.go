@@ -8,6 +8,7 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/lockkeeper/lockkeeper/internal/sleep"
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
@@ -151,7 +152,7 @@ func (s *Store) monitorWatch(rev int64) {
 				break
 			}
 			s.log.Warn("the groups cannot be read", "error", err)
-			if pause(s.ctx, time.Second) != nil {
+			if sleep.For(s.ctx, time.Second) != nil {
 				return
 			}
 		}
