@@ -125,28 +125,13 @@ func TestEngine_ASkipMeansTheWaveThatItFound(t *testing.T) {
 	}
 }
 
-// overtaken lets something happen before the first change of a person is carried
-// out, after it was decided.
-type overtaken struct {
-	*Store
-	by func() // nil: nothing
-}
-
-func (o *overtaken) Write(ctx context.Context, c rollout.Change) error {
-	if by := o.by; c.Term == nil && by != nil {
-		o.by = nil
-		by()
-	}
-	return o.Store.Write(ctx, c)
-}
-
 func TestEngine_AResumeThatIsOvertakenByAnotherPauseIsRefused(t *testing.T) {
 	w := newWorld(t, 1, 1)
-	s := &overtaken{Store: w.store()}
+	s := &between{Store: w.store()}
 	e := w.engine(s)
 	r := w.create(e, nil)
 	seen := w.act(e, r.ID, rollout.ActPause)
-	s.by = func() {
+	s.first = func() {
 		w.act(e, r.ID, rollout.ActResume)
 		w.act(e, r.ID, rollout.ActPause)
 	}
