@@ -71,9 +71,10 @@ func play(t *testing.T, s scenario, at, times int) (steps []string) {
 				}
 				killed++
 				w.start()
+				return false // the one just started may be killed as well
 			default:
+				return done() && (at == 0 || killed > 0)
 			}
-			return done() && (at == 0 || killed > 0)
 		})
 		w.stop()
 		if got := w.files(); got != s.files {

@@ -45,6 +45,7 @@ func TestLoop_AnAgentThatItsOwnActEndsGivesUp(t *testing.T) {
 						} else {
 							t.Fatal("ended 20 times")
 						}
+						return false
 					default:
 					}
 					s, err := ReadJournal(w.cfg.StateDir)

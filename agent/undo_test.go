@@ -75,6 +75,7 @@ func TestUndo_AtEveryKillEndsAsIfNothingHadHappened(t *testing.T) {
 				select {
 				case <-w.ended:
 					w.start()
+					return false
 				default:
 				}
 				return w.reported(func(r api.Report) bool { return r.Answered == "o1" && r.Phase == api.PhaseIdle })()

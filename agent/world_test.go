@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/agent/host"
@@ -421,10 +422,12 @@ func (w *world) stop() {
 	}
 }
 
-// until waits, in the bubble's time, for at most an hour.
+// until waits, in the bubble's time, for at most an hour. It looks when all
+// stand still: what the agent does in that instant is done.
 func (w *world) until(what string, cond func() bool) {
 	w.t.Helper()
 	for range 36000 {
+		synctest.Wait()
 		if cond() {
 			return
 		}
