@@ -17,8 +17,8 @@ import (
 type query struct{ of, expr string }
 
 // queriesOf are those of a dashboard's panels, annotations and variables, with
-// what Grafana would put in place of the variables.
-func queriesOf(t *testing.T, path string) []query {
+// what Grafana would put in place of the variables, which are name and value in turn.
+func queriesOf(t *testing.T, path string, variables ...string) []query {
 	t.Helper()
 	text, err := os.ReadFile(path)
 	must0(t, err)
@@ -36,7 +36,7 @@ func queriesOf(t *testing.T, path string) []query {
 		}
 	}
 	must0(t, json.Unmarshal(text, &board))
-	fill := strings.NewReplacer("$cluster", "lockkeeper", "$group", ".*", "$rollout", ".*", "$instance", ".*", "$__rate_interval", "10s")
+	fill := strings.NewReplacer(append([]string{"$cluster", "lockkeeper", "$__rate_interval", "10s"}, variables...)...)
 	var list []query
 	add := func(of, expr string) { list = append(list, query{board.Title + ": " + of, fill.Replace(expr)}) }
 	for _, p := range board.Panels {
@@ -113,11 +113,22 @@ func TestGrafana_EveryQueryHasDataWhenARolloutHasRun(t *testing.T) {
 	if got := fleet[0].file(t, "etc/app.conf"); got != "new\n" {
 		t.Errorf("the rollout did nothing: %q", got)
 	}
+	// Of all, and of what somebody chose: several values of a variable are joined so.
+	all := []string{"$group", ".*", "$rollout", ".*", "$instance", ".*"}
+	chosen := []string{"$group", "(default|none)", "$rollout", id, "$instance", "(" + strings.TrimPrefix(c.url, "http://") + "|none)"}
+	asked := map[string]bool{}
 	for _, path := range boards {
-		for _, q := range queriesOf(t, path) {
+		for _, q := range append(queriesOf(t, path, all...), queriesOf(t, path, chosen...)...) {
+			if asked[q.expr] {
+				continue
+			}
+			asked[q.expr] = true
 			eventually(t, 20*time.Second, q.of+" has data: "+q.expr, func() bool {
 				return numbers(t, server, q.expr, began, time.Now()) > 0
 			})
 		}
 	}
+	eventually(t, 20*time.Second, "Prometheus knows that the whole group is updated", func() bool {
+		return promQL(t, server, `sum(lockkeeper_rollout_group_nodes{group="default",state="updated"})`) == "3"
+	})
 }

@@ -17,7 +17,8 @@ import (
 type sheet struct {
 	UID    string
 	Panels []struct {
-		Title, Type string
+		Title, Type, Description string
+
 		FieldConfig struct {
 			Defaults struct {
 				Unit       string
@@ -35,15 +36,17 @@ type sheet struct {
 		Targets []question
 	}
 	Templating struct {
-		List []struct {
-			Name, Type, AllValue, Definition string
-			Multi, IncludeAll                bool
-			Query                            json.RawMessage
-		}
+		List []variable
 	}
 	Annotations struct {
 		List []struct{ Name, Expr string }
 	}
+}
+
+type variable struct {
+	Name, Type, AllValue, Definition string
+	Multi, IncludeAll                bool
+	Query                            json.RawMessage
 }
 
 type question struct {
@@ -191,11 +194,16 @@ func TestPanels_AskOneClusterAndSayWhatTheyShow(t *testing.T) {
 // Each dashboard chooses a Prometheus, a cluster and what else it is about, and
 // marks the rollouts.
 func TestVariables_OfferWhatThereIs(t *testing.T) {
-	third := map[string]string{"fleet": "group", "rollouts": "rollout", "coordinators": "instance"}
+	// What a coordinator tells of its store, its API and itself is of no group.
+	wanted := map[string][]string{"fleet": {"group"}, "rollouts": {"group", "rollout"}, "coordinators": {"instance"}}
 	for name, s := range sheets(t) {
 		v := s.Templating.List
-		if len(v) != 3 || v[0].Name != "datasource" || v[1].Name != "cluster" || v[2].Name != third[name] {
-			t.Errorf("%s: its variables are %+v", name, v)
+		var names []string
+		for _, one := range v {
+			names = append(names, one.Name)
+		}
+		if want := append([]string{"datasource", "cluster"}, wanted[name]...); !slices.Equal(names, want) {
+			t.Errorf("%s: its variables are %v, want %v", name, names, want)
 			continue
 		}
 		if v[0].Type != "datasource" || string(v[0].Query) != `"prometheus"` {
@@ -204,8 +212,10 @@ func TestVariables_OfferWhatThereIs(t *testing.T) {
 		if v[1].Multi || v[1].IncludeAll {
 			t.Errorf("%s: several clusters at once would be added up", name)
 		}
-		if !v[2].Multi || !v[2].IncludeAll || v[2].AllValue != ".*" {
-			t.Errorf("%s: %s offers neither several nor all", name, v[2].Name)
+		for _, one := range v[2:] {
+			if !one.Multi || !one.IncludeAll || one.AllValue != ".*" {
+				t.Errorf("%s: %s offers neither several nor all", name, one.Name)
+			}
 		}
 		for _, one := range v[1:] {
 			var query struct{ Query string }
@@ -218,7 +228,7 @@ func TestVariables_OfferWhatThereIs(t *testing.T) {
 				continue
 			}
 			list := selectors(t, name, m[1])
-			if len(list) != 1 || one.Name != "cluster" && !strings.Contains(m[1], `{job="$cluster"}`) {
+			if len(list) != 1 || one.Name != "cluster" && !strings.Contains(m[1], `{job="$cluster"`) {
 				t.Errorf("%s: %s has values of other clusters: %s", name, one.Name, m[1])
 			}
 			if want := strings.Replace(one.Name, "cluster", "job", 1); m[2] != want {
@@ -237,6 +247,37 @@ func TestVariables_OfferWhatThereIs(t *testing.T) {
 	}
 }
 
+// Whoever has chosen a group sees of each panel whether it is of that group, so
+// that nobody takes the whole fleet's failures for those of one group.
+func TestPanels_SayWhenTheyAreOfAllGroups(t *testing.T) {
+	narrowed := regexp.MustCompile(`group=~"\$group`)
+	for name, s := range sheets(t) {
+		if !slices.ContainsFunc(s.Templating.List, func(v variable) bool { return v.Name == "group" }) {
+			continue
+		}
+		for _, p := range s.Panels {
+			if p.Type == "row" {
+				continue
+			}
+			of := 0
+			for _, q := range p.Targets {
+				list := len(selectors(t, name, q.Expr))
+				switch narrow := len(narrowed.FindAllString(q.Expr, -1)); narrow {
+				case list:
+					of++
+				case 0:
+				default:
+					t.Errorf("%s: %s takes %d of %d metrics of the chosen groups: %s", name, p.Title, narrow, list, q.Expr)
+				}
+			}
+			whole := regexp.MustCompile(`(?i)\ball (its )?groups\b`).MatchString(p.Description)
+			if of != 0 && of != len(p.Targets) || (of == 0) != whole {
+				t.Errorf("%s: %s: %d of its %d queries are of the chosen groups, and it says that it is of all: %v", name, p.Title, of, len(p.Targets), whole)
+			}
+		}
+	}
+}
+
 // What people open a dashboard for is on it, in the form that they look for.
 func TestDashboards_HaveAPanelForEachQuestion(t *testing.T) {
 	all := sheets(t)
@@ -250,8 +291,9 @@ func TestDashboards_HaveAPanelForEachQuestion(t *testing.T) {
 		{"fleet", "timeseries", "lockkeeper_grants_total", "short"},
 		{"fleet", "timeseries", "lockkeeper_releases_total", "short"},
 		{"fleet", "timeseries", "lockkeeper_denials_total", "short"},
-		{"rollouts", "timeseries", "lockkeeper_rollout_nodes", "percentunit"}, // progress
-		{"rollouts", "timeseries", "lockkeeper_rollout_nodes", "short"},       // failures
+		{"rollouts", "timeseries", "lockkeeper_rollout_group_nodes", "percentunit"}, // progress
+		{"rollouts", "timeseries", "lockkeeper_rollout_group_nodes", "short"},
+		{"rollouts", "timeseries", "lockkeeper_rollout_nodes", "short"}, // failures
 		{"rollouts", "timeseries", "lockkeeper_rollout_max_failures", "short"},
 		{"rollouts", "timeseries", "lockkeeper_rollout_remaining_seconds", "s"},
 		{"rollouts", "state-timeline", "lockkeeper_rollout_stalled_by", "short"},

@@ -68,7 +68,7 @@ func (m *Meter) Told(outcome string) { m.notices.WithLabelValues(outcome).Inc() 
 
 // Describe implements prometheus.Collector.
 func (m *Meter) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descRollouts, descNodes, descAllowed, descLeft, descStalled, descStuckBy, descWave, descWaves, descGates, descStarted, descEnded} {
+	for _, d := range []*prometheus.Desc{descRollouts, descNodes, descGroupNodes, descAllowed, descLeft, descStalled, descStuckBy, descWave, descWaves, descGates, descStarted, descEnded} {
 		out <- d
 	}
 }
@@ -98,6 +98,7 @@ func collect(out chan<- prometheus.Metric, r *api.Rollout) {
 	} {
 		out <- gauge(descNodes, float64(nodes), r.ID, r.Spec.Name, state)
 	}
+	collectGroups(out, r)
 	collectWaves(out, r)
 	stalled, ended := 0.0, 0.0
 	if r.Stalled != nil {
