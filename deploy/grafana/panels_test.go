@@ -29,6 +29,9 @@ type sheet struct {
 					}
 				}
 			}
+			Overrides []struct {
+				Matcher struct{ ID, Options string }
+			}
 		}
 		Options struct {
 			Legend *struct{ ShowLegend bool }
@@ -46,6 +49,7 @@ type sheet struct {
 type variable struct {
 	Name, Type, AllValue, Definition string
 	Multi, IncludeAll                bool
+	Refresh                          int // 2: whenever the time that is shown changes
 	Query                            json.RawMessage
 }
 
