@@ -45,7 +45,7 @@ func TestUnits_AreReloadedAndRestartedAndWaitedFor(t *testing.T) {
 func TestCheck_AUnitIsHealthyWhileItIsActive(t *testing.T) {
 	b := newBus(t)
 	l := NewLinux(LinuxConfig{SystemHealth: HealthOff})
-	probes := []bundle.Probe{{Unit: "app.service", Timeout: bundle.Duration(5 * time.Second)}}
+	probes := []bundle.Probe{{Unit: "app.service", Timeout: bundle.Duration(time.Minute)}}
 	if err := l.Check(t.Context(), "", probes, nil); err != nil {
 		t.Error(err)
 	}
