@@ -67,7 +67,7 @@ func TestChaos_NoRevisionHasMoreHoldsThanSlots(t *testing.T) {
 		faults.always = w.spoil
 		stores = append(stores, s)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var group sync.WaitGroup
 	var served, out atomic.Int64
@@ -101,9 +101,10 @@ func TestChaos_NoRevisionHasMoreHoldsThanSlots(t *testing.T) {
 			}
 		})
 	}
-	arrived := 0
+	arrived, began := 0, time.Now()
 	group.Go(func() {
-		for ctx.Err() == nil {
+		defer cancel()
+		for ctx.Err() == nil && (time.Since(began) < 4*time.Second || served.Load() < 20 || arrived == 0) {
 			n, err := w.arrive()
 			if err != nil {
 				t.Error(err)

@@ -97,7 +97,7 @@ func TestGate_AHostThatLostItsSlotIsToldSoEverywhere(t *testing.T) {
 func TestFences_GrowOverKillsAndADeletedGroup(t *testing.T) {
 	const nodes = 6
 	l := newLab(t, 2)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	ask := func(store int, op any) (semaphore.Answer, error) {
 		call, cancel := context.WithTimeout(ctx, 400*time.Millisecond)

@@ -134,17 +134,19 @@ func TestHandover_ACoordinatorThatStandsStillIsPassedWithinASecond(t *testing.T)
 	h := f.ok(s, agent("n0")).Hold
 	park(t.Context(), still, agent("n1"), time.Minute)
 	queued(t, s, "n1", 1)
-	mine := park(t.Context(), s, agent("n2"), time.Minute)
-	queued(t, s, "n2", 2)
-
 	stands.Store(true)
-	begin := time.Now()
-	f.ok(s, release(h))
-	granted(t, mine)
-	took := time.Since(begin)
+	took := atMost(t, time.Second, func() time.Duration {
+		next := map[string]string{"n0": "n2", "n2": "n0"}[h.Node]
+		mine := park(t.Context(), s, agent(next), time.Minute)
+		queued(t, s, next, 2)
+		begin := time.Now()
+		f.ok(s, release(h))
+		h = granted(t, mine)
+		return time.Since(begin)
+	})
 	t.Logf("passed after %s", took)
-	if took < semaphore.OvertakeAfter || took > time.Second {
-		t.Errorf("it was passed after %s, want %s to 1 s", took, semaphore.OvertakeAfter)
+	if took < semaphore.OvertakeAfter {
+		t.Errorf("it was passed after %s, want no less than %s", took, semaphore.OvertakeAfter)
 	}
 }
 
@@ -168,7 +170,7 @@ func TestPlace_OfAHostThatAsksSeldomIsKeptFromItsSecondPollOn(t *testing.T) {
 	time.Sleep(time.Second) // its interval
 	f.poll(s, "host")
 	kept := ticket(s, "host")
-	time.Sleep(time.Second)
+	time.Sleep(10 * cfg.PlaceTime)
 	if f.poll(s, "host"); kept == 0 || ticket(s, "host") != kept {
 		t.Fatalf("its ticket was %d and is %d", kept, ticket(s, "host"))
 	}

@@ -53,6 +53,13 @@ func (h *holders) returns(zone string) {
 	h.releases++
 }
 
+// enough hosts came back, and two were out at once.
+func (h *holders) enough() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.releases >= 40 && h.most >= 2
+}
+
 // 64 hosts ask two coordinators' processes, one of which is killed meanwhile.
 // Neither the hosts together nor any revision of etcd sees more out than may be.
 func TestHolders_CountedFromOutsideAreNeverMoreThanAllowed(t *testing.T) {
@@ -66,7 +73,7 @@ func TestHolders_CountedFromOutsideAreNeverMoreThanAllowed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLab(t, 2)
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 			defer cancel()
 			insist := func(op any) {
 				t.Helper()
@@ -81,7 +88,7 @@ func TestHolders_CountedFromOutsideAreNeverMoreThanAllowed(t *testing.T) {
 				insist(semaphore.PutMember{Node: fmt.Sprintf("n%d", n), Registered: map[string]string{"zone": zone(n)}})
 			}
 			h := &holders{t: t, spec: spec, members: hosts, zones: map[string]int{}}
-			working, stop := context.WithTimeout(ctx, 3*time.Second)
+			working, stop := context.WithCancel(ctx)
 			defer stop()
 			var clients sync.WaitGroup
 			for n := range hosts {
@@ -94,11 +101,13 @@ func TestHolders_CountedFromOutsideAreNeverMoreThanAllowed(t *testing.T) {
 			l.stores[0].kill()
 			think(500 * time.Millisecond)
 			l.stores[0].again()
+			until(t, "hosts in numbers went out and came back", h.enough)
+			stop()
 			clients.Wait()
 			grants := l.judge(t, spec)
 			t.Logf("%d returns, at most %d out at a time, %d grants in the history", h.releases, h.most, grants)
-			if h.releases < 20 || h.most < 2 || grants < h.releases {
-				t.Error("the test shows less than it should")
+			if grants < h.releases {
+				t.Error("more hosts came back than were granted a slot")
 			}
 		})
 	}

@@ -150,6 +150,15 @@ func (g *linGroup) insist(ctx context.Context, client int, op any) semaphore.Ans
 
 func think(most time.Duration) { time.Sleep(rand.N(most)) }
 
+// meanwhile waits until so many more requests of the group have ended, on
+// whatever machine, and for a moment at most.
+func (g *linGroup) meanwhile(ctx context.Context, requests int) {
+	enough := g.count.Load() + int64(requests)
+	for late := time.Now().Add(300 * time.Millisecond); g.count.Load() < enough && ctx.Err() == nil && time.Now().Before(late); {
+		think(5 * time.Millisecond)
+	}
+}
+
 // host is a client that takes the slot of a node and returns it, mostly.
 func (g *linGroup) host(ctx context.Context, client, n int, via semaphore.Via, instance string) {
 	op := semaphore.Acquire{Node: fmt.Sprintf("n%d", n), Instance: instance, BootID: "b", Via: via}
@@ -195,7 +204,10 @@ func (g *linGroup) operator(ctx context.Context, client int) {
 			case h.State == semaphore.Revoked:
 				g.ask(ctx, client, semaphore.ForceRelease{Node: h.Node, Name: h.Node, Fence: h.Fence, HostIsDown: true}, 0)
 			case dice < 2:
-				g.ask(ctx, client, semaphore.Revoke{Node: h.Node, Name: h.Node, Fence: h.Fence}, 0)
+				a, _ := g.ask(ctx, client, semaphore.Revoke{Node: h.Node, Name: h.Node, Fence: h.Fence}, 0)
+				if a.Kind == semaphore.OK && rand.IntN(2) == 0 { // its host may return it before the next look
+					g.ask(ctx, client, semaphore.ForceRelease{Node: h.Node, Name: h.Node, Fence: h.Fence, HostIsDown: true}, 0)
+				}
 			case dice < 4:
 				g.ask(ctx, client, semaphore.Expire{Node: h.Node, Fence: h.Fence}, 0)
 			case dice < 5:
@@ -212,7 +224,7 @@ func (g *linGroup) operator(ctx context.Context, client int) {
 		case 1:
 			freeze := semaphore.Freeze{ID: unique("f"), Stop: rand.IntN(2) == 0}
 			g.insist(ctx, client, semaphore.SetFreeze{Freeze: freeze})
-			think(20 * time.Millisecond)
+			g.meanwhile(ctx, rand.IntN(10))
 			g.insist(ctx, client, semaphore.LiftFreeze{ID: freeze.ID})
 		case 2:
 			if a, known := g.ask(ctx, client, semaphore.DeleteGroup{IfMatch: -1}, 0); !known || a.Kind == semaphore.OK {
@@ -238,7 +250,7 @@ func (r *linRound) stopFleet(ctx context.Context, client int) {
 		think(5 * r.calm)
 		freeze := semaphore.Freeze{ID: unique("f"), Stop: rand.IntN(2) == 0}
 		g.insist(ctx, client, setFleet{freeze})
-		think(30 * time.Millisecond)
+		g.meanwhile(ctx, rand.IntN(10))
 		g.insist(ctx, client, liftFleet{ID: freeze.ID})
 	}
 }

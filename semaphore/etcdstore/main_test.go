@@ -185,9 +185,12 @@ func park(ctx context.Context, s semaphore.Store, op semaphore.Acquire, wait tim
 	return done
 }
 
+// patience is with the machine: no test waits as long unless something is wrong.
+const patience = time.Minute
+
 func until(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !holds(); {
+	for deadline := time.Now().Add(patience); !holds(); {
 		if time.Now().After(deadline) {
 			t.Fatalf("still not: %s", what)
 		}
@@ -211,7 +214,7 @@ func granted(t testing.TB, done <-chan outcome) *semaphore.Hold {
 			t.Fatalf("no grant: %v, %+v", o.err, o.answer)
 		}
 		return o.answer.Hold
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("a parked acquire was not granted")
 		return nil
 	}

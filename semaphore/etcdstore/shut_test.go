@@ -24,15 +24,32 @@ func TestShut_TheFirstGoesWithinMillisecondsOfTheOpening(t *testing.T) {
 	f := newFleet(t)
 	s := f.store()
 	f.declare(s, 1, 2)
-	end := f.blackout(s, 400*time.Millisecond)
-	first := park(t.Context(), s, agent("n0"), time.Minute)
-	queued(t, s, "n0", 1)
-	h := granted(t, first)
-	late := time.Since(end)
-	if early := h.Since.Before(end); early || late > 300*time.Millisecond {
-		t.Errorf("granted %s after the end of the blackout (early: %t)", late, early)
+	soonest := atMost(t, 300*time.Millisecond, func() time.Duration {
+		end := f.blackout(s, 400*time.Millisecond)
+		h := granted(t, park(t.Context(), s, agent("n0"), time.Minute))
+		late := time.Since(end)
+		if h.Since.Before(end) {
+			t.Errorf("granted %s before the end of the blackout", end.Sub(h.Since))
+		}
+		f.ok(s, release(h))
+		return late
+	})
+	t.Logf("granted %s after the end of the blackout", soonest)
+}
+
+// atMost measures until what is measured takes no longer than that, and five
+// times at most: a busy machine may be late once, a timer that is waited for
+// is late every time.
+func atMost(t *testing.T, most time.Duration, measure func() time.Duration) (least time.Duration) {
+	t.Helper()
+	least = measure()
+	for tries := 1; tries < 5 && least > most; tries++ {
+		least = min(least, measure())
 	}
-	t.Logf("granted %s after the end of the blackout", late)
+	if least > most {
+		t.Errorf("it takes %s at least, want at most %s", least, most)
+	}
+	return least
 }
 
 func TestShut_TheGrantIntervalLiesBetweenGrantsToThoseWhoWait(t *testing.T) {
@@ -58,7 +75,8 @@ func TestShut_TheGrantIntervalLiesBetweenGrantsToThoseWhoWait(t *testing.T) {
 			}
 		}
 	}
-	if all := time.Since(since[0]); all > 10*apart {
+	// They are not waited for by looking every now and then, which is every 5 s.
+	if all := time.Since(since[0]); all > 9*time.Second {
 		t.Errorf("three grants took %s", all)
 	}
 }
