@@ -35,6 +35,14 @@ func (f nodeForm) Title() string {
 	return "Forget " + f.Node.ID + "?"
 }
 
+// Role is who may do it.
+func (f nodeForm) Role() api.Role {
+	if f.Action == "retry" || f.Action == "rollback" {
+		return api.RoleDeployer
+	}
+	return api.RoleOperator
+}
+
 // mayRetry: the node failed in a rollout.
 func mayRetry(n api.Node) bool { return n.Report.Failure != nil && n.Report.Failure.Rollout != "" }
 

@@ -43,6 +43,18 @@ type view struct {
 	Problem *problem
 }
 
+// Off says why this viewer may not do now what a role may do, empty if nothing
+// forbids it: the button of a form is off then, instead of refused when it is sent.
+func (v view) Off(role api.Role) string {
+	switch {
+	case !v.Who.Allows(role):
+		return fmt.Sprintf("Needs the role %s; yours is %s", role, v.Who.Role)
+	case v.Status.Stale:
+		return "Needs a quorum"
+	}
+	return ""
+}
+
 // problem is a refused request as the page shows it.
 type problem struct {
 	*api.Error

@@ -40,6 +40,16 @@ func (f actionForm) Title() string {
 	return "Try the failed nodes again?"
 }
 
+// Role is who may do it: a gate may ask for more than a rollout does.
+func (f actionForm) Role() api.Role {
+	for _, g := range f.Rollout.Gates {
+		if f.Action == "approve" && g.Wave == f.Wave && g.Name == f.Gate && g.Role != "" {
+			return api.Role(g.Role)
+		}
+	}
+	return api.RoleDeployer
+}
+
 // Do is what the button does.
 func (f actionForm) Do() string {
 	switch f.Action {

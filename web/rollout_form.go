@@ -118,7 +118,7 @@ func typedRollout(r *http.Request) (rolloutForm, error) {
 	text := func(name string) string { return strings.TrimSpace(r.PostFormValue(name)) }
 	f := rolloutForm{Key: r.PostFormValue("key"), Start: text("start"), Spec: api.RolloutSpec{
 		Bundle: text("bundle"), Group: text("group"), Selector: text("selector"), Name: text("name"), Reason: text("reason"),
-		MaxFailures: api.Slots(text("max_failures")), AutoRollback: text("auto_rollback"), ProgressDeadline: text("progress_deadline"),
+		MaxFailures: api.Slots(text("max_failures")), AutoRollback: text("auto_rollback"), Conflict: text("conflict"), ProgressDeadline: text("progress_deadline"),
 		Nodes: listedNodes(r.PostFormValue("nodes")), NeedsReboot: r.PostFormValue("needs_reboot") != "",
 	}}
 	var fields []api.FieldError
@@ -293,6 +293,11 @@ func newPlanStrip(waves []api.PlanWave) *planStrip {
 	}
 	d.Label = "When each wave would run: " + strings.Join(said, "; ")
 	return d
+}
+
+// Conflicts are the choices of what becomes of another rollout of the same nodes.
+func (rolloutForm) Conflicts() []struct{ Value, Word string } {
+	return []struct{ Value, Word string }{{"", "do not start"}, {api.ConflictQueue, "begin when that has ended"}, {api.ConflictSupersede, "end that one, then begin"}}
 }
 
 // Rollbacks are the choices of what a halt brings back.

@@ -15,7 +15,7 @@ import (
 func (f *rolloutForm) beyond(spec api.RolloutSpec) []string {
 	typed := api.RolloutSpec{
 		Name: spec.Name, Bundle: spec.Bundle, Group: spec.Group, Selector: spec.Selector, Nodes: spec.Nodes, NeedsReboot: spec.NeedsReboot,
-		MaxFailures: spec.MaxFailures, ProgressDeadline: spec.ProgressDeadline, AutoRollback: spec.AutoRollback,
+		MaxFailures: spec.MaxFailures, ProgressDeadline: spec.ProgressDeadline, AutoRollback: spec.AutoRollback, Conflict: spec.Conflict,
 	}
 	var unread []api.FieldError
 	for _, row := range f.Waves {

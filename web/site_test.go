@@ -276,6 +276,7 @@ func TestLogin_ThroughTheDoorOfACoordinatorThatAsksForTokens(t *testing.T) {
 	}
 	p.do(chromedp.Navigate(s.c.URL() + "/freeze"))
 	p.fill("#reason", "a viewer tries")
+	p.run(`document.querySelector('main button').disabled = false`) // which only tells beforehand
 	p.click("main button")
 	p.until("the service refuses a viewer's freeze", `document.querySelector('[role=alert]')?.innerText.includes('403 forbidden')`)
 
