@@ -27,6 +27,8 @@ type lock struct {
 	Open  bool // the gate: somebody may enter now
 	Note  look
 	Next  string // node that is next in order
+	Day   time.Time
+	About time.Time // when that one probably goes, zero: nobody can say
 	Hulls []struct{}
 	Over  int // holds beyond the slots
 }
@@ -122,6 +124,20 @@ func shutWord(s api.GroupStatus) string {
 	return "Shut"
 }
 
+// lockOf is the lock of a group as a page shows it: the one of the overview or of
+// the group tells when the next probably goes.
+func lockOf(f *Frame, g api.Group) lock {
+	l := newLock(g, f.Status.Stale, f.Now)
+	l.Day = f.Day
+	switch d := f.Data.(type) {
+	case overviewData:
+		l.About = d.Nexts[g.Name]
+	case groupData:
+		l.About = toTheMinute(d.Turns[l.Next])
+	}
+	return l
+}
+
 // eachLock are the locks of the overview. The list as a whole goes out when
 // groups come or go; otherwise only the locks that changed.
 func eachLock(f *Frame) []item {
@@ -129,7 +145,7 @@ func eachLock(f *Frame) []item {
 	var locks []item
 	for _, g := range f.Status.Groups {
 		key += "/" + g.Name
-		locks = append(locks, item{id: "lock-" + g.Name, within: "locks", template: "lock", data: newLock(g, f.Status.Stale, f.Now)})
+		locks = append(locks, item{id: "lock-" + g.Name, within: "locks", template: "lock", data: lockOf(f, g)})
 	}
 	return append([]item{{id: "locks", template: "locks", data: *f, key: key}}, locks...)
 }

@@ -22,6 +22,11 @@ func (s *server) latest(ctx context.Context, q api.EventQuery) (withEvents, erro
 }
 
 func loadOverview(ctx context.Context, s *server, f *Frame, _ string, _ url.Values) (err error) {
-	f.Data, err = s.latest(ctx, api.EventQuery{})
+	var d overviewData
+	if !f.Status.Stale {
+		d.Nexts = s.nexts(ctx, f.Status.Groups)
+	}
+	d.withEvents, err = s.latest(ctx, api.EventQuery{})
+	f.Data = d
 	return err
 }

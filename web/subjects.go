@@ -23,6 +23,7 @@ type why struct {
 	Basis    string    // that the estimate rests on
 	CLI      string    // the command that says the same
 	Passes   []pass
+	Standing *standing // of a node that may not go, and of which nothing is wanted
 }
 
 // pass is a condition that holds.
@@ -125,6 +126,7 @@ type nodeData struct {
 	Place   int
 	Of      int // how many wait
 	Phases  []phaseStep
+	Since   time.Time  // that it is in its phase
 	History []pastStay // newest first
 	Usual   string     // the median of those that came back
 	Priority
@@ -160,7 +162,7 @@ func loadNode(ctx context.Context, s *server, f *Frame, id string, _ url.Values)
 	if err != nil {
 		return err
 	}
-	d := nodeData{Node: n, Place: v.Place, Of: v.Waiting,
+	d := nodeData{Node: n, Place: v.Place, Of: v.Waiting, Since: n.ChangedAt,
 		Why: why{Heading: "Why not now", Summary: v.Summary, MayGo: v.MayGo, Blockers: v.Blockers,
 			Earliest: v.Earliest, Estimate: v.Estimate, Basis: v.EstimateBasis, CLI: "lockkeeper explain " + shellArgument(id)}}
 	if v.MayGo {
@@ -175,7 +177,13 @@ func loadNode(ctx context.Context, s *server, f *Frame, id string, _ url.Values)
 		for _, w := range g.Queue {
 			if w.Node == id {
 				d.Priority = Priority{true, w.Priority}
+				d.Since = w.Since // its report is newer: each place that it gains renews it
 			}
+		}
+	}
+	if !v.MayGo && v.Wanted == nil && v.Hold == nil && v.Place == 0 && !n.Report.NeedsReboot {
+		if d.Why.Standing, err = s.standing(ctx, f.Status.Rollouts, id); err != nil {
+			return err
 		}
 	}
 	d.Phases = phaseSteps(n.Report.Phase)
@@ -334,13 +342,6 @@ type cellCount struct {
 	Count       int
 }
 
-// The rows of the table: all that failed or are in work up to rolloutRows, and
-// others up to quietRows in all. The counts above it are of all nodes.
-const (
-	rolloutRows = 50
-	quietRows   = 20
-)
-
 func loadRollout(ctx context.Context, s *server, f *Frame, id string, _ url.Values) error {
 	r, err := s.backend.Rollout(ctx, id)
 	if err != nil {
@@ -354,16 +355,7 @@ func loadRollout(ctx context.Context, s *server, f *Frame, id string, _ url.Valu
 		}
 		d.Legend = append(d.Legend, cellCount{cellStates[i], strings.ToLower(known(rolloutNodeLooks, cellStates[i]).Word), n})
 	}
-	for _, part := range []struct {
-		state string
-		most  int
-	}{{api.NodeBroken, rolloutRows}, {api.NodeUpdating, rolloutRows}, {api.NodeQueued, quietRows}, {api.NodePending, quietRows}, {api.NodeSkipped, quietRows}, {api.NodeAborted, quietRows}, {api.NodeUpdated, quietRows}} {
-		for _, n := range r.Nodes {
-			if n.State == part.state && len(d.Nodes) < part.most {
-				d.Nodes = append(d.Nodes, n)
-			}
-		}
-	}
+	d.Nodes = rolloutRowsFirst(r.Nodes, f.Status.Groups)
 	d.More = len(r.Nodes) - len(d.Nodes)
 	d.withEvents, err = s.latest(ctx, api.EventQuery{Rollout: id})
 	for i := range d.Events {

@@ -309,15 +309,28 @@ type step struct {
 	At   time.Time
 }
 
-// stepsAhead are the times that the estimate goes by.
+// stepsShown is for how many waves the page says when each is done.
+const stepsShown = 8
+
+// stepsAhead are the times that the estimate goes by: those of the next waves, and
+// the end.
 func stepsAhead(r api.Rollout) (out []step) {
 	if !r.State.Active() {
 		return nil
 	}
+	more := step{}
 	for i, w := range r.Waves {
-		if w.DoneAt.IsZero() && !w.Estimate.IsZero() {
+		switch {
+		case !w.DoneAt.IsZero() || w.Estimate.IsZero():
+		case len(out) < stepsShown:
 			out = append(out, step{fmt.Sprintf("Wave %d, %s, done", i+1, w.Name), w.Estimate})
+		default:
+			more.At = w.Estimate
+			more.What = fmt.Sprintf("All until wave %d, %s, done", i+1, w.Name)
 		}
+	}
+	if more.What != "" {
+		out = append(out, more)
 	}
 	if !r.Estimate.IsZero() {
 		out = append(out, step{"Rollout ends", r.Estimate})

@@ -139,10 +139,10 @@ var funcs = template.FuncMap{
 	"rolloutNodeLook": rolloutNodeLook,
 	"attention":       attentionLook, "event": eventLook, "eventCounts": eventCounts, "eventHasSubject": eventHasSubject, "eventTold": eventTold, "capital": capital, "readable": readable,
 	"track": trackOf, "title": rolloutTitle, "where": rolloutWhere,
-	"lockOf": func(f Frame, g api.Group) lock { return newLock(g, f.Status.Stale, f.Now) },
+	"lockOf": func(f Frame, g api.Group) lock { return lockOf(&f, g) },
 	"bigLockOf": func(f Frame) bigLock {
 		d := f.Data.(groupData)
-		return newBigLock(newLock(d.Group, f.Status.Stale, f.Now), d.Lanes)
+		return newBigLock(lockOf(&f, d.Group), d.Lanes)
 	},
 	"boatOf":    func(f Frame, h api.Hold) boat { return newBoat(h, f.Now) },
 	"withStale": func(data any, stale bool) dated { return dated{Stale: stale, Data: data} },
@@ -158,8 +158,12 @@ var funcs = template.FuncMap{
 	"count":   func(by map[api.NodeState]int, s string) int { return by[api.NodeState(s)] },
 	"legend":  func() []look { return legend },
 	"active":  activeRollouts,
+	"briefly": func(list []api.Rollout) []api.Rollout { return list[:min(len(list), briefRollouts)] },
 	"withNow": func(f Frame, data any) dated { return dated{f.Now, f.Status.Stale, data} },
 }
+
+// briefRollouts is how many rollouts the overview tells of.
+const briefRollouts = 8
 
 func activeRollouts(list []api.Rollout) (n int) {
 	for _, r := range list {
@@ -234,7 +238,7 @@ func percent(part, whole int) string {
 }
 
 // moments are times in a text for people and machines.
-var moments = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)`)
+var moments = regexp.MustCompile(`\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)| \d\d:\d\d:\d\d UTC)`)
 
 // sentence begins and ends a text as one.
 func sentence(s string) string {
@@ -251,7 +255,7 @@ func sentence(s string) string {
 // readable writes the times in a text as the pages do.
 func readable(s string) string {
 	return moments.ReplaceAllStringFunc(s, func(m string) string {
-		t, err := time.Parse(time.RFC3339, m)
+		t, err := time.Parse(time.RFC3339, strings.Replace(strings.Replace(m, " UTC", "Z", 1), " ", "T", 1))
 		if err != nil {
 			return m
 		}

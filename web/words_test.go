@@ -120,6 +120,7 @@ func TestReadable_WritesTimesAsThePagesDo(t *testing.T) {
 	for text, want := range map[string]string{
 		"wave 50% soaks until 2026-11-27T15:14:11Z":        "wave 50% soaks until Fri 27 Nov 15:14:11 UTC",
 		"from 2026-11-27T15:00:00+01:00, by ann":           "from Fri 27 Nov 14:00 UTC, by ann",
+		"since 2026-11-27 15:14:11 UTC (fence 9)":          "since Fri 27 Nov 15:14:11 UTC (fence 9)",
 		"host-2026-11-27 of 2026-13-41T15:14:11Z, no time": "host-2026-11-27 of 2026-13-41T15:14:11Z, no time",
 	} {
 		if got := readable(text); got != want {

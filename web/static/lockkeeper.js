@@ -125,8 +125,10 @@ document.addEventListener('visibilitychange', () => {
   if (document.hidden && source) { source.close(); source = null; } else { heard = Date.now(); connect(); }
 });
 
-// ---- drawings of time open at now; a calendar is on offer in the viewer's zone
+// ---- drawings open at now; a calendar is on offer in the viewer's zone
 for (const strip of document.querySelectorAll('[data-opens-at=now]')) strip.parentElement.scrollLeft = strip.scrollWidth;
+const running = document.querySelector('.wave[data-s=now]'); // of many, it is the one to look at
+if (running) running.closest('.scroll').scrollLeft = running.offsetLeft - 48;
 
 function offerZone() {
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
