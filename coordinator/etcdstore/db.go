@@ -23,6 +23,9 @@ const (
 	// attemptTimeout bounds one request to etcd: a proposal that was lost with
 	// its leader is never answered.
 	attemptTimeout = 2 * time.Second
+	// readTries is how often a read is sent: one that was left without an answer has
+	// changed nothing, and a store that is only busy may answer the next.
+	readTries = 3
 	// attempts that a change makes when another came between.
 	attempts = 16
 	// schema is the `v` of the values written here.
@@ -208,13 +211,18 @@ func (d *DB) bump() {
 
 // get is a linearizable read.
 func (d *DB) get(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
-	if !d.cfg.HasLeader() {
-		return nil, semaphore.ErrNoQuorum
+	for try := 1; ; try++ {
+		if !d.cfg.HasLeader() {
+			return nil, semaphore.ErrNoQuorum
+		}
+		c, cancel := context.WithTimeout(ctx, attemptTimeout)
+		resp, err := d.client.Get(c, key, opts...)
+		late := c.Err() != nil && ctx.Err() == nil
+		cancel()
+		if err == nil || !late || try == readTries {
+			return resp, outcome(ctx, err)
+		}
 	}
-	c, cancel := context.WithTimeout(ctx, attemptTimeout)
-	defer cancel()
-	resp, err := d.client.Get(c, key, opts...)
-	return resp, outcome(ctx, err)
 }
 
 // commit is one transaction.
