@@ -257,7 +257,7 @@ func (m *model) look(w *mWorld, undo, mayUndo bool) (write int32, must bool) {
 	case mustUndo(&st, &d) && !mayUndo && !m.cfg.hastyUndo:
 		out = -1
 	case mustUndo(&st, &d):
-		c, err := undone(&st, &d, noon, func(string) (string, error) { return "old", nil })
+		c, err := undone(&st, &d, whole, noon, func(string) (string, error) { return "old", nil })
 		if err != nil {
 			panic(err)
 		}

@@ -257,8 +257,8 @@ func (e *Engine) Create(ctx context.Context, spec api.RolloutSpec, by, key strin
 		switch {
 		case err == nil:
 			return e.answer(head.ID, State{Head: c.Head, Nodes: nodes}), true, nil
-		case errors.Is(err, ErrTooLarge):
-			return api.Rollout{}, false, api.Errorf(api.TooLarge, "%d nodes with such long ids do not fit into one rollout: make several", len(nodes))
+		case tooLarge(err, &c) != nil:
+			return api.Rollout{}, false, tooLarge(err, &c)
 		case !again(ctx, err, try):
 			return api.Rollout{}, false, err
 		}
@@ -266,6 +266,21 @@ func (e *Engine) Create(ctx context.Context, spec api.RolloutSpec, by, key strin
 			return r, false, err
 		}
 	}
+}
+
+// tooLarge is the refusal of a new rollout that does not fit, nil for another error.
+func tooLarge(err error, c *Creation) *api.Error {
+	switch {
+	case errors.Is(err, ErrTooLarge), errors.Is(err, ErrTooMuch) && len(c.Supersedes) == 0:
+		return api.Errorf(api.TooLarge, "a rollout of %s: %v: select them by group or labels instead of a list, or make several rollouts", plural(len(c.Nodes), "node"), err)
+	case errors.Is(err, ErrTooMuch):
+		var ids []string
+		for _, s := range c.Supersedes {
+			ids = append(ids, s.Head.ID)
+		}
+		return api.Errorf(api.TooLarge, "it would end %s (%s) as it begins, which is %v: abort some of them before", plural(len(ids), "rollout"), listed(ids), err)
+	}
+	return nil
 }
 
 // again reports whether to try once more: another change came between, or a

@@ -15,7 +15,7 @@ func (p *player) undo(r *playedRollout) {
 	}
 	d := Decide(r.st.Head.Spec, r.st, p.views(r), p.now)
 	// What they had before is taken to be stored.
-	c, err := undone(&r.st, &d, p.now, func(string) (string, error) { return "the-one-before", nil })
+	c, err := undone(&r.st, &d, whole, p.now, func(string) (string, error) { return "the-one-before", nil })
 	if err != nil {
 		panic(err) // only nameOf returns errors
 	}

@@ -32,13 +32,16 @@ func (e *Engine) Plan(spec api.RolloutSpec) (api.Plan, error) {
 		return api.Plan{}, err
 	}
 	now := e.cfg.Now().UTC()
-	c := Creation{Head: Head{ID: planID, Spec: spec, BundleName: name, CreatedAt: now, EventSeq: 1}}
+	c := Creation{Head: Head{ID: planID, Spec: spec, BundleName: name, CreatedAt: now, EventSeq: 1}, Nodes: nodes}
 	view := e.cfg.Store.View()
 	if refused := unreadable(view.Unread); refused != nil {
 		return api.Plan{}, refused
 	}
 	all := view.Rollouts
 	if refused := meet(&c, overlaps(all, nodes), now); refused != nil {
+		return api.Plan{}, refused
+	}
+	if refused := tooLarge(e.cfg.Store.Fits(c), &c); refused != nil {
 		return api.Plan{}, refused
 	}
 	ended := map[string]bool{}

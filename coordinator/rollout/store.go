@@ -39,12 +39,16 @@ type Store interface {
 
 	// Create puts a new rollout. ErrChanged when another one was created or
 	// revived since the catalog was read, the key was used meanwhile, or the bundle
-	// is not stored.
+	// is not stored. ErrTooLarge, or ErrTooMuch with what it supersedes.
 	Create(ctx context.Context, c Creation) error
+	// Fits reports whether Create takes so much at once: nil, ErrTooLarge or
+	// ErrTooMuch. It asks nobody.
+	Fits(c Creation) error
 	// Write carries a change out. ErrChanged when the rollout (or the catalog,
 	// if named) changed since it was read, or a bundle is not stored that it comes
 	// to need; ErrNotElected when the term is over; semaphore.ErrDiskLow when there
-	// is too little room for such a change.
+	// is too little room for such a change; ErrTooLarge when so many nodes cannot
+	// join, and ErrTooMuch.
 	// When Write returns nil, View shows the change.
 	Write(ctx context.Context, c Change) error
 	// WriteNotice writes who is still to be told of something, and forgets the
@@ -129,6 +133,9 @@ var (
 	ErrChanged = errors.New("the rollout changed meanwhile")
 	// ErrNotElected: another coordinator's engine is elected now.
 	ErrNotElected = errors.New("this engine is not elected any more")
-	// ErrTooLarge: the selection does not fit into the store.
-	ErrTooLarge = errors.New("the list of nodes is too large for one rollout")
+	// ErrTooLarge: the rollout is too large for the store, whatever else is written.
+	ErrTooLarge = errors.New("too large for one rollout")
+	// ErrTooMuch: what is to be written at once is more than the store takes in one
+	// transaction. Nothing was changed.
+	ErrTooMuch = errors.New("more than the store takes at once")
 )

@@ -18,10 +18,11 @@ const (
 	// maxUndone bounds the bundles to which nodes of one rollout are brought
 	// back, each by a rollout of its own.
 	maxUndone = 8
-	// maxListed bounds the nodes that the specs of these rollouts name together: a
-	// longer list is in the selection only, which is written once. All are made in
-	// one transaction, and etcd takes 1.5 MiB in one.
-	maxListed = 1000
+	// maxListed bounds the nodes that the specs of these rollouts name together, and
+	// maxListedBytes their ids: a longer list is in the selection only, which is
+	// written once. All are made in one transaction.
+	maxListed      = 1000
+	maxListedBytes = 32 << 10
 )
 
 // halt is one that an engine has seen. Another failure makes it another one: a
@@ -95,11 +96,7 @@ func (o *office) undo(ctx context.Context, p *picture) bool {
 		if o.halt(id, st.Head.Failures, now) < undoAfter {
 			continue
 		}
-		change, err := undone(&st, &d, now, func(digest string) (string, error) { return o.e.bundleName(ctx, digest) })
-		if err == nil {
-			change.Term = o.term
-			err = o.e.cfg.Store.Write(ctx, change)
-		}
+		change, err := o.bringBack(ctx, &st, &d, now)
 		switch {
 		case err == nil:
 			o.e.log.Info("nodes of a halted rollout are brought back", "id", id, "by", change.Head.Rollbacks)
@@ -110,6 +107,42 @@ func (o *office) undo(ctx context.Context, p *picture) bool {
 		}
 	}
 	return true
+}
+
+// bringBack makes the rollouts of an undo. What the store does not take at once is
+// made smaller: first nothing is told of what the nodes have now, then those of the
+// bundle that the fewest had are left as they are.
+func (o *office) bringBack(ctx context.Context, st *State, d *Decisions, now time.Time) (Change, error) {
+	nameOf := func(digest string) (string, error) { return o.e.bundleName(ctx, digest) }
+	for _, size := range undoSizes() {
+		change, err := undone(st, d, size, now, nameOf)
+		if err != nil {
+			return change, err
+		}
+		change.Term = o.term
+		if err = o.e.cfg.Store.Write(ctx, change); !errors.Is(err, ErrTooMuch) {
+			return change, err
+		}
+	}
+	return Change{}, ErrTooMuch
+}
+
+// undoSize is how much is told of an undo, and how much undone.
+type undoSize struct {
+	slim    bool // without what the nodes have now, which they report themselves
+	bundles int  // to which nodes are brought back
+}
+
+// whole is an undo of which nothing is left out.
+var whole = undoSize{bundles: maxUndone}
+
+// undoSizes are from the whole to nothing.
+func undoSizes() []undoSize {
+	list := []undoSize{whole}
+	for n := maxUndone; n >= 0; n-- {
+		list = append(list, undoSize{slim: true, bundles: n})
+	}
+	return list
 }
 
 // halt is for how long this engine has seen that nodes of a rollout are to be
@@ -129,15 +162,24 @@ func mustUndo(st *State, d *Decisions) bool {
 
 // undone is the change of a halted rollout with which its nodes are brought back.
 // nameOf is the name of a stored bundle.
-func undone(st *State, d *Decisions, now time.Time, nameOf func(digest string) (string, error)) (Change, error) {
+func undone(st *State, d *Decisions, size undoSize, now time.Time, nameOf func(digest string) (string, error)) (Change, error) {
 	list, left := undoing(st, d.Nodes)
 	next := Decisions{Head: st.Head}
 	h := &next.Head
 	h.Undo = ""
 	var made []Creation
 	var told []string
-	names := maxListed
-	for _, b := range list {
+	names := listing{maxListed, maxListedBytes}
+	for i, b := range list {
+		if i >= size.bundles {
+			left = append(left, fmt.Sprintf("%s with bundle %s before: more than is written at once", plural(len(b.nodes), "node"), label("", b.bundle)))
+			continue
+		}
+		if size.slim {
+			for k := range b.nodes {
+				b.nodes[k].Before = ""
+			}
+		}
 		name, err := nameOf(b.bundle)
 		var refused *api.Error
 		switch {
@@ -147,8 +189,7 @@ func undone(st *State, d *Decisions, now time.Time, nameOf func(digest string) (
 		case err != nil:
 			return Change{}, err
 		}
-		c := bringBack(st, b, name, len(made)+1, names, now)
-		names -= len(c.Head.Spec.Nodes)
+		c := backBy(st, b, name, len(made)+1, &names, now)
 		made = append(made, c)
 		h.Rollbacks = append(slices.Clone(h.Rollbacks), c.Head.ID)
 		told = append(told, fmt.Sprintf("%s to bundle %s by rollout %s", plural(len(b.nodes), "node"), label(name, b.bundle), c.Head.ID))
@@ -165,20 +206,34 @@ func undone(st *State, d *Decisions, now time.Time, nameOf func(digest string) (
 	return Change{Revision: st.Revision, Head: *h, Events: next.Events, Creates: made}, nil
 }
 
-// bringBack is the rollout that brings nodes back to one bundle. It goes on
-// whatever fails, and is never brought back itself. Its spec names at most so many
-// nodes.
-func bringBack(st *State, b back, name string, number, names int, now time.Time) Creation {
+// listing is how many nodes may still be named, and how many bytes of ids.
+type listing struct{ nodes, bytes int }
+
+// of names nodes if there is room for all of them.
+func (l *listing) of(nodes []Selected) []string {
+	bytes := 0
+	for _, n := range nodes {
+		bytes += len(n.Node)
+	}
+	if len(nodes) > l.nodes || bytes > l.bytes {
+		return nil
+	}
+	l.nodes, l.bytes = l.nodes-len(nodes), l.bytes-bytes
+	var ids []string
+	for _, n := range nodes {
+		ids = append(ids, n.Node)
+	}
+	return ids
+}
+
+// backBy is the rollout that brings nodes back to one bundle. It goes on
+// whatever fails, and is never brought back itself.
+func backBy(st *State, b back, name string, number int, names *listing, now time.Time) Creation {
 	h := &st.Head
 	spec := api.RolloutSpec{
 		Name: "rollback of " + cmp.Or(h.Spec.Name, h.ID), Bundle: b.bundle, Reason: h.Why,
 		MaxFailures: "100%", MinHealthyTime: h.Spec.MinHealthyTime, HealthyDeadline: h.Spec.HealthyDeadline,
-		OnHalt: h.Spec.OnHalt, OnDone: h.Spec.OnDone,
-	}
-	if len(b.nodes) <= names {
-		for _, n := range b.nodes {
-			spec.Nodes = append(spec.Nodes, n.Node)
-		}
+		OnHalt: h.Spec.OnHalt, OnDone: h.Spec.OnDone, Nodes: names.of(b.nodes),
 	}
 	head := Head{
 		ID: fmt.Sprintf("%s-undo-%d", h.ID, number), Spec: spec, BundleName: name,

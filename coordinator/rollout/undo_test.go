@@ -83,7 +83,7 @@ func TestUndoing_OneRolloutForEachBundleAndThoseUnknownAreNamed(t *testing.T) {
 func TestBringBack_GoesOnWhateverFailsAndIsNotBroughtBackItself(t *testing.T) {
 	st, fleet := halts(t, api.RollbackAll)
 	list, _ := undoing(&st, Decide(st.Head.Spec, st, fleet, noon).Nodes)
-	c := bringBack(&st, list[0], "old", 1, maxListed, noon)
+	c := backBy(&st, list[0], "old", 1, &listing{len(list[0].nodes), 1 << 10}, noon)
 	if err := Validate(c.Head.Spec); err != nil {
 		t.Errorf("its spec is refused: %v", err)
 	}
@@ -178,7 +178,7 @@ func TestUndone_FitsIntoOneTransaction(t *testing.T) {
 			if b, err := (Selection{Nodes: st.Nodes}).Encode(1); err != nil || len(b) > 1<<20 {
 				t.Fatalf("a selection of %d bytes is none that there is: %v", len(b), err)
 			}
-			change, err := undone(&st, &Decisions{Head: st.Head, Nodes: shown}, noon, func(string) (string, error) { return "app", nil })
+			change, err := undone(&st, &Decisions{Head: st.Head, Nodes: shown}, whole, noon, func(string) (string, error) { return "app", nil })
 			if err != nil || len(change.Creates) != c.made {
 				t.Fatalf("%d rollouts, %v; want %d", len(change.Creates), err, c.made)
 			}

@@ -25,6 +25,7 @@ import (
 	"sync"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/rollout"
@@ -34,14 +35,9 @@ import (
 // DefaultPrefix is the prefix of all keys.
 const DefaultPrefix = "/lockkeeper/"
 
-const (
-	// attemptTimeout bounds one request to etcd: a proposal that was lost with
-	// its leader is never answered.
-	attemptTimeout = 2 * time.Second
-	// maxSelection bounds the value that lists a rollout's nodes, in bytes; etcd
-	// takes 1.5 MiB in one request.
-	maxSelection = 1 << 20
-)
+// attemptTimeout bounds one request to etcd: a proposal that was lost with
+// its leader is never answered.
+const attemptTimeout = 2 * time.Second
 
 // Config of a Store.
 type Config struct {
@@ -235,6 +231,9 @@ func (s *Store) get(ctx context.Context, key string, opts ...clientv3.OpOption) 
 }
 
 func (s *Store) commit(ctx context.Context, ifs []clientv3.Cmp, then []clientv3.Op) (*clientv3.TxnResponse, error) {
+	if err := fits(ifs, then); err != nil {
+		return nil, err
+	}
 	if !s.cfg.HasLeader() {
 		return nil, semaphore.ErrNoQuorum
 	}
@@ -245,10 +244,14 @@ func (s *Store) commit(ctx context.Context, ifs []clientv3.Cmp, then []clientv3.
 }
 
 // outcome names a failed request: the caller's own end, or no quorum. What
-// became of the request is unknown either way.
+// became of the request is unknown either way. One that is too large for an etcd
+// that takes less than is usual was not carried out.
 func outcome(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
+	}
+	if errors.Is(err, rpctypes.ErrRequestTooLarge) {
+		return fmt.Errorf("%w: %w", rollout.ErrTooMuch, err)
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()

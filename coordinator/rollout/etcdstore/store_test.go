@@ -133,15 +133,19 @@ func TestStore_TheViewShowsAChangeOnceItsWriteReturned(t *testing.T) {
 // What others wrote has moved the revision on, and the view is told of none of it.
 func TestStore_ForgettingANodeOfWhichNothingIsKnownWaitsForNoView(t *testing.T) {
 	s := started(t, newWorld(t, 0, 1).store())
-	if _, err := s.client.Put(t.Context(), "elsewhere", "written"); err != nil {
-		t.Fatal(err)
+	least := time.Hour
+	for range 3 { // a busy machine may be late once, one that waits is late each time
+		if _, err := s.client.Put(t.Context(), "elsewhere", "written"); err != nil {
+			t.Fatal(err)
+		}
+		begin := time.Now()
+		if err := s.ForgetSettled(t.Context(), "n00"); err != nil {
+			t.Fatal(err)
+		}
+		least = min(least, time.Since(begin))
 	}
-	begin := time.Now()
-	if err := s.ForgetSettled(t.Context(), "n00"); err != nil {
-		t.Fatal(err)
-	}
-	if d := time.Since(begin); d >= attemptTimeout {
-		t.Errorf("it took %s", d)
+	if least >= attemptTimeout {
+		t.Errorf("it takes %s at least", least)
 	}
 }
 

@@ -116,13 +116,15 @@ func TestEngine_WhatHaltsIsBroughtBackOnceWhoeverIsInOffice(t *testing.T) {
 
 func TestEngine_InStepsItIsContinuedHoweverOftenItIsRestarted(t *testing.T) {
 	w := newWorld(t, 8, 2)
-	w.pace = 30 * time.Millisecond
+	restart := w.restartTakes()
+	w.pace = max(30*time.Millisecond, restart)
 	w.fails["n05"] = 1
 	w.gates = &answers{passes: true}
 	e := w.engine(w.store())
 	w.agents()
 	r := w.create(e, func(s *api.RolloutSpec) {
 		inSteps(s)
+		s.Waves[0].Soak = (500*time.Millisecond + 3*restart).String() // for a look or two
 		s.Waves[1].Count = 4
 		s.Waves = append(s.Waves, api.WaveSpec{Name: "last", Soak: "100ms"})
 		s.MaxFailures, s.MinHealthyTime = "1", "50ms"

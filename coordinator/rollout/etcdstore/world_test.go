@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -72,6 +73,7 @@ type world struct {
 	fails   map[string]int    // so many times a node fails first
 	pace    time.Duration     // how long an update takes
 	gates   rollout.Gates
+	bundles []string // that are stored besides
 	out     int
 	mostOut int
 	lasted  func(context.Context, string) []time.Duration // of past updates
@@ -147,7 +149,7 @@ func (w *world) engine(s rollout.Store) *rollout.Engine {
 	e := rollout.NewEngine(rollout.EngineConfig{
 		Store: s, Fleet: w, Semaphores: w.sems, Gates: w.gates, Lasted: w.lasted,
 		BundleName: func(_ context.Context, digest string) (string, error) {
-			if digest != newBundle && digest != oldBundle {
+			if digest != newBundle && digest != oldBundle && !slices.Contains(w.bundles, digest) {
 				return "", api.Errorf(api.NotFound, "there is no bundle %s", digest)
 			}
 			return "app-" + digest[:1], nil

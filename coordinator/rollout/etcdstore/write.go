@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -16,31 +17,9 @@ func (s *Store) Create(ctx context.Context, c rollout.Creation) error {
 	if err := s.cfg.Floor(); err != nil {
 		return err
 	}
-	isNew, then, err := s.creates(c)
+	ifs, then, err := s.creation(c)
 	if err != nil {
 		return err
-	}
-	ifs := append(isNew, clientv3.Compare(clientv3.ModRevision(s.catalogKey()), "=", c.Catalog))
-	then = append(then, clientv3.OpPut(s.catalogKey(), catalogValue(c.Head.ID)))
-	for _, over := range c.Supersedes {
-		guards, err := s.guards(nil, over.Head.ID, over.Revision)
-		if err != nil {
-			return err
-		}
-		puts, err := s.puts(over)
-		if err != nil {
-			return err
-		}
-		ifs, then = append(ifs, guards...), append(then, puts...)
-	}
-	if c.Key != "" {
-		r := rollout.Request{V: semaphore.BaseSchema, ID: c.Head.ID, Digest: c.Digest, At: s.cfg.Now().UTC()}
-		value, err := json.Marshal(r)
-		if err != nil {
-			return err
-		}
-		ifs = append(ifs, clientv3.Compare(clientv3.CreateRevision(s.requestKey(c.Key)), "=", 0))
-		then = append(then, clientv3.OpPut(s.requestKey(c.Key), string(value)))
 	}
 	txn, err := s.commit(ctx, ifs, then)
 	if err != nil {
@@ -51,6 +30,42 @@ func (s *Store) Create(ctx context.Context, c rollout.Creation) error {
 	}
 	s.waitFor(ctx, txn.Header.Revision)
 	return nil
+}
+
+// creation is the transaction of a new rollout, of a size that etcd takes.
+func (s *Store) creation(c rollout.Creation) (ifs []clientv3.Cmp, then []clientv3.Op, err error) {
+	isNew, then, err := s.creates(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	head, selection := len(then[0].ValueBytes()), len(then[1].ValueBytes())
+	if head > maxHead || selection > maxSelection || size(isNew, then) > maxRequest-spare {
+		return nil, nil, fmt.Errorf("%w: its list of nodes takes %d bytes (at most %d) and the rest of it %d (at most %d), together at most %d",
+			rollout.ErrTooLarge, selection, maxSelection, head, maxHead, maxRequest-spare)
+	}
+	ifs = append(isNew, clientv3.Compare(clientv3.ModRevision(s.catalogKey()), "=", c.Catalog))
+	then = append(then, clientv3.OpPut(s.catalogKey(), catalogValue(c.Head.ID)))
+	for _, over := range c.Supersedes {
+		guards, err := s.guards(nil, over.Head.ID, over.Revision)
+		if err != nil {
+			return nil, nil, err
+		}
+		puts, err := s.puts(over)
+		if err != nil {
+			return nil, nil, err
+		}
+		ifs, then = append(ifs, guards...), append(then, puts...)
+	}
+	if c.Key != "" {
+		r := rollout.Request{V: semaphore.BaseSchema, ID: c.Head.ID, Digest: c.Digest, At: s.cfg.Now().UTC()}
+		value, err := json.Marshal(r)
+		if err != nil {
+			return nil, nil, err
+		}
+		ifs = append(ifs, clientv3.Compare(clientv3.CreateRevision(s.requestKey(c.Key)), "=", 0))
+		then = append(then, clientv3.OpPut(s.requestKey(c.Key), string(value)))
+	}
+	return ifs, then, fits(ifs, then)
 }
 
 // floor is the disk's for a change: one that makes rollouts, takes nodes in or
@@ -98,7 +113,7 @@ func (s *Store) Write(ctx context.Context, c rollout.Change) error {
 // creates are the keys of a new rollout, and that there is none of its id and its
 // bundle is stored.
 func (s *Store) creates(c rollout.Creation) (isNew []clientv3.Cmp, puts []clientv3.Op, err error) {
-	selection, err := s.encodeSelection(rollout.Selection{Nodes: c.Nodes})
+	selection, err := rollout.Selection{Nodes: c.Nodes}.Encode(s.writes())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -114,7 +129,7 @@ func (s *Store) creates(c rollout.Creation) (isNew []clientv3.Cmp, puts []client
 	isNew = append(s.stored(c.Head.Spec.Bundle), clientv3.Compare(clientv3.CreateRevision(key), "=", 0))
 	return isNew, []clientv3.Op{
 		clientv3.OpPut(key, string(head)),
-		clientv3.OpPut(s.key(c.Head.ID, "selection"), selection),
+		clientv3.OpPut(s.key(c.Head.ID, "selection"), string(selection)),
 		clientv3.OpPut(s.eventKey(c.Event), string(event)),
 	}, nil
 }
@@ -128,18 +143,6 @@ func (s *Store) stored(digest string) []clientv3.Cmp {
 	return []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(s.cfg.BundleKey(digest)), ">", 0)}
 }
 
-// encodeSelection is the value that lists a rollout's nodes.
-func (s *Store) encodeSelection(selection rollout.Selection) (string, error) {
-	b, err := selection.Encode(s.writes())
-	if err != nil {
-		return "", err
-	}
-	if len(b) > maxSelection {
-		return "", rollout.ErrTooLarge
-	}
-	return string(b), nil
-}
-
 // puts are the keys of a change.
 func (s *Store) puts(c rollout.Change) ([]clientv3.Op, error) {
 	head, err := c.Head.Encode(s.writes())
@@ -148,11 +151,14 @@ func (s *Store) puts(c rollout.Change) ([]clientv3.Op, error) {
 	}
 	then := []clientv3.Op{clientv3.OpPut(s.key(c.Head.ID, "head"), string(head))}
 	if c.Selected != nil {
-		selection, err := s.encodeSelection(*c.Selected)
+		selection, err := c.Selected.Encode(s.writes())
 		if err != nil {
 			return nil, err
 		}
-		then = append(then, clientv3.OpPut(s.key(c.Head.ID, "selection"), selection))
+		if len(selection) > maxSelection {
+			return nil, fmt.Errorf("%w: its list of nodes takes %d bytes: at most %d", rollout.ErrTooLarge, len(selection), maxSelection)
+		}
+		then = append(then, clientv3.OpPut(s.key(c.Head.ID, "selection"), string(selection)))
 	}
 	for _, r := range c.Results {
 		value, err := r.Encode(s.writes())
