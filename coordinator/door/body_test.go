@@ -17,7 +17,7 @@ func TestBody_HasItsTimeAfterItsRequestStoodInLine(t *testing.T) {
 			w.WriteHeader(http.StatusRequestTimeout)
 		}
 	}), Options{Loopback: true, Limiter: l})
-	d.bodyWithin = 200 * time.Millisecond
+	d.bodyWithin = time.Second
 	srv := httptest.NewServer(d)
 	defer srv.Close()
 	self, _, err := net.SplitHostPort(srv.Listener.Addr().String())
@@ -36,7 +36,7 @@ func TestBody_HasItsTimeAfterItsRequestStoodInLine(t *testing.T) {
 		}
 	}
 	send("PUT /api/v1/groups/g/holds/n?wait=30s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n")
-	inTime := time.Now().Add(10 * time.Second)
+	inTime := time.Now().Add(time.Minute)
 	for standing := 0; standing == 0; {
 		if time.Now().After(inTime) {
 			t.Fatal("the request does not stand in line")
@@ -45,7 +45,7 @@ func TestBody_HasItsTimeAfterItsRequestStoodInLine(t *testing.T) {
 		standing = len(l.clients[self].line)
 		l.mu.Unlock()
 	}
-	<-time.After(2 * d.bodyWithin)
+	<-time.After(d.bodyWithin + 200*time.Millisecond)
 	send("{}")
 	first.leave()
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)

@@ -156,7 +156,7 @@ func TestStart_SecondOnSameFolderIsRefusedAndNamesTheHolder(t *testing.T) {
 	if !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), lockHolderSelf()) {
 		t.Errorf("err is %v, want ErrLocked by %s", err, lockHolderSelf())
 	}
-	if d := time.Since(begin); d > lockWait+3*time.Second {
+	if d := time.Since(begin); d < lockWait || d > lockWait+time.Minute {
 		t.Errorf("refused after %s, want about %s", d, lockWait)
 	}
 }

@@ -228,12 +228,9 @@ func TestWithoutALeader_WritesAreRefusedAtOnceAndReadsGoOn(t *testing.T) {
 		return err == nil && len(l.Events) == 1
 	})
 	leaderless.Store(true)
-	began := time.Now()
+	// The etcd is there: whoever asked it would have succeeded.
 	if err := d.Append(t.Context(), semaphore.Event{Kind: "x"}); !errors.Is(err, semaphore.ErrNoQuorum) {
 		t.Errorf("append: %v", err)
-	}
-	if took := time.Since(began); took >= attemptTimeout { // it would have asked
-		t.Errorf("it took %s to say so", took)
 	}
 	if _, _, found := d.FindToken(secret); !found {
 		t.Error("a known token is not recognised without quorum")

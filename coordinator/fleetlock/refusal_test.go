@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/semaphore"
@@ -34,22 +35,26 @@ func TestRefusal_NamesEveryBlockerAndThePlace(t *testing.T) {
 }
 
 func TestRefusal_RetryAfterIsWhenTheLastBlockerEndsAtMostFiveMinutes(t *testing.T) {
+	synctest.Test(t, retryAfterIsWhenTheLastBlockerEnds) // the clock stands
+}
+
+func retryAfterIsWhenTheLastBlockerEnds(t *testing.T) {
 	in := func(d time.Duration) semaphore.Blocker {
 		return semaphore.Blocker{Kind: semaphore.WindowShut, Detail: "no window is open", Until: time.Now().Add(d)}
 	}
 	for _, c := range []struct {
-		blockers  []semaphore.Blocker
-		low, high int
+		blockers []semaphore.Blocker
+		want     int
 	}{
-		{[]semaphore.Blocker{in(time.Minute), in(2 * time.Minute)}, 118, 120},
-		{[]semaphore.Blocker{in(48 * time.Hour)}, 300, 300},
-		{[]semaphore.Blocker{in(-time.Second)}, 10, 10},
-		{[]semaphore.Blocker{{Kind: semaphore.Full, Detail: "1 of 1 slot is held"}}, 10, 10},
-		{[]semaphore.Blocker{{Kind: semaphore.TooSoon, Detail: "too soon", Until: time.Now().Add(300 * time.Millisecond)}}, 1, 1},
+		{[]semaphore.Blocker{in(time.Minute), in(2 * time.Minute)}, 120},
+		{[]semaphore.Blocker{in(48 * time.Hour)}, 300},
+		{[]semaphore.Blocker{in(-time.Second)}, 10},
+		{[]semaphore.Blocker{{Kind: semaphore.Full, Detail: "1 of 1 slot is held"}}, 10},
+		{[]semaphore.Blocker{{Kind: semaphore.TooSoon, Detail: "too soon", Until: time.Now().Add(300 * time.Millisecond)}}, 1},
 	} {
 		r, after := refusedWith(t, 0, c.blockers...)
-		if r.StatusCode != 423 || after < c.low || after > c.high {
-			t.Errorf("%v: %d, Retry-After %d, want 423 and %d to %d", c.blockers, r.StatusCode, after, c.low, c.high)
+		if r.StatusCode != 423 || after != c.want {
+			t.Errorf("%v: %d, Retry-After %d, want 423 and %d", c.blockers, r.StatusCode, after, c.want)
 		}
 	}
 }

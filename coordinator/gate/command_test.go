@@ -18,11 +18,16 @@ import (
 func script(t *testing.T, text string) (*gate.Checker, func(args ...string) api.GateSpec) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "smoke")
-	if err := os.WriteFile(file, []byte("#!/bin/sh\n"+text+"\n"), 0o700); err != nil {
+	// A process that another test begins meanwhile would have the file open for
+	// writing until it runs its own program: "text file busy".
+	syscall.ForkLock.RLock()
+	err := os.WriteFile(file, []byte("#!/bin/sh\n"+text+"\n"), 0o700)
+	syscall.ForkLock.RUnlock()
+	if err != nil {
 		t.Fatal(err)
 	}
 	return gate.New(gate.Config{Commands: []string{file}}), func(args ...string) api.GateSpec {
-		return api.GateSpec{Timeout: "10s", Command: &api.CommandGate{Command: append([]string{file}, args...)}}
+		return api.GateSpec{Timeout: "60s", Command: &api.CommandGate{Command: append([]string{file}, args...)}}
 	}
 }
 
@@ -82,27 +87,31 @@ func TestCommand_IsKilledWithWhatItBegan(t *testing.T) {
 	t.Parallel()
 	pids := filepath.Join(t.TempDir(), "pids")
 	c, run := script(t, fmt.Sprintf(`trap '' TERM INT; sleep 300 & echo $! >>%[1]s; echo $$ >>%[1]s; echo began; [ "$1" = leave ] || wait`, pids))
-	g := run()
-	g.Timeout = "2s"
-	began := time.Now()
-	wants(t, c, g, false, "did not end in time and was killed after ")
-	if took := time.Since(began); took > 20*time.Second {
-		t.Errorf("it took %s", took)
+	running := func() []string {
+		text, _ := os.ReadFile(pids) // there is none before the first
+		return strings.Fields(string(text))
+	}
+	// How long it takes to begin something is the machine's affair.
+	for timeout := 2 * time.Second; len(running()) < 2 && timeout < time.Minute; timeout *= 2 {
+		g := run()
+		g.Timeout = timeout.String()
+		began := time.Now()
+		wants(t, c, g, false, "did not end in time and was killed after ")
+		if took := time.Since(began); took > 2*time.Minute {
+			t.Errorf("it took %s", took)
+		}
 	}
 	wants(t, c, run("leave"), true, "ended with 0")
-	text, err := os.ReadFile(pids)
-	if err != nil {
-		t.Fatal(err)
+	left := running()
+	if len(left) < 4 {
+		t.Fatalf("pids %q", left)
 	}
-	if len(strings.Fields(string(text))) != 4 {
-		t.Fatalf("pids %q", text)
-	}
-	for _, word := range strings.Fields(string(text)) {
+	for _, word := range left {
 		pid, err := strconv.Atoi(word)
 		if err != nil {
 			t.Fatal(err)
 		}
-		deadline := time.Now().Add(5 * time.Second)
+		deadline := time.Now().Add(time.Minute)
 		for alive(pid) {
 			if time.Now().After(deadline) {
 				t.Fatalf("process %d is still there", pid)
