@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
@@ -23,6 +22,7 @@ import (
 	daemon "github.com/lockkeeper/lockkeeper/coordinator"
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/client"
+	"github.com/lockkeeper/lockkeeper/internal/freeport"
 )
 
 func TestMain(m *testing.M) {
@@ -48,12 +48,10 @@ type (
 )
 
 func startCoordinator(env *testscript.Env) error {
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	peers, err := freeport.Address()
 	if err != nil {
 		return err
 	}
-	peers := free.Addr().String()
-	free.Close()
 	bodies := make(chan string, 100)
 	hook := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		text, _ := io.ReadAll(r.Body)
@@ -141,7 +139,7 @@ func told(ts *testscript.TestScript, neg bool, args []string) {
 		if !regexp.MustCompile(args[0]).MatchString(body) {
 			ts.Fatalf("told %s, want %s", body, args[0])
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		ts.Fatalf("nobody was told")
 	}
 }
@@ -151,7 +149,7 @@ func drifts(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: drifts NODE")
 	}
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		n, err := ts.Value(clientKey{}).(*client.Client).Node(context.Background(), args[0])
 		ts.Check(err)
 		if n.Drift != nil {
