@@ -84,9 +84,7 @@ func (s *site) upload(t *testing.T, name string, healthy time.Duration) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, _, err := s.api.CreateBundle(t.Context(), bytes.NewReader(body), bundle.Digest(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b.Digest
+	digest := bundle.Digest(body)
+	s.sure(func() error { _, _, err := s.api.CreateBundle(t.Context(), bytes.NewReader(body), digest); return err })
+	return digest
 }

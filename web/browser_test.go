@@ -49,6 +49,8 @@ func findChromium() (string, error) {
 type tab struct {
 	*testing.T
 	ctx      context.Context
+	close    func() // once it is closed, does nothing
+	plain    bool   // it runs no script
 	mu       sync.Mutex
 	problems []string
 	expected []string
@@ -93,7 +95,7 @@ func startBrowser() (context.Context, context.CancelFunc, error) {
 		return nil, nil, err
 	}
 	alloc, cancelAlloc := chromedp.NewExecAllocator(context.Background(), chromedp.ExecPath(path), chromedp.Headless,
-		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun, chromedp.WSURLReadTimeout(time.Minute), chromedp.Flag("hide-scrollbars", true))
+		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun, chromedp.WSURLReadTimeout(patience), chromedp.Flag("hide-scrollbars", true))
 	ctx, cancel := chromedp.NewContext(alloc)
 	stop := func() { cancel(); cancelAlloc() }
 	if err := chromedp.Do(ctx); err != nil {
@@ -103,15 +105,43 @@ func startBrowser() (context.Context, context.CancelFunc, error) {
 	return ctx, stop, nil
 }
 
+// tabs are those that each test has opened.
+var tabs struct {
+	sync.Mutex
+	of map[*testing.T][]*tab
+}
+
+// endsBehindPages ends a server with the test, once the test's pages are closed,
+// whichever was begun first: a page whose server ends tells of the lost stream as
+// of an error.
+func endsBehindPages(t *testing.T, end func()) {
+	t.Cleanup(func() {
+		tabs.Lock()
+		mine := tabs.of[t]
+		delete(tabs.of, t)
+		tabs.Unlock()
+		for _, p := range mine {
+			p.close()
+		}
+		end()
+	})
+}
+
 func openTabIn(browser context.Context, t *testing.T) *tab {
 	t.Helper()
 	p := &tab{T: t}
 	ctx, cancel := chromedp.NewContext(browser, chromedp.WithListener(p.listen))
-	ctx, cancelTime := context.WithTimeout(ctx, 8*time.Minute)
+	ctx, cancelTime := context.WithTimeout(ctx, 14*time.Minute) // a minute less than all tests of the package have
 	p.ctx = ctx
+	p.close = sync.OnceFunc(func() { cancelTime(); cancel() })
+	tabs.Lock()
+	if tabs.of == nil {
+		tabs.of = map[*testing.T][]*tab{}
+	}
+	tabs.of[t] = append(tabs.of[t], p)
+	tabs.Unlock()
 	t.Cleanup(func() {
-		cancelTime()
-		cancel()
+		p.close()
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		for _, problem := range p.problems {
@@ -171,24 +201,31 @@ func (p *tab) until(what, expression string) {
 	p.untilIn(patience, what, expression)
 }
 
-// patience is how long a page may take on a machine with much else to do.
-const patience = 45 * time.Second
+// patience is how long a page may take on a machine with much else to do: it
+// only guards against waiting for ever.
+const patience = 2 * time.Minute
 
+// untilIn looks from outside again and again. What looks from within a page ends
+// with it, and never looks twice in a page that runs no script.
 func (p *tab) untilIn(within time.Duration, what, expression string) {
 	p.Helper()
-	deadline := time.Now().Add(within)
+	ctx, cancel := context.WithTimeout(p.ctx, within)
+	defer cancel()
+	var last error // of a page that was just left, or is not whole yet
 	for {
-		err := chromedp.Do(p.ctx, ignore(chromedp.Poll[bool](expression, chromedp.WithPollingTimeout(time.Until(deadline)))))
-		if err == nil {
+		is, err := chromedp.Run(ctx, chromedp.Evaluate[bool]("!!("+expression+")"))
+		if is {
 			return
 		}
-		// A page that is left takes its poll with it: ask the next one.
-		if p.ctx.Err() == nil && time.Until(deadline) > time.Second {
-			time.Sleep(50 * time.Millisecond)
-			continue
+		if err != nil && ctx.Err() == nil {
+			last = err
 		}
-		body, _ := chromedp.Run(p.ctx, chromedp.Evaluate[string]("document.body.innerText"))
-		p.Fatalf("%s: %v; the page says:\n%s", what, err, body)
+		select {
+		case <-ctx.Done():
+			body, _ := chromedp.Run(p.ctx, chromedp.Evaluate[string]("location.href + '\\n' + document.body.innerText"))
+			p.Fatalf("not within %v: %s; the last error was: %v; the page says:\n%s", within, what, last, body)
+		case <-time.After(20 * time.Millisecond):
+		}
 	}
 }
 
@@ -199,7 +236,6 @@ func ignore[T any](a chromedp.Action[T]) chromedp.Action[chromedp.Void] {
 	}
 }
 
-func (p *tab) click(css string) { p.Helper(); p.do(chromedp.Click(chromedp.CSS(css))) }
 func (p *tab) fill(css, text string) {
 	p.Helper()
 	p.do(chromedp.SendKeys(chromedp.CSS(css), text))

@@ -22,7 +22,7 @@ func open(t *testing.T, b web.Backend) string {
 		w.Header().Set(api.HeaderRequestID, "req-7f31")
 		page.ServeHTTP(w, r.WithContext(auth.With(r.Context(), auth.Local())))
 	}))
-	t.Cleanup(func() {
+	endsBehindPages(t, func() {
 		srv.CloseClientConnections()
 		srv.Close()
 	})

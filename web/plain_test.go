@@ -32,6 +32,7 @@ func TestWithoutScript_EveryPageReads(t *testing.T) {
 // withoutScript turns scripts off; those of the test still run.
 func (p *tab) withoutScript() {
 	p.Helper()
+	p.plain = true
 	if _, err := chromedp.Call(p.ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}); err != nil {
 		p.Fatal(err)
 	}

@@ -36,13 +36,14 @@ func (p *tab) drawn(wave int, counts string) {
 		fmt.Sprintf("document.querySelectorAll('#waves .wave')[%d]?.querySelector('svg[role=img]').getAttribute('aria-label').includes(%q)", wave-1, counts))
 }
 
-// hit clicks what is there by then, wherever it moves meanwhile: a live page may
-// be laid out anew between the aim and the click of a mouse.
+// hit clicks what is seen by then, wherever it moves meanwhile: a live page may be
+// laid out anew between the aim and the click of a mouse. A dialog that is shut
+// still has the form that was in it.
 func (p *tab) hit(css string) {
 	p.Helper()
 	for range 100 {
-		p.until(css+" is there", fmt.Sprintf("document.querySelector(%q) !== null", css))
-		if p.truth(fmt.Sprintf("(() => { const e = document.querySelector(%q); e?.click(); return e !== null; })()", css)) {
+		p.until(css+" is seen", fmt.Sprintf("document.querySelector(%q)?.checkVisibility()", css))
+		if p.truth(fmt.Sprintf("(() => { const e = document.querySelector(%q), seen = e?.checkVisibility(); if (seen) e.click(); return !!seen; })()", css)) {
 			return
 		}
 	}
