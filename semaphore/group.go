@@ -84,12 +84,10 @@ func sameBlackout(a, b Blackout) bool {
 }
 
 // unknownLabel names a limit that is new and bounds a label which no member
-// has: it would put the whole group into one bucket. Without members, or of a
-// limit that is there, nothing can be said.
+// has: it would put the whole group into one bucket. Without members only the
+// label's name can be judged; one that is no name passes where it is stored
+// already, from before names were checked.
 func (b *draft) unknownLabel(old, spec Spec) string {
-	if b.s.Size() == 0 {
-		return ""
-	}
 	labels := map[string]bool{}
 	for _, m := range b.s.EachMember() {
 		for name := range m.Registered {
@@ -102,6 +100,12 @@ func (b *draft) unknownLabel(old, spec Spec) string {
 	for i, l := range spec.Limits {
 		known := labels[l.By] || slices.ContainsFunc(old.Limits, func(o Limit) bool { return o.By == l.By })
 		if known {
+			continue
+		}
+		if err := ValidLabel(l.By); err != nil {
+			return fmt.Sprintf("limits[%d].by: %v", i, err)
+		}
+		if b.s.Size() == 0 {
 			continue
 		}
 		have := "they have no labels"

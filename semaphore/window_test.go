@@ -231,6 +231,19 @@ func TestPutSpec_ALimitOnALabelThatNobodyHasIsRefused(t *testing.T) {
 	b.ok(again) // it is there: nothing that was taken becomes wrong by itself
 }
 
+func TestPutSpec_ALimitByWhatIsNoLabelIsRefusedUnlessItIsStored(t *testing.T) {
+	b := newBench(t)
+	put := func(slots int) semaphore.PutSpec {
+		return semaphore.PutSpec{IfMatch: -1, Spec: semaphore.Spec{Slots: semaphore.Slots{N: slots}, Limits: []semaphore.Limit{{By: "my key", Max: semaphore.Slots{N: 1}}}}}
+	}
+	d := b.refused(put(1), semaphore.Invalid)
+	if want := `limits[0].by: label "my key": want a name of 1 to 128`; !strings.HasPrefix(d.Answer.Detail, want) {
+		t.Errorf("refused with %q, want %q", d.Answer.Detail, want)
+	}
+	b.Spec.Limits = put(1).Spec.Limits // as a version wrote it that did not look at names
+	b.ok(put(2))
+}
+
 // TestValidateSpec_ATimeZoneHasOneName: each is kept once it was read, so that the
 // ways to write one must be as few as the zones.
 func TestValidateSpec_ATimeZoneHasOneName(t *testing.T) {

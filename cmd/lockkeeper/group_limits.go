@@ -8,11 +8,12 @@ import (
 	"strings"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
 // limitsFit finds out beforehand what the coordinator would refuse in a spec by
-// the members that a group has: a new limit on a label that none of them has. It
-// returns the same error.
+// the members that a group has: a new limit on a label that none of them has, or
+// by what is no label's name. It returns the same error.
 func limitsFit(ctx context.Context, c coordinator, group string, old *api.GroupSpec, spec api.GroupSpec) error {
 	by := func(label string) func(api.Limit) bool { return func(l api.Limit) bool { return l.By == label } }
 	added := slices.DeleteFunc(slices.Clone(spec.Limits), func(l api.Limit) bool {
@@ -37,19 +38,25 @@ func limitsFit(ctx context.Context, c coordinator, group string, old *api.GroupS
 			break
 		}
 	}
-	if members == 0 {
-		return nil
-	}
 	for i, l := range spec.Limits {
+		path := fmt.Sprintf("limits[%d].by", i)
+		refused := func(detail string) error {
+			return &api.Error{Kind: api.Invalid, Detail: path + ": " + detail, Fields: []api.FieldError{{Path: path, Detail: detail}}}
+		}
 		if labels[l.By] || !slices.ContainsFunc(added, by(l.By)) {
+			continue
+		}
+		if err := semaphore.ValidLabel(l.By); err != nil {
+			return refused(err.Error())
+		}
+		if members == 0 {
 			continue
 		}
 		have := "they have no labels"
 		if len(labels) > 0 {
 			have = "they have " + strings.Join(slices.Sorted(maps.Keys(labels)), ", ")
 		}
-		path, detail := fmt.Sprintf("limits[%d].by", i), fmt.Sprintf("none of the %d members has the label %q; %s", members, l.By, have)
-		return &api.Error{Kind: api.Invalid, Detail: path + ": " + detail, Fields: []api.FieldError{{Path: path, Detail: detail}}}
+		return refused(fmt.Sprintf("none of the %d members has the label %q; %s", members, l.By, have))
 	}
 	return nil
 }

@@ -109,6 +109,8 @@ func TestApply_ChangesNothingWhereTheCoordinatorWouldRefuseOneOfTheGroups(t *tes
 		r := s.run(t, args...)
 		r.want(t, exitUsage, `standard input:7:13: group web: invalid: limits[0].by: none of the 3 members has the label "rack"; they have zone`)
 	}
+	s.stdin = "groups:\n  db:\n    slots: 2\n    limits:\n      - by: my key\n        max: 1\n"
+	s.run(t, "apply", "-f", "-", "--dry-run").want(t, exitUsage, `standard input:5:13: group db: invalid: limits[0].by: label "my key": want a name of 1 to 128`)
 	if f.groups["db"].Revision != 2 {
 		t.Error("a group was changed before the one that cannot be")
 	}

@@ -3,6 +3,7 @@ package rollout
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -28,6 +29,18 @@ func ParseSelector(text string) (map[string]string, error) {
 		want[key] = value
 	}
 	return want, nil
+}
+
+// NewSelector reads a selector that is not stored yet: its labels have names that
+// labels can have. Those of older rollouts may not.
+func NewSelector(text string) (map[string]string, error) {
+	want, err := ParseSelector(text)
+	for _, name := range slices.Sorted(maps.Keys(want)) {
+		if bad := semaphore.ValidLabel(name); bad != nil && err == nil {
+			err = fmt.Errorf("%q: %w", text, bad)
+		}
+	}
+	return want, err
 }
 
 // Select finds the nodes that a valid spec names, by group and then id.

@@ -112,3 +112,15 @@ func TestConflicting_NamesTheNodeAndTheActiveRollout(t *testing.T) {
 		t.Errorf("an aborted rollout stands in the way: %v", err)
 	}
 }
+
+// Nodes that come to match join a rollout whose selector was stored before the names
+// of labels were checked.
+func TestJoiners_OfASelectorThatWouldBeRefusedNow(t *testing.T) {
+	st := State{Head: Head{ID: id, Spec: api.RolloutSpec{Bundle: bundle, Selector: "my key=x", Joining: api.JoiningInclude}, State: api.RolloutRunning}}
+	fleet := func() []api.Node {
+		return []api.Node{{ID: "n1", Group: "web", Via: "agent", Labels: map[string]string{"my key": "x"}, LastHeard: noon}}
+	}
+	if got := joiners(st, fleet, nil); len(got) != 1 {
+		t.Errorf("%d nodes join", len(got))
+	}
+}

@@ -58,7 +58,7 @@ func (c *complaints) nodes(spec api.RolloutSpec) {
 			c.wrong("group", "%v", err)
 		}
 	}
-	if _, err := ParseSelector(spec.Selector); err != nil {
+	if _, err := NewSelector(spec.Selector); err != nil {
 		c.wrong("selector", "%v", err)
 	}
 	seen := map[string]int{}
@@ -112,6 +112,15 @@ func (c *complaints) receivers(path string, list []api.NotifySpec) {
 func (c *complaints) text(path, text string, most int) {
 	if len(text) > most {
 		c.wrong(path, "%d bytes: at most %d", len(text), most)
+	}
+}
+
+func (c *complaints) label(path, name string) {
+	if name == "" {
+		return
+	}
+	if err := semaphore.ValidLabel(name); err != nil {
+		c.wrong(path, "%v", err)
 	}
 }
 

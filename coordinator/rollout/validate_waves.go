@@ -37,6 +37,10 @@ func (c *complaints) waves(spec api.RolloutSpec) {
 	if o := spec.Order; o != nil && o.ByLabel != "" && o.Spread != "" {
 		c.wrong("order.spread", "give either by_label or spread, not both: one puts equal values together, the other apart")
 	}
+	if o := spec.Order; o != nil {
+		c.label("order.by_label", o.ByLabel)
+		c.label("order.spread", o.Spread)
+	}
 }
 
 // size is how many nodes a wave has. upTo and percent are those of the waves
@@ -64,7 +68,7 @@ func (c *complaints) size(path string, w api.WaveSpec, last bool, upTo, percent 
 	}
 	*upTo, *percent = max(*upTo, w.Count), max(*percent, w.Percent)
 	if w.Selector != "" {
-		if _, err := ParseSelector(w.Selector); err != nil {
+		if _, err := NewSelector(w.Selector); err != nil {
 			c.wrong(path+".selector", "%v", err)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/etcdstore"
 	"github.com/lockkeeper/lockkeeper/coordinator/fleet"
+	"github.com/lockkeeper/lockkeeper/coordinator/rollout"
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
@@ -103,6 +104,8 @@ func (s *Service) problem(ctx context.Context, err error) error {
 			Kind: api.NewerSchema, RetryAfter: retryDisk,
 			Detail: "a stored value was written by a newer version; this coordinator must be updated first",
 		}
+	case errors.Is(err, rollout.ErrTooMuch), errors.Is(err, rollout.ErrTooLarge):
+		return api.Errorf(api.TooLarge, "%v", err)
 	case errors.Is(err, etcdstore.ErrFull):
 		return api.Errorf(api.TooLarge, "%v: delete bundles that no rollout needs", err)
 	case errors.Is(err, etcdstore.ErrOtherRequest):

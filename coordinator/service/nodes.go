@@ -36,8 +36,8 @@ func (s *Service) Nodes(ctx context.Context, q api.NodeQuery) (api.NodeList, err
 	if q.Sort != "" && q.Sort != "id" && q.Sort != "state" {
 		v.add("sort", fmt.Sprintf("%q: want id or state", q.Sort))
 	}
-	labels, err := rollout.ParseSelector(q.Selector)
-	if err != nil {
+	labels, err := rollout.NewSelector(q.Selector)
+	if err != nil && !s.overview().someHas(labels) {
 		v.add("selector", err.Error())
 	}
 	if err := v.err(); err != nil {
@@ -256,6 +256,19 @@ func labelled(have, want map[string]string) bool {
 		}
 	}
 	return true
+}
+
+// someHas reports whether a node has labels of all these names, which may be from
+// before names were checked; false of none.
+func (o *overview) someHas(labels map[string]string) bool {
+	return len(labels) > 0 && slices.ContainsFunc(o.nodes, func(n api.Node) bool {
+		for name := range labels {
+			if _, found := n.Labels[name]; !found {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 func joinStates() string {

@@ -64,8 +64,10 @@ func TestNodes_AreFilteredAndPaged(t *testing.T) {
 		_, err := b.Nodes(b.admin(), q)
 		field(t, err, path)
 	}
-	_, err := b.Nodes(b.admin(), api.NodeQuery{Selector: "zone=a,zone=b"}) // as of a rollout
-	field(t, err, "selector")
+	for _, selector := range []string{"zone=a,zone=b", "zone!=a"} { // as of a rollout
+		_, err := b.Nodes(b.admin(), api.NodeQuery{Selector: selector})
+		field(t, err, "selector")
+	}
 }
 
 func TestNodes_ByStateComeMostUrgentFirstPageByPage(t *testing.T) {
