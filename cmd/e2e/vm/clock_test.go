@@ -39,18 +39,9 @@ func newMember(t *testing.T, name string) *member {
 	return m
 }
 
-// freeTCP is a port of an address that nobody listens on at this moment.
-func freeTCP(t *testing.T, host string) string {
+func (m *member) ready(t *testing.T) {
 	t.Helper()
-	l, err := net.Listen("tcp", host+":0")
-	must(t, err)
-	defer l.Close()
-	return l.Addr().String()
-}
-
-func (m *member) ready(t *testing.T, within time.Duration) {
-	t.Helper()
-	eventually(t, within, m.name+" is ready", func() bool { return m.Readyz(t.Context()) == nil })
+	eventually(t, m.name+" is ready", func() bool { return m.Readyz(t.Context()) == nil })
 }
 
 // grants has a host of its own ask for a slot, and return it.
@@ -105,7 +96,7 @@ func TestClock_ACoordinatorWhoseClockIsOffJudgesNoWindows(t *testing.T) {
 		p, err := start(output(t, name), args...)
 		must(t, err)
 		t.Cleanup(p.kill)
-		m.ready(t, time.Minute)
+		m.ready(t)
 		outside = append(outside, m)
 	}
 	one, two := outside[0], outside[1]
@@ -136,9 +127,9 @@ func TestClock_ACoordinatorWhoseClockIsOffJudgesNoWindows(t *testing.T) {
 	right := m.args
 	m.args = append(right[:len(right):len(right)], "-rtc", "base="+time.Now().UTC().Add(time.Hour).Format("2006-01-02T15:04:05"))
 	m.powerOn()
-	third.ready(t, 4*time.Minute)
+	third.ready(t)
 
-	eventually(t, time.Minute, "the others show how far it is off", func() bool {
+	eventually(t, "the others show how far it is off", func() bool {
 		c, err := two.Cluster(t.Context())
 		must(t, err)
 		for _, at := range c.Coordinators {
@@ -148,7 +139,7 @@ func TestClock_ACoordinatorWhoseClockIsOffJudgesNoWindows(t *testing.T) {
 		}
 		return false
 	})
-	eventually(t, time.Minute, "it has heard both others, and judges no windows", func() bool {
+	eventually(t, "it has heard both others, and judges no windows", func() bool {
 		var refused *api.Error
 		return errors.As(third.grants(t, "windowed"), &refused) && refused.Kind == api.Window &&
 			strings.Contains(refused.Detail, "cannot judge windows") && strings.Contains(refused.Detail, "ahead of the median of the 2 other coordinators'")
@@ -174,6 +165,6 @@ func TestClock_ACoordinatorWhoseClockIsOffJudgesNoWindows(t *testing.T) {
 	m.powerOff()
 	m.args = right
 	m.powerOn()
-	third.ready(t, 4*time.Minute)
-	eventually(t, time.Minute, "it judges windows when its clock is right", func() bool { return third.grants(t, "windowed") == nil })
+	third.ready(t)
+	eventually(t, "it judges windows when its clock is right", func() bool { return third.grants(t, "windowed") == nil })
 }

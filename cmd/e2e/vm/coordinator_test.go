@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"testing"
-	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/bundle"
@@ -31,10 +30,7 @@ func startCoordinator(t *testing.T) *coordinator {
 	dir, err := os.MkdirTemp("", "lk") // a socket's path must be short
 	must(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	addr := l.Addr().String()
-	l.Close()
+	addr := freeTCP(t, "127.0.0.1")
 	_, port, err := net.SplitHostPort(addr)
 	must(t, err)
 	log := output(t, "lockkeeperd")
@@ -46,7 +42,7 @@ func startCoordinator(t *testing.T) *coordinator {
 	c.Client, err = client.New(client.Config{Servers: []string{c.socket()}})
 	must(t, err)
 	t.Cleanup(c.Close)
-	eventually(t, 30*time.Second, "the coordinator is ready", func() bool { return c.Readyz(t.Context()) == nil })
+	eventually(t, "the coordinator is ready", func() bool { return c.Readyz(t.Context()) == nil })
 	found := regexp.MustCompile(`pin=(sha256:[0-9a-f]{64})`).FindStringSubmatch(read(t, log.Name()))
 	if found == nil {
 		t.Fatal("the pin is not in the log")
@@ -94,10 +90,10 @@ func (c *coordinator) rollout(t *testing.T, id string) api.Rollout {
 
 // waitState waits until a rollout is in a state, and fails at one that ends it
 // otherwise.
-func (c *coordinator) waitState(t *testing.T, id string, want api.RolloutState, d time.Duration) api.Rollout {
+func (c *coordinator) waitState(t *testing.T, id string, want api.RolloutState) api.Rollout {
 	t.Helper()
 	var r api.Rollout
-	eventually(t, d, "the rollout is "+string(want), func() bool {
+	eventually(t, "the rollout is "+string(want), func() bool {
 		r = c.rollout(t, id)
 		if r.State != want && r.State != api.RolloutRunning {
 			t.Fatalf("the rollout is %s, want %s: %s %+v", r.State, want, r.Why, r.Nodes)

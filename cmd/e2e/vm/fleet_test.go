@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"fmt"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -50,7 +51,7 @@ func startFleet(t *testing.T) *fleet {
 		m.powerOn()
 	}
 	f.pinger = startPinger(t, f.machines)
-	eventually(t, 2*time.Minute, "all machines have reported", func() bool {
+	eventually(t, "all machines have reported", func() bool {
 		list, err := f.Nodes(t.Context(), api.NodeQuery{})
 		must(t, err)
 		return list.Total == len(f.machines)
@@ -61,7 +62,7 @@ func startFleet(t *testing.T) *fleet {
 // waitReleased waits until nobody holds a slot.
 func (f *fleet) waitReleased(t *testing.T) {
 	t.Helper()
-	eventually(t, time.Minute, "the slot is returned", func() bool { return len(f.holders(t)) == 0 })
+	eventually(t, "the slot is returned", func() bool { return len(f.holders(t)) == 0 })
 }
 
 // One fleet goes through all of it, one after another: what is left behind by
@@ -94,17 +95,18 @@ func reachesAll(t *testing.T, f *fleet) {
 	began := time.Now()
 	r := f.roll(t, api.RolloutSpec{Group: "default"}, "name: app-new\ndefault_interrupt: reboot\nmin_healthy_time: 1s\nhealth:\n  - command: grep -q new /etc/app.conf\n",
 		map[string]string{"files/etc/app.conf": "new\n"})
-	f.waitState(t, r.ID, api.RolloutSucceeded, 3*time.Minute)
+	f.waitState(t, r.ID, api.RolloutSucceeded)
 	f.waitReleased(t)
 	for _, m := range f.machines {
 		if boots, reboots := f.boots(m.node, began), m.rebooted(); boots != 2 || reboots != 1 {
 			t.Errorf("%s answered in %d boots and rebooted %d times, want once", m.node, boots, reboots)
 		}
-		n := f.node(t, m.node)
-		a, up := f.last(m.node)
-		if !up || n.BootID != a.boot || n.Report.Bundle != r.Spec.Bundle {
-			t.Errorf("%s: up %v in boot %s; the coordinator knows boot %s with bundle %s", m.node, up, a.boot, n.BootID, n.Report.Bundle)
-		}
+		var a answer
+		eventually(t, m.node+" answers in the boot that the coordinator knows, with the bundle", func() (up bool) {
+			n := f.node(t, m.node)
+			a, up = f.last(m.node)
+			return up && n.BootID == a.boot && n.Report.Bundle == r.Spec.Bundle
+		})
 		if off := a.clock.Sub(a.at).Abs(); clocks[m.node] != "" && off < 5*365*24*time.Hour {
 			t.Errorf("the clock of %s is off by %s only: the test shows nothing", m.node, off)
 		}
@@ -117,7 +119,7 @@ func reachesAll(t *testing.T, f *fleet) {
 // waitOff waits until a reboot of one of the machines was its end.
 func (f *fleet) waitOff(t *testing.T) (m *machine) {
 	t.Helper()
-	eventually(t, time.Minute, "a machine has gone down", func() bool {
+	eventually(t, "a machine has gone down", func() bool {
 		for _, m = range f.machines {
 			if m.isOff() {
 				return true
@@ -132,7 +134,7 @@ func takenBack(t *testing.T, f *fleet) {
 	began := time.Now()
 	r := f.roll(t, api.RolloutSpec{Group: "default"}, "name: app-bad\ndefault_interrupt: reboot\nmin_healthy_time: 1s\nhealthy_deadline: 2s\nhealth:\n  - command: grep -q new /etc/app.conf\n",
 		map[string]string{"files/etc/app.conf": "bad\n"})
-	r = f.waitState(t, r.ID, api.RolloutHalted, 2*time.Minute)
+	r = f.waitState(t, r.ID, api.RolloutHalted)
 	f.waitReleased(t)
 	if r.Progress.Failed != 1 || r.Progress.Updated != 0 {
 		t.Errorf("progress %+v, want one failed and none updated", r.Progress)
@@ -173,14 +175,12 @@ func neverBack(t *testing.T, f *fleet) {
 	if !strings.Contains(journal, `"phase":"rebooting"`) {
 		t.Errorf("the journal on the disk of %s: %s; want phase rebooting", dead.node, journal)
 	}
-	r = f.waitState(t, r.ID, api.RolloutHalted, 3*time.Minute) // overdue is judged 2 min after the coordinator's start at the earliest
+	r = f.waitState(t, r.ID, api.RolloutHalted) // overdue is judged 2 min after the coordinator's start at the earliest
 	if got := f.holders(t); len(got) != 1 || got[0] != dead.node {
 		t.Errorf("holders %v, want %s, which is down", got, dead.node)
 	}
 	for _, m := range f.machines {
-		if _, up := f.last(m.node); up != (m != dead) {
-			t.Errorf("%s answers: %v", m.node, up)
-		}
+		eventually(t, fmt.Sprintf("%s answers: %v", m.node, m != dead), func() bool { _, up := f.last(m.node); return up == (m != dead) })
 		if m != dead && f.boots(m.node, began) != 1 {
 			t.Errorf("%s went down although the slot was taken", m.node)
 		}

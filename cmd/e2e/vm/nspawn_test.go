@@ -87,7 +87,7 @@ exec "$@"`
 		"--machine="+c.name, "--directory="+c.root, "--overlay-ro=/usr:"+c.over+":/usr")
 	must(c.t, err)
 	c.run = p
-	eventually(c.t, time.Minute, "the container has booted", func() bool {
+	eventually(c.t, "the container has booted", func() bool {
 		out, _ := c.try("systemctl", "is-system-running") // it exits with 1 until it is
 		return out == "running"
 	})
@@ -132,12 +132,12 @@ func (c *container) property(t *testing.T, unit, name string) string {
 }
 
 // rebooted waits until the container has ended by a reboot of its own.
-func (c *container) rebooted(t *testing.T, within time.Duration) {
+func (c *container) rebooted(t *testing.T) {
 	t.Helper()
 	select {
 	case <-c.run.done:
-	case <-time.After(within):
-		t.Fatalf("the container has not rebooted within %s", within)
+	case <-time.After(patience):
+		t.Fatalf("the container has not rebooted within %s", patience)
 	}
 	if code := c.run.cmd.ProcessState.ExitCode(); code != rebootCode {
 		t.Fatalf("the container ended with exit code %d, want %d: a reboot", code, rebootCode)
@@ -160,7 +160,7 @@ func (c *container) remove() {
 		}
 		select {
 		case <-c.run.done:
-		case <-time.After(10 * time.Second):
+		case <-time.After(patience):
 			c.t.Errorf("nspawn (process %d) does not end", c.run.cmd.Process.Pid)
 		}
 	}

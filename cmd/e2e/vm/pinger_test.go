@@ -21,8 +21,9 @@ const silence = 4 * time.Second
 // pinger sees a fleet from outside, and knows nothing of slots: when each
 // machine answered, and in which boot.
 type pinger struct {
-	mu   sync.Mutex
-	seen map[string][]answer // of each node, in order of time
+	fleet []*machine
+	mu    sync.Mutex
+	seen  map[string][]answer // of each node, in order of time
 }
 
 type answer struct {
@@ -31,8 +32,9 @@ type answer struct {
 	clock time.Time // the machine's own
 }
 
-// outage is a span in which a machine was down: from its last answer before to
-// its first after, and so a little longer than it was.
+// outage is a span in which a machine was down: from its end to its first answer
+// in another boot. One that leaves pings unanswered and goes on in the same boot
+// only stood still.
 type outage struct {
 	node     string
 	from, to time.Time
@@ -45,7 +47,7 @@ func (o outage) String() string {
 // startPinger asks the machines until the test ends.
 func startPinger(t *testing.T, fleet []*machine) *pinger {
 	t.Helper()
-	p := &pinger{seen: map[string][]answer{}}
+	p := &pinger{fleet: fleet, seen: map[string][]answer{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	var all sync.WaitGroup
 	for _, m := range fleet {
@@ -132,19 +134,28 @@ func (p *pinger) boots(node string, since time.Time) int {
 func (p *pinger) outages(since time.Time) (all []outage) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for node, seen := range p.seen {
-		for i := 1; i < len(seen); i++ {
-			was, is := seen[i-1], seen[i]
-			if is.at.After(since) && (was.boot != is.boot || is.at.Sub(was.at) > silence) {
-				all = append(all, outage{node, was.at, is.at})
+	for _, m := range p.fleet {
+		for _, end := range m.ends() {
+			if end.After(since) {
+				all = append(all, outage{m.node, end, p.back(m.node, end)})
 			}
-		}
-		if last := seen[len(seen)-1]; time.Since(last.at) > silence {
-			all = append(all, outage{node, last.at, time.Now()})
 		}
 	}
 	slices.SortFunc(all, func(a, b outage) int { return cmp.Or(a.from.Compare(b.from), cmp.Compare(a.node, b.node)) })
 	return all
+}
+
+// back is when a machine answered in another boot than before its end, or now.
+func (p *pinger) back(node string, end time.Time) time.Time {
+	before := ""
+	for _, a := range p.seen[node] {
+		if !a.at.After(end) {
+			before = a.boot
+		} else if a.boot != before { // else it was on its way
+			return a.at
+		}
+	}
+	return time.Now()
 }
 
 // neverTwoDown fails the test where two machines were down at once, and returns
@@ -152,9 +163,11 @@ func (p *pinger) outages(since time.Time) (all []outage) {
 func (p *pinger) neverTwoDown(t *testing.T, since time.Time) []outage {
 	t.Helper()
 	all := p.outages(since)
-	for i := 1; i < len(all); i++ {
-		if was, is := all[i-1], all[i]; is.from.Before(was.to) {
-			t.Errorf("two machines were down at once: %s; %s", was, is)
+	for i, is := range all {
+		for _, was := range all[:i] {
+			if is.node != was.node && is.from.Before(was.to) {
+				t.Errorf("two machines were down at once: %s; %s", was, is)
+			}
 		}
 	}
 	return all

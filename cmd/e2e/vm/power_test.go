@@ -28,7 +28,7 @@ func powerLost(t *testing.T, f *fleet) {
 	content := func(i int) string { return fmt.Sprintf("%s has part %04d\n", m.node, i) }
 	began := time.Now()
 	r := f.roll(t, api.RolloutSpec{Nodes: []string{m.node}}, manifest, files)
-	eventually(t, time.Minute, "some parts are on the disk", func() bool { return holds(t, m.disk, content(parts/4)) })
+	eventually(t, "some parts are on the disk", func() bool { return holds(t, m.disk, content(parts/4)) })
 	m.powerOff()
 	if holds(t, m.disk, content(parts-1)) {
 		t.Fatal("the power was cut after the last part was written: the test shows nothing")
@@ -44,7 +44,7 @@ func powerLost(t *testing.T, f *fleet) {
 		t.Errorf("holders %v, want %s", got, m.node)
 	}
 	m.powerOn()
-	f.waitState(t, r.ID, api.RolloutSucceeded, 2*time.Minute)
+	f.waitState(t, r.ID, api.RolloutSucceeded)
 	f.waitReleased(t)
 	if boots := f.boots(m.node, began); boots != 3 {
 		t.Errorf("%d boots, want 3: before, after the power was back, and after the bundle's reboot", boots)
@@ -67,7 +67,7 @@ func (f *fleet) startAgain(t *testing.T, m *machine) {
 	t.Helper()
 	began := time.Now()
 	m.powerOn()
-	eventually(t, time.Minute, m.node+" is up", func() bool { return f.answered(m.node, began) })
+	eventually(t, m.node+" is up", func() bool { return f.answered(m.node, began) })
 }
 
 // powerLostAgain cuts the power in the bundle's command, in each attempt.
@@ -78,7 +78,7 @@ func powerLostAgain(t *testing.T, f *fleet) {
 		"name: app-heavy\nmin_healthy_time: 1s\ncommand: {run: \"touch /etc/unsynced; echo the command runs > /dev/console; sleep 300\", timeout: 10m}\n",
 		map[string]string{"files/etc/app.conf": "heavy\n"})
 	for attempt := range 2 {
-		m.waitFor(t, time.Minute, "the command runs", attempt)
+		m.waitFor(t, "the command runs", attempt)
 		m.powerOff()
 		cut := openDisk(t, m.disk)
 		if got, _ := cut.file(t, "/etc/app.conf"); got != "heavy\n" {
@@ -89,7 +89,7 @@ func powerLostAgain(t *testing.T, f *fleet) {
 		}
 		m.powerOn()
 	}
-	r = f.waitState(t, r.ID, api.RolloutHalted, time.Minute)
+	r = f.waitState(t, r.ID, api.RolloutHalted)
 	f.waitReleased(t)
 	if boots := f.boots(m.node, began); boots != 4 {
 		t.Errorf("%d boots, want 4: before, two with the new files, and one of its own on the way back, since nobody knows what those have read", boots)

@@ -64,13 +64,17 @@ func (p *process) kill() {
 	<-p.done
 }
 
-// eventually polls until ok, for at most d.
-func eventually(t *testing.T, d time.Duration, what string, ok func() bool) {
+// patience is how long a test waits for what has to come, in case it never does:
+// emulated machines on a busy one take their time.
+const patience = 5 * time.Minute
+
+// eventually polls until ok.
+func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(d)
+	deadline := time.Now().Add(patience)
 	for !ok() {
 		if time.Now().After(deadline) {
-			t.Fatalf("after %s still not: %s", d, what)
+			t.Fatalf("after %s still not: %s", patience, what)
 		}
 		time.Sleep(50 * time.Millisecond)
 	}

@@ -2,12 +2,14 @@ package vm
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -27,6 +29,7 @@ type machine struct {
 	mu      sync.Mutex
 	power   bool // off: an end is not followed by a start
 	reboots int  // that were followed by a start
+	ended   []time.Time
 	qemu    *process
 }
 
@@ -92,6 +95,7 @@ func (m *machine) supervise() {
 		m.mu.Unlock()
 		<-q.done
 		m.mu.Lock()
+		m.ended = append(m.ended, time.Now())
 		if !m.power {
 			m.mu.Unlock()
 			return
@@ -133,6 +137,13 @@ func (m *machine) isOff() bool {
 	}
 }
 
+// ends are when the machine went down.
+func (m *machine) ends() []time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.ended)
+}
+
 func (m *machine) rebooted() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -143,20 +154,43 @@ func (m *machine) rebooted() int {
 func (m *machine) console(t *testing.T) string { return read(t, m.log.Name()) }
 
 // waitFor waits until the console shows text more often than n times.
-func (m *machine) waitFor(t *testing.T, d time.Duration, text string, n int) {
+func (m *machine) waitFor(t *testing.T, text string, n int) {
 	t.Helper()
-	eventually(t, d, fmt.Sprintf("the console of %s shows %q", m.node, text), func() bool {
+	eventually(t, fmt.Sprintf("the console of %s shows %q", m.node, text), func() bool {
 		return strings.Count(m.console(t), text) > n
 	})
 }
 
-// freePort is a UDP port of loopback that nobody has at this moment.
+// freePort is a UDP port of loopback that nobody has.
 func freePort(t *testing.T) string {
+	return free(t, "127.0.0.1", func(addr string) (io.Closer, error) { return net.ListenPacket("udp4", addr) })
+}
+
+// freeTCP is a port of an address that nobody listens on.
+func freeTCP(t *testing.T, host string) string {
+	return free(t, host, func(addr string) (io.Closer, error) { return net.Listen("tcp", addr) })
+}
+
+// The ports that are given lie below those from which the kernel takes one for
+// each connection that is made: what is free stays so until it is used.
+const (
+	firstPort = 20_000
+	lastPort  = 32_000
+)
+
+var nextPort atomic.Int32
+
+func free(t *testing.T, host string, listen func(addr string) (io.Closer, error)) string {
 	t.Helper()
-	l, err := net.ListenPacket("udp4", "127.0.0.1:0")
-	must(t, err)
-	defer l.Close()
-	return l.LocalAddr().String()
+	for range lastPort - firstPort {
+		addr := fmt.Sprintf("%s:%d", host, firstPort+(int(nextPort.Add(1))+os.Getpid())%(lastPort-firstPort))
+		if l, err := listen(addr); err == nil {
+			must(t, l.Close())
+			return addr
+		}
+	}
+	t.Fatalf("no port of %s is free", host)
+	return ""
 }
 
 // makeInitrd writes the initramfs for all machines of a test.

@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 )
@@ -74,7 +73,7 @@ func (h *unitHost) status(t *testing.T, pid string) map[string]string {
 // reported waits until the node's report is so.
 func (h *unitHost) reported(t *testing.T, what string, is func(api.Node) bool) {
 	t.Helper()
-	eventually(t, time.Minute, what, func() bool {
+	eventually(t, what, func() bool {
 		n, err := h.Node(t.Context(), "unit-1")
 		return err == nil && is(n)
 	})
@@ -131,13 +130,14 @@ func unitRuns(t *testing.T, h *unitHost) {
 }
 
 func watchdog(t *testing.T, h *unitHost) {
-	// As shipped it waits two minutes.
-	writeFiles(t, h.root, map[string]string{"etc/systemd/system/" + agentUnit + ".d/watchdog.conf": "[Service]\nWatchdogSec=3\n"})
+	// As shipped it waits two minutes. On a busy machine an agent that is well may be
+	// late by seconds.
+	writeFiles(t, h.root, map[string]string{"etc/systemd/system/" + agentUnit + ".d/watchdog.conf": "[Service]\nWatchdogSec=10\n"})
 	h.exec(t, "systemctl", "daemon-reload")
 	h.exec(t, "systemctl", "restart", agentUnit)
 	was := h.mainPID(t, agentUnit)
 	h.exec(t, "kill", "-STOP", was)
-	eventually(t, time.Minute, "the agent was started again", func() bool {
+	eventually(t, "the agent was started again", func() bool {
 		now := h.mainPID(t, agentUnit)
 		return now != was && now != "0" && h.property(t, agentUnit, "ActiveState") == "active"
 	})
@@ -155,7 +155,7 @@ func restartsUnit(t *testing.T, h *unitHost) {
 	was := h.property(t, "app.service", "InvocationID")
 	r := h.roll(t, api.RolloutSpec{Group: "default"}, "name: app-restart\nmin_healthy_time: 1s\nhealth:\n  - unit: app.service\nfiles:\n  /etc/app.conf: {interrupt: restart, units: [app.service]}\n",
 		map[string]string{"files/etc/app.conf": "restarted\n"})
-	h.waitState(t, r.ID, api.RolloutSucceeded, time.Minute)
+	h.waitState(t, r.ID, api.RolloutSucceeded)
 	if is := h.property(t, "app.service", "InvocationID"); is == was || h.property(t, "app.service", "ActiveState") != "active" {
 		t.Errorf("app.service was invoked as %s before and is as %s", was, is)
 	}
@@ -172,7 +172,7 @@ func logindReboot(t *testing.T, h *unitHost) {
 		return strings.Contains(n.Report.Message, "packages are being installed")
 	})
 	block()
-	h.rebooted(t, time.Minute)
+	h.rebooted(t)
 	if journal := h.journalFile(t); !strings.Contains(journal, `"phase":"rebooting"`) {
 		t.Errorf("the journal on the disk: %s; want phase rebooting", journal)
 	}
@@ -180,7 +180,7 @@ func logindReboot(t *testing.T, h *unitHost) {
 		t.Errorf("the agent did not end by itself in the shutdown: %s", tail(log, 2000))
 	}
 	h.boot()
-	h.waitState(t, r.ID, api.RolloutSucceeded, time.Minute)
+	h.waitState(t, r.ID, api.RolloutSucceeded)
 	if is := h.node(t, "unit-1").BootID; is == was {
 		t.Error("the boot id is the one of before")
 	}
@@ -189,17 +189,20 @@ func logindReboot(t *testing.T, h *unitHost) {
 func shutdownMidway(t *testing.T, h *unitHost) {
 	r := h.roll(t, api.RolloutSpec{Group: "default"}, "name: app-slow\nmin_healthy_time: 1s\ncommand: {run: \"test -e /etc/again || { touch /etc/again; exec sleep 300; }\", timeout: 10m}\n",
 		map[string]string{"files/etc/app.conf": "slow\n"})
-	eventually(t, time.Minute, "the command runs", func() bool {
+	eventually(t, "the command runs", func() bool {
 		_, err := os.Stat(filepath.Join(h.root, "etc/again"))
 		return err == nil
 	})
 	h.exec(t, "systemctl", "reboot")
-	h.rebooted(t, 20*time.Second) // and so within the unit's TimeoutStopSec
+	h.rebooted(t)
+	if log := h.journal(t, agentUnit); strings.Contains(log, "timed out") || !strings.Contains(log, agentUnit+": Deactivated successfully") {
+		t.Errorf("the agent did not end by itself in the shutdown, within the unit's TimeoutStopSec: %s", tail(log, 2000))
+	}
 	if journal := h.journalFile(t); !strings.Contains(journal, `"phase":"applying"`) {
 		t.Errorf("the journal on the disk: %s; want phase applying", journal)
 	}
 	h.boot()
-	h.waitState(t, r.ID, api.RolloutSucceeded, time.Minute)
+	h.waitState(t, r.ID, api.RolloutSucceeded)
 }
 
 // daemonRuns runs a second coordinator, by its shipped unit.
@@ -209,14 +212,14 @@ func daemonRuns(t *testing.T, h *unitHost) {
 		out, err := h.try("systemctl", "show", "--value", "--property=ActiveState", daemonUnit)
 		return err == nil && out == "active"
 	}
-	eventually(t, time.Minute, "the coordinator is ready", ready)
+	eventually(t, "the coordinator is ready", ready)
 	was := h.mainPID(t, daemonUnit)
 	status := h.status(t, was)
 	if uid, _, _ := strings.Cut(status["Uid"], "\t"); uid == "0" || status["NoNewPrivs"] != "1" || strings.Trim(status["CapBnd"], "0") != "" {
 		t.Errorf("the coordinator runs as user %s, NoNewPrivs %s, with capabilities %s; want another than root, 1, and none", uid, status["NoNewPrivs"], status["CapBnd"])
 	}
 	h.exec(t, "kill", "-ABRT", was) // a panic ends as this does
-	eventually(t, time.Minute, "the coordinator was started again", func() bool {
+	eventually(t, "the coordinator was started again", func() bool {
 		return h.mainPID(t, daemonUnit) != was && ready()
 	})
 	if got := h.property(t, daemonUnit, "NRestarts"); got != "1" {
