@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // A wrong token, a key that is not the pinned one, and a coordinator that is not
@@ -21,21 +20,21 @@ func TestAgent_SaysWhatIsWrongWithItsCoordinatorsAndGoesOn(t *testing.T) {
 	servers := "https://" + freePort(t) + "," + s.url // nobody is at the first
 	m := startMachine(t, w, "host-1", servers, "--token-file", token, "--pin", s.pin)
 	other := startMachine(t, w, "host-2", s.url, "--token-file", second, "--pin", "sha256:"+strings.Repeat("0", 64))
-	eventually(t, 30*time.Second, "the wrong token is said", func() bool {
+	eventually(t, "the wrong token is said", func() bool {
 		return strings.Contains(m.agent.output(t), "unauthenticated: that is no token")
 	})
-	eventually(t, 30*time.Second, "the wrong key is said", func() bool {
+	eventually(t, "the wrong key is said", func() bool {
 		return strings.Contains(other.agent.output(t), "and not a pinned one")
 	})
 	if out := must(t, s.admin, "node", "list"); strings.Contains(out, "host-") {
 		t.Errorf("somebody was let in:\n%s", out)
 	}
 	must0(t, os.WriteFile(token, []byte(right+"\n"), 0o600))
-	eventually(t, time.Minute, "the host reports once its token is right", func() bool {
+	eventually(t, "the host reports once its token is right", func() bool {
 		return strings.Contains(must(t, s.admin, "node", "list"), "host-1")
 	})
 	startRollout(t, s.admin, pushBundle(t, s.admin, "new", ""))
-	eventually(t, time.Minute, "the host is updated", func() bool { return w.count(t, "up host-1") == 1 })
+	eventually(t, "the host is updated", func() bool { return w.count(t, "up host-1") == 1 })
 	if got := m.file(t, "etc/app.conf"); got != "new\n" {
 		t.Errorf("the file is %q", got)
 	}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"testing"
-	"time"
 )
 
 func TestMetrics_PrometheusLoadsTheAlertsAndSeesACoordinatorGo(t *testing.T) {
@@ -30,7 +29,7 @@ func TestMetrics_PrometheusLoadsTheAlertsAndSeesACoordinatorGo(t *testing.T) {
 		}
 		return byName
 	}
-	eventually(t, 30*time.Second, "every alert was evaluated without a fault", func() bool {
+	eventually(t, "every alert was evaluated without a fault", func() bool {
 		all := alerts()
 		for _, r := range all {
 			if r.Health != "ok" {
@@ -42,7 +41,7 @@ func TestMetrics_PrometheusLoadsTheAlertsAndSeesACoordinatorGo(t *testing.T) {
 		}
 		return len(all) >= 5 && all["LockkeeperDown"].Health == "ok"
 	})
-	eventually(t, 15*time.Second, "a healthy coordinator raises nothing", func() bool {
+	eventually(t, "a healthy coordinator raises nothing", func() bool {
 		for _, r := range alerts() {
 			if r.State != "inactive" {
 				return false
@@ -51,5 +50,5 @@ func TestMetrics_PrometheusLoadsTheAlertsAndSeesACoordinatorGo(t *testing.T) {
 		return true
 	})
 	c.kill()
-	eventually(t, 15*time.Second, "LockkeeperDown is pending", func() bool { return alerts()["LockkeeperDown"].State == "pending" })
+	eventually(t, "LockkeeperDown is pending", func() bool { return alerts()["LockkeeperDown"].State == "pending" })
 }

@@ -92,11 +92,12 @@ func (a *alarm) watch(t *testing.T, job string, urls ...string) {
 	must0(t, os.Rename(temporary, filepath.Join(a.targets, job+".json")))
 }
 
-// fire waits until all of the alerts fire for a cluster.
+// fire waits until each of the alerts has fired for a cluster. On a busy machine
+// a scrape may fail, and they need not all fire at one moment.
 func (a *alarm) fire(t *testing.T, job string, names ...string) {
 	t.Helper()
-	var missing []string
-	deadline := time.Now().Add(60 * time.Second)
+	missing := slices.Clone(names)
+	deadline := time.Now().Add(patience)
 	for {
 		var answer struct {
 			Data struct {
@@ -107,7 +108,6 @@ func (a *alarm) fire(t *testing.T, job string, names ...string) {
 			}
 		}
 		getJSON(t, a.url+"/api/v1/alerts", &answer)
-		missing = slices.Clone(names)
 		for _, f := range answer.Data.Alerts {
 			if f.State != "firing" || f.Labels["job"] != job {
 				continue
@@ -123,7 +123,7 @@ func (a *alarm) fire(t *testing.T, job string, names ...string) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("these do not fire for %s: %s; all there is: %+v", job, strings.Join(missing, ", "), answer.Data.Alerts)
+			t.Fatalf("these did not fire for %s: %s; all there is: %+v", job, strings.Join(missing, ", "), answer.Data.Alerts)
 		}
 		time.Sleep(200 * time.Millisecond)
 	}
@@ -177,7 +177,7 @@ func hostsInTrouble(t *testing.T, a *alarm, job string, alerts []string) {
 	snapshots := filepath.Join(t.TempDir(), "snapshots")
 	c := startCoordinator(t, "--snapshots-dir", snapshots, "--snapshots-every", "1s")
 	a.watch(t, job, c.url)
-	eventually(t, 20*time.Second, "a snapshot is there", func() bool {
+	eventually(t, "a snapshot is there", func() bool {
 		list, err := filepath.Glob(filepath.Join(snapshots, "*.snapshot"))
 		return err == nil && len(list) > 0
 	})
@@ -226,12 +226,12 @@ func hostsInTrouble(t *testing.T, a *alarm, job string, alerts []string) {
 	must(t, c.url, "group", "set", "lost", "--slots", "1")
 	lost := startMachine(t, w, "lost-1", c.url, "--group", "lost")
 	startMachine(t, w, "host-1", c.url)
-	eventually(t, 30*time.Second, "both hosts have reported", func() bool {
+	eventually(t, "both hosts have reported", func() bool {
 		return strings.Contains(must(t, c.url, "node", "list"), "lost-1") && strings.Contains(must(t, c.url, "node", "list"), "host-1")
 	})
 	startRollout(t, c.url, pushBundle(t, c.url, "broken", "healthy_deadline: 2s\nhealth:\n  - command: \"false\"\n"))
 	id := startRollout(t, c.url, good, "--group", "lost")
-	eventually(t, 30*time.Second, "a host is out", func() bool { return w.count(t, "down lost-1") > 0 })
+	eventually(t, "a host is out", func() bool { return w.count(t, "down lost-1") > 0 })
 	lost.powerOff()
 	must(t, c.url, "rollout", "pause", id)
 	a.fire(t, job, alerts...)
@@ -278,7 +278,7 @@ func quotaThenGone(t *testing.T, a *alarm, job string, alerts []string) {
 	a.watch(t, job, c.url)
 	k := newCaller(t, "uploader", c.url)
 	i := 0
-	eventually(t, 3*time.Minute, "the store is nearly full", func() bool {
+	eventually(t, "the store is nearly full", func() bool {
 		noise := make([]byte, 1000<<10) // that no compression makes smaller
 		_, err := rand.Read(noise)
 		must0(t, err)
@@ -306,7 +306,7 @@ func membersGone(t *testing.T, a *alarm, job string, alerts []string) {
 		urls = append(urls, m.url)
 	}
 	a.watch(t, job, urls...)
-	eventually(t, 60*time.Second, "all are scraped", func() bool { return promQL(t, a.url, fmt.Sprintf("sum(up{job=%q})", job)) == "3" })
+	eventually(t, "all are scraped", func() bool { return promQL(t, a.url, fmt.Sprintf("sum(up{job=%q})", job)) == "3" })
 	c.members[2].kill()
 	a.fire(t, job, alerts[:2]...)
 	c.members[1].kill()
@@ -346,9 +346,15 @@ func nobodyTold(t *testing.T, a *alarm, job string, alerts []string) {
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
+		ops := []api.NotifySpec{{Webhook: "ops"}}
 		for {
-			id := startRollout(t, c.url, bundle, "--group", "shut", "--notify", "ops")
-			must(t, c.url, "rollout", "abort", id)
+			_, _, _ = k.CreateRollout(t.Context(), api.RolloutSpec{Bundle: bundle, Group: "shut", OnHalt: ops, OnDone: ops}, "")
+			all, _ := k.Rollouts(t.Context())
+			for _, r := range all { // also one of which there was no answer
+				if r.State.Active() {
+					_, _ = k.RolloutAction(t.Context(), r.ID, "abort", api.RolloutActionRequest{})
+				}
+			}
 			select {
 			case <-stop:
 				return
@@ -368,9 +374,9 @@ func clockAndSlowDisk(t *testing.T, a *alarm, job string, alerts []string) {
 	etcd, url := startEtcd(t)
 	c := startCoordinator(t, "--etcd-endpoints", url)
 	a.watch(t, job, c.url)
-	startProcess(t, "slow", strace, "-f", "-qq", "-o", "/dev/null", "-p", fmt.Sprint(etcd.pid()), "-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:delay_enter=700000")
 	k := newCaller(t, "web-1", c.url)
 	k.poll()
+	startProcess(t, "slow", strace, "-f", "-qq", "-o", "/dev/null", "-p", fmt.Sprint(etcd.pid()), "-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:delay_enter=700000")
 	ctx, end := context.WithCancel(context.Background())
 	said := make(chan error, 1)
 	go func() {
@@ -393,6 +399,11 @@ func clockAndSlowDisk(t *testing.T, a *alarm, job string, alerts []string) {
 			}
 		}
 	}()
-	t.Cleanup(func() { end(); must0(t, <-said) })
+	t.Cleanup(func() {
+		end()
+		if err := <-said; err != nil { // on a slow disk some need not arrive
+			t.Logf("the other coordinator last said that it is there: %v", err)
+		}
+	})
 	a.fire(t, job, alerts...)
 }

@@ -75,17 +75,21 @@ func begunAfter(t *testing.T, server string, revision int64) (list []string) {
 	return list
 }
 
+// answered is when the last host has heard of a grant from before a freeze: an
+// answer goes out within 2 s of its commit, or not at all.
+const answered = 3 * time.Second
+
 // One command stops a fleet in the middle of a rollout, at both coordinators and
 // for hosts of both kinds, until it is lifted: then it goes on by itself.
 func TestFreeze_OneCommandStopsTheWholeFleetWithinASecondUntilItIsLifted(t *testing.T) {
 	t.Parallel()
 	p, w := startTwins(t), newWitness(t)
-	hosts := names("host", 12)
+	hosts := names("host", 16) // enough that most still wait when the freeze comes
 	must(t, p.a.url, "group", "set", "default", "--slots", "4")
 	must(t, p.a.url, "group", "set", "plain", "--slots", "2")
-	startHerd(t, "near-a", herd{Servers: []string{p.a.url}, Nodes: hosts[:6], Group: "default", Witness: string(w), Reboot: 300 * time.Millisecond})
-	startHerd(t, "near-b", herd{Servers: []string{p.b.url}, Nodes: hosts[6:], Group: "default", Witness: string(w), Reboot: 300 * time.Millisecond})
-	eventually(t, 20*time.Second, "all hosts are there", func() bool { return statusOf(t, p.a.url).Figures.Nodes == len(hosts) })
+	startHerd(t, "near-a", herd{Servers: []string{p.a.url}, Nodes: hosts[:8], Group: "default", Witness: string(w), Reboot: 300 * time.Millisecond})
+	startHerd(t, "near-b", herd{Servers: []string{p.b.url}, Nodes: hosts[8:], Group: "default", Witness: string(w), Reboot: 300 * time.Millisecond})
+	eventually(t, "all hosts are there", func() bool { return statusOf(t, p.a.url).Figures.Nodes == len(hosts) })
 
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
@@ -97,9 +101,9 @@ func TestFreeze_OneCommandStopsTheWholeFleetWithinASecondUntilItIsLifted(t *test
 		running.Go(func() { l.run(ctx, t) })
 	}
 	id := startRollout(t, p.b.url, pushBundle(t, p.a.url, "1", ""))
-	eventually(t, 20*time.Second, "it is under way", func() bool {
+	eventually(t, "it is under way", func() bool {
 		r := rolloutOf(t, p.b.url, id)
-		return r.Progress.Updated >= 2 && r.Progress.Updated <= 5 && !slices.ContainsFunc(lockers, func(l *locker) bool { return l.since(time.Time{}) == 0 })
+		return r.Progress.Updated >= 2 && !slices.ContainsFunc(lockers, func(l *locker) bool { return l.since(time.Time{}) == 0 })
 	})
 
 	must(t, p.a.url, "freeze", "smoke in the hall")
@@ -110,12 +114,15 @@ func TestFreeze_OneCommandStopsTheWholeFleetWithinASecondUntilItIsLifted(t *test
 	if stopped < 0 {
 		t.Fatal("the audit trail has no freeze")
 	}
-	sleepFor(t.Context(), time.Second)
-	downs := len(w.out(t))
-	eventually(t, 10*time.Second, "the hosts that are out have come back", func() bool { return len(w.out(t)) == 0 })
-	sleepFor(t.Context(), 2*time.Second)
-	if now := len(w.out(t)); now > 0 {
-		t.Errorf("%d hosts are out though the fleet is frozen, %d were a second after", now, downs)
+	// Who had confirmed before has its hold until it is back.
+	confirmed := func(h api.Hold) bool { return h.State == "confirmed" }
+	eventually(t, "the hosts that are out have come back", func() bool {
+		return !slices.ContainsFunc(holdsIn(t, p.a.url, "default"), confirmed) && len(w.out(t)) == 0
+	})
+	before := len(w.lines(t))
+	sleepFor(t.Context(), time.Until(frozen.Add(2*answered)))
+	if later := w.lines(t)[before:]; len(later) > 0 {
+		t.Errorf("though the fleet is frozen: %s", strings.Join(later, ", "))
 	}
 	for _, url := range []string{p.a.url, p.b.url} {
 		for _, line := range begunAfter(t, url, events.Events[stopped].Revision) {
@@ -123,8 +130,8 @@ func TestFreeze_OneCommandStopsTheWholeFleetWithinASecondUntilItIsLifted(t *test
 		}
 	}
 	for _, l := range lockers {
-		if n := l.since(frozen.Add(time.Second)); n > 0 {
-			t.Errorf("%s was given a slot %d times at %s, later than a second after the freeze", l.id, n, l.url)
+		if n := l.since(frozen.Add(answered)); n > 0 {
+			t.Errorf("%s was given a slot %d times at %s, later than %s after the freeze", l.id, n, l.url, answered)
 		}
 	}
 	if r := rolloutOf(t, p.b.url, id); r.Progress.Updated+r.Progress.Failed >= len(hosts) || r.State != api.RolloutRunning {
@@ -133,7 +140,7 @@ func TestFreeze_OneCommandStopsTheWholeFleetWithinASecondUntilItIsLifted(t *test
 
 	must(t, p.b.url, "unfreeze")
 	lifted := time.Now()
-	eventually(t, 30*time.Second, "the rollout has succeeded, and the other hosts have slots again", func() bool {
+	eventually(t, "the rollout has succeeded, and the other hosts have slots again", func() bool {
 		return rolloutOf(t, p.a.url, id).State == api.RolloutSucceeded &&
 			!slices.ContainsFunc(lockers, func(l *locker) bool { return l.since(lifted) == 0 })
 	})

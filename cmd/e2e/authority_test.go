@@ -37,7 +37,7 @@ func TestAuthority_IsReplacedWithoutAnInterruption(t *testing.T) {
 	}
 	taken := func(what string) {
 		t.Helper()
-		eventually(t, 30*time.Second, what, func() bool {
+		eventually(t, what, func() bool {
 			for _, m := range status().Members {
 				if m.Todo != "" {
 					return false
@@ -49,7 +49,7 @@ func TestAuthority_IsReplacedWithoutAnInterruption(t *testing.T) {
 	restarted := func(what string) {
 		t.Helper()
 		for _, m := range c.members {
-			eventually(t, 30*time.Second, m.name+" needs a restart", func() bool {
+			eventually(t, m.name+" needs a restart", func() bool {
 				for _, a := range status().Members {
 					if strings.HasPrefix(a.Member, m.name+"-") {
 						return strings.Contains(a.Todo, "restart")
@@ -58,8 +58,7 @@ func TestAuthority_IsReplacedWithoutAnInterruption(t *testing.T) {
 				return false
 			})
 			m.terminate()
-			at := time.Now()
-			d.writesGoOn(at, m.name+" was told to end, "+what, m)
+			d.writesGoOn(d.stopwatch(), m.name+" was told to end, "+what, m)
 			m.restart()
 			c.inTouch()
 		}
@@ -99,7 +98,7 @@ func TestAuthority_IsReplacedWithoutAnInterruption(t *testing.T) {
 // inTouch waits until all members reach each other.
 func (c *cluster) inTouch() {
 	c.t.Helper()
-	eventually(c.t, 30*time.Second, "all are in touch", func() bool {
+	eventually(c.t, "all are in touch", func() bool {
 		for _, m := range c.shown() {
 			if !m.Reachable {
 				return false

@@ -34,6 +34,7 @@ func wantWords(t *testing.T, text string, words ...string) {
 }
 
 func TestServe_AnUnknownConfigKeyIsNamedWithItsPlace(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "lockkeeperd.yaml")
 	must0(t, os.WriteFile(file, []byte("listen: 127.0.0.1:0\nfleetlock:\n  wiat: 5s\n"), 0o600))
@@ -45,6 +46,7 @@ func TestServe_AnUnknownConfigKeyIsNamedWithItsPlace(t *testing.T) {
 }
 
 func TestServe_AnUnknownFlagIsAUsageError(t *testing.T) {
+	t.Parallel()
 	wantWords(t, refused(t, 2, "serve", "--lisen", "127.0.0.1:0"), "--lisen")
 }
 
@@ -54,6 +56,7 @@ func TestServe_ABadEnvironmentVariableIsNamed(t *testing.T) {
 }
 
 func TestServe_APortInUseIsSaid(t *testing.T) {
+	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must0(t, err)
 	defer l.Close()
@@ -62,12 +65,14 @@ func TestServe_APortInUseIsSaid(t *testing.T) {
 }
 
 func TestServe_AnAddressOffLoopbackWithoutTLSIsRefusedWithTheWayOn(t *testing.T) {
+	t.Parallel()
 	out := refused(t, 2, "serve", "--data-dir", filepath.Join(t.TempDir(), "data"), "--listen", "0.0.0.0:0")
 	wantWords(t, out, "0.0.0.0:0", "TLS", "--tls-self-signed")
 }
 
 // A supervisor takes 2 for a mistake that starting again does not mend.
 func TestServe_AnAddressThatIsNoneIsAMistake(t *testing.T) {
+	t.Parallel()
 	data := filepath.Join(t.TempDir(), "data")
 	for _, address := range []string{"nonsense", "127.0.0.1:http99", "127.0.0.1:99999", "unix:relative"} {
 		wantWords(t, refused(t, 2, "serve", "--data-dir", data, "--listen", address), address, "want")
@@ -79,6 +84,7 @@ func TestServe_AnAddressThatIsNoneIsAMistake(t *testing.T) {
 }
 
 func TestServe_AFileOfTheSettingsThatCannotBeUsedIsAMistake(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	bad, nowhere := filepath.Join(dir, "bad.pem"), filepath.Join(dir, "nowhere.pem")
 	must0(t, os.WriteFile(bad, []byte("garbage\n"), 0o600))
@@ -116,18 +122,21 @@ func TestServe_ABadSettingIsNamedByTheFlagOrVariableItCameFrom(t *testing.T) {
 }
 
 func TestServe_AConfigOfCommentsLeavesTheDefaults(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "c.yaml")
 	must0(t, os.WriteFile(file, []byte("# nothing yet\n"), 0o600))
 	startCoordinator(t, "--config", file)
 }
 
 func TestServe_SettingsInASecondDocumentAreNotLeftOutSilently(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "c.yaml")
 	must0(t, os.WriteFile(file, []byte("log:\n  format: text\n---\nrequire_token: true\n"), 0o600))
 	wantWords(t, refused(t, 2, "serve", "--config", file), file, "several documents", "want one")
 }
 
 func TestServe_AnUnwritableDataDirIsSaid(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "file")
 	must0(t, os.WriteFile(file, nil, 0o600))
 	dir := filepath.Join(file, "data")
@@ -135,6 +144,7 @@ func TestServe_AnUnwritableDataDirIsSaid(t *testing.T) {
 }
 
 func TestServe_ASecondProcessOnTheSameDataDirIsRefused(t *testing.T) {
+	t.Parallel()
 	data := filepath.Join(t.TempDir(), "shared")
 	c := startCoordinator(t, "--data-dir", data)
 	out := refused(t, 1, "serve", "--data-dir", data, "--listen", "127.0.0.1:0")
@@ -145,6 +155,7 @@ func TestServe_ASecondProcessOnTheSameDataDirIsRefused(t *testing.T) {
 }
 
 func TestServe_AFolderOfSomebodyElseIsRefusedAndLeftAlone(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	writeFiles(t, dir, map[string]string{"thesis.tex": "mine"})
 	wantWords(t, refused(t, 2, "serve", "--data-dir", dir, "--listen", "127.0.0.1:0"), dir)
@@ -156,6 +167,7 @@ func TestServe_AFolderOfSomebodyElseIsRefusedAndLeftAlone(t *testing.T) {
 }
 
 func TestCLI_BadBundlesAreRefusedAndNothingIsStored(t *testing.T) {
+	t.Parallel()
 	c := startCoordinator(t)
 	for name, files := range map[string]map[string]string{
 		"no manifest":     {"files/etc/motd": "x"},

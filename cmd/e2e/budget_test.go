@@ -7,7 +7,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 )
@@ -46,9 +45,9 @@ func waitingFleet(t *testing.T, c *coordinatorProcess, w witness, servers ...str
 	for i := range 4 {
 		fleet = append(fleet, startMachine(t, w, fmt.Sprintf("host-%d", i+1), servers[i%len(servers)]))
 	}
-	eventually(t, 30*time.Second, "all hosts have reported", func() bool { return statusOf(t, c.url).Figures.Nodes == len(fleet) })
+	eventually(t, "all hosts have reported", func() bool { return statusOf(t, c.url).Figures.Nodes == len(fleet) })
 	good := startRollout(t, c.url, pushAtOnce(t, c.url, "good", ""))
-	eventually(t, time.Minute, "the good bundle is everywhere", func() bool {
+	eventually(t, "the good bundle is everywhere", func() bool {
 		return rolloutOf(t, c.url, good).State == api.RolloutSucceeded
 	})
 	bad := pushAtOnce(t, c.url, "bad", "healthy_deadline: 2s\nhealth:\n  - command: test \"$(cat \"$LOCKKEEPER_ROOT/etc/app.conf\")\" = good\n")
@@ -59,7 +58,7 @@ func waitingFleet(t *testing.T, c *coordinatorProcess, w witness, servers ...str
 // rollout that halted, and all are as they were before it.
 func oneTookIt(t *testing.T, c *coordinatorProcess, w witness, fleet []*machine, rollout string) {
 	t.Helper()
-	eventually(t, time.Minute, "the rollout has halted, and nobody holds, waits or works", func() bool {
+	eventually(t, "the rollout has halted, and nobody holds, waits or works", func() bool {
 		var g api.Group
 		getJSON(t, c.url+"/api/v1/groups/default", &g)
 		r := rolloutOf(t, c.url, rollout)
@@ -102,9 +101,9 @@ func TestFailure_StopsTheFleetThoughTheCoordinatorWasGoneWhenItHappened(t *testi
 	c := startCoordinator(t, "--data-dir", data)
 	w := newWitness(t)
 	fleet, rollout := waitingFleet(t, c, w)
-	eventually(t, 30*time.Second, "a host has the bad bundle", func() bool { return anyBroken(t, fleet) })
+	eventually(t, "a host has the bad bundle", func() bool { return anyBroken(t, fleet) })
 	c.kill()
-	eventually(t, 30*time.Second, "that host has gone back", func() bool { return !anyBroken(t, fleet) })
+	eventually(t, "that host has gone back", func() bool { return !anyBroken(t, fleet) })
 	c.start()
 	c.waitReady()
 	oneTookIt(t, c, w, fleet, rollout)
@@ -126,7 +125,7 @@ func TestFailure_StopsTheFleetWhileTheElectedEngineIsStopped(t *testing.T) {
 	p := startTwins(t)
 	w := newWitness(t)
 	elected, other := p.a, p.b
-	eventually(t, 30*time.Second, "an engine is elected", func() bool {
+	eventually(t, "an engine is elected", func() bool {
 		const said = "rollout engine is elected"
 		if strings.Contains(p.b.output(t), said) {
 			elected, other = p.b, p.a
@@ -134,7 +133,7 @@ func TestFailure_StopsTheFleetWhileTheElectedEngineIsStopped(t *testing.T) {
 		return strings.Contains(elected.output(t), said)
 	})
 	fleet, rollout := waitingFleet(t, other, w, other.url)
-	eventually(t, 30*time.Second, "a host has the bad bundle", func() bool { return anyBroken(t, fleet) })
-	must0(t, syscall.Kill(elected.pid(), syscall.SIGSTOP))
+	eventually(t, "a host has the bad bundle", func() bool { return anyBroken(t, fleet) })
+	must0(t, elected.send(syscall.SIGSTOP))
 	oneTookIt(t, other, w, fleet, rollout)
 }

@@ -86,7 +86,7 @@ func nodeOf(t *testing.T, server, id string) (n api.Node) {
 func failed(t *testing.T, server, node, digest, reason string) {
 	t.Helper()
 	var last *api.Failure
-	eventually(t, time.Minute, node+" has refused the bundle "+digest+" ("+reason+")", func() bool {
+	eventually(t, node+" has refused the bundle "+digest+" ("+reason+")", func() bool {
 		last = nodeOf(t, server, node).Report.Failure
 		return last != nil && last.Bundle == digest
 	})
@@ -134,7 +134,7 @@ func TestBundle_ALargeOneIsFetchedFromItsURLOnceItIsSigned(t *testing.T) {
 
 	must(t, c.url, "bundle", "sign", digest[:8], "--key", key)
 	must(t, c.url, "rollout", "retry", id)
-	eventually(t, time.Minute, "the bundle is in place", func() bool { return rolloutOf(t, c.url, id).State == api.RolloutSucceeded })
+	eventually(t, "the bundle is in place", func() bool { return rolloutOf(t, c.url, id).State == api.RolloutSucceeded })
 	if host.file(t, "etc/app.conf") != "new\n" || host.file(t, "srv/data") != large {
 		t.Error("the files are not those of the bundle")
 	}
@@ -263,7 +263,7 @@ func TestBundle_BadOnesAreRefusedByTheHostAndSeenInNodeShow(t *testing.T) {
 			failed(t, c.url, host.node, digest, b.reason)
 			shown := strings.Join(strings.Fields(must(t, c.url, "node", "show", host.node)), " ")
 			wantWords(t, shown, b.reason+", bundle "+digest[:12], b.says)
-			eventually(t, time.Minute, "the rollout has halted", func() bool { return rolloutOf(t, c.url, started.ID).State == api.RolloutHalted })
+			eventually(t, "the rollout has halted", func() bool { return rolloutOf(t, c.url, started.ID).State == api.RolloutHalted })
 			_, err = asked.RolloutAction(t.Context(), started.ID, "abort", api.RolloutActionRequest{Reason: "the next one"})
 			must0(t, err)
 		})
@@ -303,18 +303,18 @@ func TestBundle_ADiskThatFailsMeanwhileEndsInOneGenerationOrTheOther(t *testing.
 				mkdir %s 2>/dev/null || exec "$@"
 				exec %s -D -f -qq -o /dev/null -P "$root/etc" -e trace=renameat,renameat2,fsync -e inject=%s "$@"`, once, strace, f.inject)
 			host := startMachineOf(t, w, "host-1", c.url, []string{"/bin/sh", "-c", line, "sh", program("lockkeeper-agent")})
-			eventually(t, 30*time.Second, "the host has reported", func() bool {
+			eventually(t, "the host has reported", func() bool {
 				status, _ := get(c.url + "/api/v1/nodes/host-1")
 				return status == http.StatusOK
 			})
 			digest := pushBundle(t, c.url, "new", "")
 			id := startRollout(t, c.url, digest)
 			if f.reason == "" {
-				eventually(t, time.Minute, "the bundle is in place", func() bool { return rolloutOf(t, c.url, id).State == api.RolloutSucceeded })
+				eventually(t, "the bundle is in place", func() bool { return rolloutOf(t, c.url, id).State == api.RolloutSucceeded })
 			} else {
 				// The slot is kept where nobody can say that the old files are there to stay.
 				lost := strings.HasPrefix(f.inject, "fsync")
-				eventually(t, time.Minute, "the failure is reported, and the slot returned or kept", func() bool {
+				eventually(t, "the failure is reported, and the slot returned or kept", func() bool {
 					n := nodeOf(t, c.url, "host-1")
 					r := n.Report.Failure
 					return r != nil && r.Reason == f.reason && r.Healthy == !lost && (n.Hold != nil) == lost && (lost == (n.Report.Phase == api.PhaseFailed))

@@ -88,7 +88,7 @@ func (c *cluster) changeAtRandom(r *rand.Rand) string {
 	c.grow(2)
 	for _, gone := range []*memberProcess{m, other} {
 		must(c.t, c.members[len(c.members)-1].url, "cluster", "remove", gone.name)
-		if code := gone.exited(20 * time.Second); code != 2 {
+		if code := gone.exited(); code != 2 {
 			c.t.Errorf("%s was removed and ended with %d, want 2", gone.name, code)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,7 +33,7 @@ const (
 	chaosSlots = 2
 	// chaosPatience bounds how long a host asks until it is answered. When the
 	// trouble is over that is a matter of seconds, on a machine with time to spare.
-	chaosPatience = time.Minute
+	chaosPatience = patience
 )
 
 // chaos is a cluster that is troubled, and what its hosts see.
@@ -130,7 +131,7 @@ func (c *chaos) host(ctx context.Context, id int, rng *rand.Rand) error {
 		return fmt.Errorf("poll of %s: %w", node, err)
 	}
 	old := int64(0)
-	for n := 0; ctx.Err() == nil; n++ {
+	for n := 0; n == 0 || ctx.Err() == nil; n++ { // once in any case
 		var hold api.Hold
 		request := fmt.Sprint("r", n)
 		acquire := func(ctx context.Context) error {
@@ -267,7 +268,7 @@ func (c *cluster) chaos(seed uint64, net *netlab, g *guard) *chaos {
 	}
 	trouble.Wait()
 	hosts.Wait()
-	got := porcupine.CheckOperationsTimeout(chaosModel, r.history, 30*time.Second)
+	got := porcupine.CheckOperationsTimeout(chaosModel, r.history, patience)
 	t.Logf("seed %d: %d operations in %d requests, %d answers lost, at most %d out, %s: %s",
 		seed, len(r.history), r.asked, r.lost, r.most, time.Since(r.began).Round(100*time.Millisecond), got)
 	if got != porcupine.Ok {
@@ -322,8 +323,8 @@ func TestChaos_HistoriesOfACoordinatedFleetAreLinearizable(t *testing.T) {
 		if t.Failed() {
 			t.FailNow()
 		}
-		for _, m := range c.members {
-			m.waitReady()
+		for _, m := range c.members { // which the guard may just be starting again
+			eventually(t, m.name+" is ready", func() bool { status, _ := get(m.url + "/readyz"); return status == http.StatusOK })
 		}
 	}
 	t.Logf("%d runs: %d operations in %d requests, %d answers lost", *chaosRuns, operations, requests, lost)

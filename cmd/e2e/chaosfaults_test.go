@@ -96,7 +96,7 @@ func (c *chaos) begin(f fault, m *memberProcess) (undo func() error, err error) 
 // signalIfThere is for a process that may have ended: whether it should have is
 // its guard's to judge.
 func signalIfThere(m *memberProcess, s syscall.Signal) error {
-	if err := syscall.Kill(m.pid(), s); !errors.Is(err, syscall.ESRCH) {
+	if err := m.send(s); !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
 	return nil
@@ -191,7 +191,7 @@ func (g *guard) watch(m *memberProcess, kills <-chan (<-chan struct{}), disk *at
 			continue
 		case <-m.ended():
 		}
-		if code := m.exited(time.Second); !disk.Load() || code < 1 || code > diskFailed {
+		if code := m.exited(); !disk.Load() || code < 1 || code > diskFailed {
 			g.mu.Lock()
 			g.wrong = append(g.wrong, fmt.Sprintf("%s ended by itself with %d", m.name, code))
 			g.mu.Unlock()

@@ -34,14 +34,14 @@ func TestCluster_AnotherOneOnTheSameAddressGetsNothingDoneUntilAPersonTrustsIt(t
 	if got := statusOf(t, other.url).Cluster.ID; got == pinned {
 		t.Fatalf("both clusters are %s", got)
 	}
-	eventually(t, time.Minute, "the new cluster has frozen itself", func() bool { return statusOf(t, other.url).Frozen != nil })
+	eventually(t, "the new cluster has frozen itself", func() bool { return statusOf(t, other.url).Frozen != nil })
 	if reason := statusOf(t, other.url).Frozen.Reason; !strings.Contains(reason, pinned) || !strings.Contains(reason, "replacement") {
 		t.Errorf("the reason of the freeze is %q, want the other cluster's id and what is feared", reason)
 	}
 	if _, _, code := lockkeeper(t, other.url, "status"); code != 1 {
 		t.Errorf("lockkeeper status: exit %d, want 1: a person is needed", code)
 	}
-	eventually(t, 30*time.Second, "the agent says that it is the wrong cluster", func() bool {
+	eventually(t, "the agent says that it is the wrong cluster", func() bool {
 		return strings.Contains(m.agent.output(t), "wrong cluster")
 	})
 
@@ -64,9 +64,9 @@ func TestCluster_AnotherOneOnTheSameAddressGetsNothingDoneUntilAPersonTrustsIt(t
 	if err != nil || !strings.Contains(string(out), pinned) {
 		t.Fatalf("trust: %v, %s", err, out)
 	}
-	eventually(t, time.Minute, "the trusting host has reported", func() bool { return statusOf(t, other.url).Figures.Nodes == 1 })
+	eventually(t, "the trusting host has reported", func() bool { return statusOf(t, other.url).Figures.Nodes == 1 })
 	id := startRollout(t, other.url, pushBundle(t, other.url, "new", ""))
-	eventually(t, 2*time.Minute, "the trusting host is updated", func() bool {
+	eventually(t, "the trusting host is updated", func() bool {
 		return rolloutOf(t, other.url, id).State == api.RolloutSucceeded
 	})
 	if got := m.file(t, "etc/app.conf"); got != "new\n" {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -60,7 +59,7 @@ func (d *durable) start() {
 	t := d.t
 	t.Helper()
 	at := d.any().url
-	eventually(t, 2*time.Minute, "all hosts have reported", func() bool { return statusOf(t, at).Figures.Nodes == len(d.hosts) })
+	eventually(t, "all hosts have reported", func() bool { return statusOf(t, at).Figures.Nodes == len(d.hosts) })
 	d.rollout = startRollout(t, at, pushBundle(t, at, "new", ""), "--group", "fleet")
 	for _, m := range d.members {
 		must(t, at, "group", "set", "pulse-"+m.name, "--slots", "1")
@@ -77,7 +76,7 @@ func (d *durable) waitUpdated(n int, what string) {
 	d.t.Helper()
 	now := rolloutOf(d.t, d.any().url, d.rollout).Progress
 	goal := min(now.Updated+n, now.Total)
-	eventually(d.t, 90*time.Second, what, func() bool { return d.updated(d.any().url) >= goal })
+	eventually(d.t, what, func() bool { return d.updated(d.any().url) >= goal })
 }
 
 // pulse takes and returns the slot of a group of its own at one coordinator, all
@@ -156,24 +155,22 @@ func (p *pulse) after(at time.Time) (time.Duration, bool) {
 
 // writesGoOn waits for writes at every coordinator but some, and says how long
 // after a moment they came.
-func (d *durable) writesGoOn(at time.Time, what string, but ...*memberProcess) {
+func (d *durable) writesGoOn(since stopwatch, what string, but ...*memberProcess) {
 	d.t.Helper()
-	d.writes(at, writesWithin+tie, what, but...)
+	d.writes(since, writesWithin+tie, what, but...)
 }
 
 // writes is writesGoOn within a time.
-func (d *durable) writes(at time.Time, within time.Duration, what string, but ...*memberProcess) {
+func (d *durable) writes(since stopwatch, within time.Duration, what string, but ...*memberProcess) {
 	d.t.Helper()
 	for _, p := range d.pulses {
 		if len(slicesWithout(but, p.m)) < len(but) {
 			continue
 		}
 		var took time.Duration
-		eventually(d.t, 20*time.Second, p.m.name+" writes after "+what, func() (ok bool) { took, ok = p.after(at); return ok })
+		eventually(d.t, p.m.name+" writes after "+what, func() (ok bool) { took, ok = p.after(since.began); return ok })
 		d.t.Logf("%s wrote %s after %s", p.m.name, took.Round(time.Millisecond), what)
-		if took > within {
-			d.t.Errorf("%s wrote %s after %s, want within %s", p.m.name, took, what, within)
-		}
+		since.within(d.t, took, within, p.m.name+" wrote when "+what)
 	}
 }
 
@@ -183,7 +180,7 @@ func (d *durable) standsStill(m *memberProcess) {
 	t := d.t
 	t.Helper()
 	began := time.Now()
-	eventually(t, 15*time.Second, m.name+" knows that it has no quorum", func() bool {
+	eventually(t, m.name+" knows that it has no quorum", func() bool {
 		status, _ := get(m.url + "/readyz")
 		return status == http.StatusServiceUnavailable
 	})
@@ -193,12 +190,14 @@ func (d *durable) standsStill(m *memberProcess) {
 	if _, text := get(m.url + "/readyz"); !strings.Contains(text, "no quorum") && !strings.Contains(text, "cannot be reached") {
 		t.Errorf("/readyz says %q, want why", text)
 	}
-	asked := time.Now()
+	asked := startStopwatch(m.process)
 	resp := answerOf(t, http.MethodPut, m.url+"/api/v1/groups/fleet/holds/sim-01?wait=30s", `{"instance":"i","request":"r","boot_id":"boot"}`)
-	if after, err := strconv.Atoi(resp.Header.Get("Retry-After")); resp.StatusCode != http.StatusServiceUnavailable || err != nil || after < 1 || time.Since(asked) > 2*time.Second {
-		t.Errorf("an acquire was answered %s after %s, Retry-After %q", resp.Status, time.Since(asked), resp.Header.Get("Retry-After"))
+	took := time.Since(asked.began)
+	if after, err := strconv.Atoi(resp.Header.Get("Retry-After")); resp.StatusCode != http.StatusServiceUnavailable || err != nil || after < 1 {
+		t.Errorf("an acquire was answered %s, Retry-After %q", resp.Status, resp.Header.Get("Retry-After"))
 	}
-	t.Logf("%s refused an acquire after %s", m.name, time.Since(asked).Round(time.Millisecond))
+	t.Logf("%s refused an acquire after %s", m.name, took.Round(time.Millisecond))
+	asked.within(t, took, 2*time.Second, m.name+" refused an acquire")
 	resp = answerOf(t, http.MethodGet, m.url+"/api/v1/groups/fleet", "")
 	if resp.StatusCode != http.StatusOK || resp.Header.Get("Lockkeeper-Stale") != "true" {
 		t.Errorf("reading the group: %s, stale %q", resp.Status, resp.Header.Get("Lockkeeper-Stale"))
@@ -210,16 +209,18 @@ func (d *durable) standsStill(m *memberProcess) {
 		t.Error("the dashboard shows no banner")
 	}
 
-	// Those behind their gate finish, and then nothing moves.
+	// Those behind their gate finish, however long they take, and nobody else
+	// passes one.
 	time.Sleep(time.Until(began.Add(gateCounts + 5*time.Second)))
-	before := len(d.w.lines(t))
-	begun := d.w.begun(t)
+	before := d.w.lines(t)
 	if most := d.w.most(t); most > d.slots {
 		t.Errorf("%d hosts were out at once, with %d slots", most, d.slots)
 	}
 	time.Sleep(5 * time.Second)
-	if !maps.Equal(begun, d.w.begun(t)) || len(d.w.lines(t)) != before {
-		t.Errorf("hosts went on without a quorum:\n%s", strings.Join(d.w.lines(t)[before:], "\n"))
+	for _, line := range d.w.lines(t)[len(before):] {
+		if !strings.HasPrefix(line, "up ") {
+			t.Errorf("without a quorum: %s", line)
+		}
 	}
 	if !m.running() || m.pid() != pid {
 		t.Errorf("%s did not stay up", m.name)
@@ -234,7 +235,7 @@ func (d *durable) finishes() {
 	t := d.t
 	t.Helper()
 	at := d.any().url
-	eventually(t, 3*time.Minute, "the rollout has succeeded", func() bool {
+	eventually(t, "the rollout has succeeded", func() bool {
 		r := rolloutOf(t, at, d.rollout)
 		if r.State == api.RolloutHalted || r.State == api.RolloutFailed {
 			t.Fatalf("the rollout is %s: %s %+v", r.State, r.Why, r.Nodes)
@@ -244,7 +245,7 @@ func (d *durable) finishes() {
 	for _, p := range d.pulses {
 		p.end()
 	}
-	eventually(t, 30*time.Second, "all hosts are in service and hold nothing", func() bool {
+	eventually(t, "all hosts are in service and hold nothing", func() bool {
 		var g api.Group
 		getJSON(t, at+"/api/v1/groups/fleet", &g)
 		return len(g.Holds) == 0 && len(d.w.out(t)) == 0
@@ -286,8 +287,7 @@ func TestDurable(t *testing.T) {
 			if code := m.terminate(); code != 0 {
 				t.Errorf("%s ended with %d", m.name, code)
 			}
-			at := time.Now()
-			d.writes(at, writesWithin, m.name+" was told to end", m)
+			d.writes(d.stopwatch(), writesWithin, m.name+" was told to end", m)
 			m.restart()
 			d.keeps(held)
 			d.waitUpdated(1, "hosts are updated after "+m.name+" was restarted")
@@ -305,12 +305,11 @@ func (d *durable) losesTwo(how string, within time.Duration, down, up func(*memb
 	d.waitUpdated(3, "the rollout is under way")
 	first, held := d.leader(), d.holds()
 	down(first)
-	at := time.Now()
-	d.writes(at, within, "the leader "+how, first)
+	d.writes(d.stopwatch(first), within, "the leader "+how, first)
 	d.keeps(held)
 	live := slicesWithout(d.members, first)
 	goal := d.updated(live[0].url) + 3
-	eventually(t, 90*time.Second, "hosts are updated after the leader "+how, func() bool { return d.updated(live[0].url) >= goal })
+	eventually(t, "hosts are updated after the leader "+how, func() bool { return d.updated(live[0].url) >= goal })
 
 	second, last := live[0], live[1]
 	for _, m := range clusterOf(t, live[0].url).Members {
@@ -324,7 +323,7 @@ func (d *durable) losesTwo(how string, within time.Duration, down, up func(*memb
 	for _, fence := range d.holds() {
 		newest = max(newest, fence)
 	}
-	eventually(t, 90*time.Second, "a host goes out", func() bool {
+	eventually(t, "a host goes out", func() bool {
 		for _, fence := range d.holds() {
 			if fence > newest {
 				return true
@@ -335,9 +334,9 @@ func (d *durable) losesTwo(how string, within time.Duration, down, up func(*memb
 	down(second)
 	d.standsStill(last)
 
-	at = time.Now()
+	at := time.Now()
 	up(second)
-	eventually(t, time.Minute, "all goes on", func() bool { status, _ := get(last.url + "/readyz"); return status == http.StatusOK })
+	eventually(t, "all goes on", func() bool { status, _ := get(last.url + "/readyz"); return status == http.StatusOK })
 	t.Logf("a quorum was back %s after a second one was", time.Since(at).Round(time.Millisecond))
 	up(first)
 	first.waitReady()
@@ -441,7 +440,7 @@ func (c *clients) insist(k *caller, what string, ask func() error) bool {
 			c.slowest = max(c.slowest, took)
 			return true
 		}
-		if !passes || took > 30*time.Second {
+		if !passes || took > patience {
 			c.d.t.Errorf("%s of %s after %s and %d tries: %v", what, k.node, took.Round(time.Millisecond), tries, err)
 			return false
 		}
@@ -458,7 +457,7 @@ func (c *clients) end() {
 	}
 	c.done.Wait()
 	c.d.t.Logf("%d requests were answered, %d of them asked again, the slowest after %s", c.asked, c.retried, c.slowest.Round(time.Millisecond))
-	if c.asked < 100 {
-		c.d.t.Errorf("%d requests were answered, want some hundreds", c.asked)
+	if c.asked < 24 {
+		c.d.t.Errorf("%d requests were answered, which shows nothing", c.asked)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -54,11 +55,9 @@ waves:
 	_, rest, _ := strings.Cut(out, `"id": "`)
 	id, _, _ := strings.Cut(rest, `"`)
 
-	silenced := false
 	stands := func(what, gate, detail string, updated int) {
 		t.Helper()
-		eventually(t, time.Minute, what, func() bool {
-			silenced = silenced || oneSilenced(alertmanager)
+		eventually(t, what, func() bool {
 			r := rolloutOf(t, c.url, id)
 			if !r.State.Active() || r.State == api.RolloutHalted {
 				t.Fatalf("the rollout is %s: %s", r.State, r.Why)
@@ -77,7 +76,7 @@ waves:
 	stands("the canary is updated and the errors are too many", "errors", "it is 7, want < 5", 1)
 	metrics.Set("errors 1\n")
 	stands("two are updated and an alert fires", "alerts", `fires: HighErrors{instance="lb-1"`, 2)
-	if !silenced {
+	if len(silences(alertmanager)) == 0 {
 		t.Error("no host was silenced while it was out of service")
 	}
 	alertmanager.Call(http.MethodPost, "/api/v2/silences", map[string]any{
@@ -85,14 +84,15 @@ waves:
 		"startsAt": time.Now(), "endsAt": time.Now().Add(time.Hour), "createdBy": "a person", "comment": "known",
 	}, nil)
 	stands("all are updated and a person is asked", "word", "", 3)
-	eventually(t, 10*time.Second, "only a person's word is missing", func() bool { return rolloutOf(t, c.url, id).State == api.RolloutApproval })
+	eventually(t, "only a person's word is missing", func() bool { return rolloutOf(t, c.url, id).State == api.RolloutApproval })
 	must(t, c.url, "rollout", "approve", id, "--reason", "looks good")
-	eventually(t, 10*time.Second, "it has succeeded", func() bool { return rolloutOf(t, c.url, id).State == api.RolloutSucceeded })
-	eventually(t, 20*time.Second, "no host is silenced any more", func() bool { return !oneSilenced(alertmanager) })
+	eventually(t, "it has succeeded", func() bool { return rolloutOf(t, c.url, id).State == api.RolloutSucceeded })
+	eventually(t, "no host is silenced any more", func() bool { return !slices.Contains(silences(alertmanager), "active") })
 }
 
-// oneSilenced reports whether one of the hosts is silenced now.
-func oneSilenced(alertmanager *monitortest.Server) bool {
+// silences are the states of those of the hosts that there were: "active", or
+// "expired".
+func silences(alertmanager *monitortest.Server) (states []string) {
 	var list []struct {
 		CreatedBy string `json:"createdBy"`
 		Status    struct {
@@ -101,9 +101,9 @@ func oneSilenced(alertmanager *monitortest.Server) bool {
 	}
 	alertmanager.Call(http.MethodGet, "/api/v2/silences", nil, &list)
 	for _, s := range list {
-		if strings.HasPrefix(s.CreatedBy, "lockkeeper/") && s.Status.State == "active" {
-			return true
+		if strings.HasPrefix(s.CreatedBy, "lockkeeper/") {
+			states = append(states, s.Status.State)
 		}
 	}
-	return false
+	return states
 }

@@ -105,11 +105,11 @@ func TestGrafana_EveryQueryHasDataWhenARolloutHasRun(t *testing.T) {
 	must(t, c.url, "queue", "leave", "another")
 	must(t, c.url, "freeze", "the rollout is to stall at first")
 	id := startRollout(t, c.url, pushBundle(t, c.url, "new", ""), "--name", "dashboards")
-	eventually(t, 30*time.Second, "Prometheus knows what stalls it", func() bool {
+	eventually(t, "Prometheus knows what stalls it", func() bool {
 		return promQL(t, server, `count(lockkeeper_rollout_stalled_by{reason="frozen"})`) == "1"
 	})
 	must(t, c.url, "unfreeze")
-	eventually(t, 3*time.Minute, "the rollout has ended", func() bool { return rolloutOf(t, c.url, id).State == api.RolloutSucceeded })
+	eventually(t, "the rollout has ended", func() bool { return rolloutOf(t, c.url, id).State == api.RolloutSucceeded })
 	if got := fleet[0].file(t, "etc/app.conf"); got != "new\n" {
 		t.Errorf("the rollout did nothing: %q", got)
 	}
@@ -123,12 +123,12 @@ func TestGrafana_EveryQueryHasDataWhenARolloutHasRun(t *testing.T) {
 				continue
 			}
 			asked[q.expr] = true
-			eventually(t, 20*time.Second, q.of+" has data: "+q.expr, func() bool {
+			eventually(t, q.of+" has data: "+q.expr, func() bool {
 				return numbers(t, server, q.expr, began, time.Now()) > 0
 			})
 		}
 	}
-	eventually(t, 20*time.Second, "Prometheus knows that the whole group is updated", func() bool {
+	eventually(t, "Prometheus knows that the whole group is updated", func() bool {
 		return promQL(t, server, `sum(lockkeeper_rollout_group_nodes{group="default",state="updated"})`) == "3"
 	})
 }

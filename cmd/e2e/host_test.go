@@ -8,17 +8,18 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 )
 
 // machine is a host as the agent sees it: a root folder, a boot id, a reboot
-// command and hooks. Its reboot kills the agent in the middle of its work and
-// changes the boot id; the machine then starts the agent again, as it does
-// after any other end of it.
+// command and hooks. Its reboot changes the boot id and kills the agent in the
+// middle of its work; the machine then starts the agent again, as it does
+// after any other end of it. It was rebooted when its boot id is another: an agent
+// that is killed takes its reboot command with it, which may have come to nothing.
 type machine struct {
 	t     *testing.T
+	w     witness
 	node  string
 	dir   string
 	agent *process
@@ -81,11 +82,10 @@ func startMachine(t *testing.T, w witness, node, server string, args ...string) 
 func startMachineOf(t *testing.T, w witness, node, server string, agent []string, args ...string) *machine {
 	t.Helper()
 	dir := t.TempDir()
-	m := &machine{t: t, node: node, dir: dir}
+	m := &machine{t: t, w: w, node: node, dir: dir}
 	writeFiles(t, dir, map[string]string{
-		"boot_id": "boot-0\n",
-		"reboot": fmt.Sprintf("#!/bin/sh\necho 'reboot %s' >> %s\ncat /proc/sys/kernel/random/uuid > %[3]s/boot_id.new\nmv %[3]s/boot_id.new %[3]s/boot_id\nkill -9 $(cat %[3]s/agent.pid)\n",
-			node, string(w), dir),
+		"boot_id":           firstBoot + "\n",
+		"reboot":            fmt.Sprintf("#!/bin/sh\ncat /proc/sys/kernel/random/uuid > %[1]s/boot_id.new\nmv %[1]s/boot_id.new %[1]s/boot_id\nkill -9 $(cat %[1]s/agent.pid)\n", dir),
 		"hooks/drain":       fmt.Sprintf("#!/bin/sh\necho 'down %s' >> %s\n", node, string(w)),
 		"hooks/undrain":     fmt.Sprintf("#!/bin/sh\necho 'up %s' >> %s\n", node, string(w)),
 		"root/etc/app.conf": "old\n",
@@ -103,14 +103,22 @@ func startMachineOf(t *testing.T, w witness, node, server string, agent []string
 	return m
 }
 
-// supervise starts the agent again whenever it ended.
+// firstBoot is the boot id of a machine that was not rebooted yet.
+const firstBoot = "boot-0"
+
+// supervise starts the agent again whenever it ended, and notes reboots.
 func (m *machine) supervise() {
-	for {
+	for boot := firstBoot; ; {
 		<-m.agent.ended()
 		m.mu.Lock()
 		if m.off {
 			m.mu.Unlock()
 			return
+		}
+		text, err := os.ReadFile(filepath.Join(m.dir, "boot_id"))
+		if now := strings.TrimSpace(string(text)); err == nil && now != boot {
+			boot = now
+			witnessed(m.w).note("reboot " + m.node)
 		}
 		m.agent.start()
 		m.mu.Unlock()
@@ -127,7 +135,7 @@ func (m *machine) powerOff() {
 }
 
 // crash is kill -9 of the agent.
-func (m *machine) crash() { _ = syscall.Kill(m.agent.pid(), syscall.SIGKILL) }
+func (m *machine) crash() { _ = m.agent.send(syscall.SIGKILL) }
 
 func (m *machine) file(t *testing.T, path string) string {
 	t.Helper()
@@ -145,7 +153,7 @@ func startFleet(t *testing.T, w witness, server string, n int, args ...string) [
 	for i := range fleet {
 		fleet[i] = startMachine(t, w, fmt.Sprintf("host-%d", i+1), server, args...)
 	}
-	eventually(t, 30*time.Second, "all hosts have reported", func() bool {
+	eventually(t, "all hosts have reported", func() bool {
 		var list api.NodeList
 		getJSON(t, server+"/api/v1/nodes", &list)
 		return list.Total == n

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 )
@@ -49,7 +48,7 @@ func TestJoin_KilledAtAnyStepIsFinishedByTheSameCommand(t *testing.T) {
 		m := c.next()
 		args := c.joining(c.token("cluster", "token"))
 		m.coordinatorProcess = c.run(m, args...)
-		eventually(t, 30*time.Second, step.name, func() bool { return step.reached(m) })
+		eventually(t, step.name, func() bool { return step.reached(m) })
 		m.kill()
 		m.start()
 		m.waitReady()
@@ -180,7 +179,7 @@ func TestJoin_OverTLSKnowsTheClusterByTheToken(t *testing.T) {
 	}
 	data := filepath.Join(t.TempDir(), "data")
 	startProcess(t, "c2", program("lockkeeperd"), append([]string{"serve"}, serve(data, first.url, token(first))...)...)
-	eventually(t, 60*time.Second, "the second is a member", func() bool {
+	eventually(t, "the second is a member", func() bool {
 		var cl api.Cluster
 		must0(t, json.Unmarshal([]byte(must(t, first.admin, "cluster", "status", "-o", "json")), &cl))
 		return len(cl.Members) == 2 && cl.Members[1].Started && cl.Members[1].Reachable

@@ -102,7 +102,7 @@ func TestKill_ARealAgentAtEveryStepEndsAsIfNothingHadHappened(t *testing.T) {
 			must(t, c.url, "group", "set", name, "--slots", "48")
 			bundle := pushBundle(t, c.url, name, manifest)
 			ended := func(id string, nodes int) {
-				eventually(t, 2*time.Minute, "the rollout of "+name+" has ended", func() bool {
+				eventually(t, "the rollout of "+name+" has ended", func() bool {
 					r := rolloutOf(t, c.url, id)
 					return !r.State.Active() && r.Progress.Updated+r.Progress.Failed == nodes
 				})
@@ -117,7 +117,7 @@ func TestKill_ARealAgentAtEveryStepEndsAsIfNothingHadHappened(t *testing.T) {
 				return r.ID
 			}
 			idle := func(nodes int) {
-				eventually(t, time.Minute, "all are idle and known", func() bool {
+				eventually(t, "all are idle and known", func() bool {
 					var list api.NodeList
 					getJSON(t, c.url+"/api/v1/nodes?limit=1000&group="+name, &list)
 					quiet := 0
@@ -150,7 +150,7 @@ func TestKill_ARealAgentAtEveryStepEndsAsIfNothingHadHappened(t *testing.T) {
 			}
 			idle(1 + len(fleet))
 			id := start(ids...)
-			eventually(t, time.Minute, "hosts are out", func() bool { return w.most(t) > 2 })
+			eventually(t, "hosts are out", func() bool { return w.most(t) > 2 })
 			c.kill()
 			c.start()
 			c.waitReady()

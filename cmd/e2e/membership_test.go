@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -35,7 +36,7 @@ func TestMembers_WritesGoOnAfterTheLeaderIsKilled(t *testing.T) {
 		writers.Go(func() {
 			ready <- struct{}{}
 			at := <-killed
-			for time.Since(at) < 20*time.Second {
+			for time.Since(at) < patience {
 				if h, err := w.ask(t.Context(), 0); err == nil {
 					took[i] = time.Since(at)
 					_ = w.Release(t.Context(), "default", w.node, h.Fence, w.node)
@@ -49,20 +50,19 @@ func TestMembers_WritesGoOnAfterTheLeaderIsKilled(t *testing.T) {
 		<-ready
 	}
 	dead.kill()
-	at := time.Now()
+	since := c.stopwatch()
 	for range survivors {
-		killed <- at
+		killed <- since.began
 	}
 	writers.Wait()
 	for i, m := range survivors {
 		t.Logf("%s wrote %s after the leader was killed", m.name, took[i].Round(time.Millisecond))
-		if took[i] == 0 || took[i] > writesWithin {
-			t.Errorf("%s wrote %s after the leader was killed, want within %s", m.name, took[i], writesWithin)
+		if took[i] == 0 {
+			t.Errorf("%s did not write", m.name)
 		}
+		since.within(t, took[i], writesWithin, m.name+" wrote when the leader was killed")
 	}
-	if got := holders(t, survivors[0].url); got != "holder" {
-		t.Errorf("holders are %q", got)
-	}
+	eventually(t, "the hold is known", func() bool { return slices.Contains(strings.Fields(holders(t, survivors[0].url)), "holder") })
 	dead.restart()
 	h := newCaller(t, "holder", dead.url)
 	if got, err := h.ask(t.Context(), 0); err != nil || got.Fence != hold.Fence {
@@ -83,7 +83,7 @@ func TestMembers_GrowFromOneToFiveAndShrinkToThreeWhileHostsWork(t *testing.T) {
 	for i := range hosts {
 		startMachine(t, w, fmt.Sprintf("host-%d", i+1), all)
 	}
-	eventually(t, 60*time.Second, "all hosts have reported", func() bool {
+	eventually(t, "all hosts have reported", func() bool {
 		return statusOf(t, c.any().url).Figures.Nodes == hosts
 	})
 	id := startRollout(t, c.any().url, pushBundle(t, c.any().url, "new", ""))
@@ -93,19 +93,20 @@ func TestMembers_GrowFromOneToFiveAndShrinkToThreeWhileHostsWork(t *testing.T) {
 	old := c.members[:2]
 	for _, m := range old {
 		must(t, c.members[4].url, "cluster", "remove", m.name)
-		if code := m.exited(20 * time.Second); code != 2 {
+		if code := m.exited(); code != 2 {
 			t.Errorf("%s was removed and ended with %d, want 2", m.name, code)
 		}
 	}
 	c.waitVoters(3)
+	c.inTouch()
 	for _, m := range c.shown() {
-		if !m.Reachable || m.Role == "learner" || m.DBSize == 0 || m.StartedAt.IsZero() || m.PeerURL != "https://"+c.of(m).peer {
+		if m.Role == "learner" || m.DBSize == 0 || m.StartedAt.IsZero() || m.PeerURL != "https://"+c.of(m).peer {
 			t.Errorf("after growing and shrinking there is %+v", m)
 		}
 	}
 	at := c.members[4].url
-	eventually(t, 2*time.Minute, "the rollout has succeeded", func() bool { return rolloutOf(t, at, id).State == api.RolloutSucceeded })
-	eventually(t, 30*time.Second, "one rollout engine is elected, of the coordinators that are left", func() bool {
+	eventually(t, "the rollout has succeeded", func() bool { return rolloutOf(t, at, id).State == api.RolloutSucceeded })
+	eventually(t, "one rollout engine is elected, of the coordinators that are left", func() bool {
 		elected := 0
 		for _, m := range c.members[2:] {
 			_, metrics := get(m.url + "/metrics")
@@ -184,14 +185,14 @@ func (f *fences) count() int {
 func (f *fences) progress(t *testing.T, after string) {
 	t.Helper()
 	n := f.count()
-	eventually(t, 20*time.Second, "fences are given after "+after, func() bool { return f.count() >= n+5 })
+	eventually(t, "fences are given after "+after, func() bool { return f.count() >= n+5 })
 }
 
 // What a fence guards must never see an older one after a newer: not when a
 // member is added, gets its vote, leads, is killed, is replaced or is removed.
 func TestFences_GrowOverEveryChangeOfTheMembers(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, 1)
+	c := newCluster(t, 1, calm(t)...)
 	f := startFences(t, "web-1", c.plan(4))
 	f.progress(t, "the start")
 	c.grow(2)
@@ -241,9 +242,9 @@ func TestFences_GrowOverEveryChangeOfTheMembers(t *testing.T) {
 func TestMembers_ARemovedOneSaysSoAndStaysStopped(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 3)
-	live, down := c.followers()[0], c.followers()[1]
-	must(t, c.leader().url, "cluster", "remove", live.name)
-	if code := live.exited(20 * time.Second); code != 2 {
+	live, down := c.twoFollowers()
+	must(t, c.any().url, "cluster", "remove", live.name)
+	if code := live.exited(); code != 2 {
 		t.Errorf("the removed member ended with %d, want 2", code)
 	}
 	for range 2 {
@@ -320,7 +321,7 @@ func TestMembers_AreFoundAtTheirNewPeerURL(t *testing.T) {
 	m.peer = freePort(t)
 	m.coordinatorProcess = c.run(m)
 	m.waitReady()
-	eventually(t, 20*time.Second, "the others find it there", func() bool {
+	eventually(t, "the others find it there", func() bool {
 		got := clusterOf(t, c.leader().url)
 		for _, x := range got.Members {
 			if x.ID == id {
@@ -350,9 +351,14 @@ func TestMembers_WhatWouldLoseTheQuorumIsRefused(t *testing.T) {
 	refuse("no other member", "cluster", "move-leader")
 	refuse("no such member", "cluster", "promote", "c9")
 	c.grow(1)
-	if got := clusterOf(t, c.any().url).Warnings; len(got) != 1 || !strings.Contains(got[0], "no vote") {
-		t.Errorf("with a second that waits the warnings are %q", got)
+	warns := func(words string) {
+		t.Helper()
+		eventually(t, "it warns only: "+words, func() bool {
+			got := clusterOf(t, c.any().url).Warnings
+			return len(got) == 1 && strings.Contains(got[0], words)
+		})
 	}
+	warns("no vote")
 	refuse("last member with a vote", "cluster", "remove", "c1")
 	refuse("has no vote", "cluster", "move-leader", "c2")
 
@@ -366,19 +372,22 @@ func TestMembers_WhatWouldLoseTheQuorumIsRefused(t *testing.T) {
 	c.members[1].cont()
 	c.grow(1)
 	c.waitVoters(3)
-	down, up := c.followers()[0], c.followers()[1]
+	down, up := c.twoFollowers()
 	down.kill()
 	refuse(down.name, "cluster", "remove", up.name)
-	must(t, c.any().url, "cluster", "remove", down.name)
-	if got := clusterOf(t, c.any().url).Warnings; len(got) != 1 || !strings.Contains(got[0], "even number") {
-		t.Errorf("with two that have a vote the warnings are %q", got)
-	}
+	// It is refused as long as the other one does not answer, as on a busy machine.
+	eventually(t, "the one that is down is removed", func() bool {
+		_, _, code := lockkeeper(t, c.any().url, "cluster", "remove", down.name)
+		return code == 0
+	})
+	warns("even number")
 }
 
-// ids are those of the members that are there.
+// ids are those of the members that are there, and which have a vote. Who leads may
+// change at any time on a busy machine.
 func (c *cluster) ids() (list []string) {
 	for _, m := range c.shown() {
-		list = append(list, m.ID+" "+m.Role)
+		list = append(list, fmt.Sprint(m.ID, " votes ", m.Role != "learner"))
 	}
 	return list
 }
@@ -395,13 +404,14 @@ func TestMembers_OneThatStartsAloneServesWhatItKnew(t *testing.T) {
 	}
 	first, second := c.members[1], c.members[2]
 	first.start()
-	eventually(t, 40*time.Second, "it answers", func() bool {
+	eventually(t, "it answers", func() bool {
 		status, _ := get(first.url + "/healthz")
 		return status == http.StatusOK
 	})
-	if status, text := get(first.url + "/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(text, "cannot be reached") {
-		t.Errorf("/readyz alone: %d %s", status, text)
-	}
+	eventually(t, "it says that the others cannot be reached", func() bool {
+		status, text := get(first.url + "/readyz")
+		return status == http.StatusServiceUnavailable && strings.Contains(text, "cannot be reached")
+	})
 	st := statusOf(t, first.url)
 	if !st.Stale || st.Figures.Held != 1 || len(st.Cluster.Members) != 3 {
 		t.Errorf("alone it says stale %v, %d holds, %d members", st.Stale, st.Figures.Held, len(st.Cluster.Members))

@@ -5,7 +5,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 )
@@ -21,7 +20,7 @@ func TestNode_IsTriedAgainAndRolledBackByAPerson(t *testing.T) {
 	writeFiles(t, m.dir, map[string]string{"broken": "x"})
 	bundle := pushBundle(t, c.url, "new", "healthy_deadline: 2s\nhealth:\n  - command: test ! -e "+broken+"\n")
 	id := startRollout(t, c.url, bundle)
-	eventually(t, time.Minute, "the host has failed and the rollout is halted", func() bool {
+	eventually(t, "the host has failed and the rollout is halted", func() bool {
 		return nodeOf(t, c.url, m.node).Report.Phase == api.PhaseFailed && rolloutOf(t, c.url, id).State == api.RolloutHalted
 	})
 	n := nodeOf(t, c.url, m.node)
@@ -39,7 +38,7 @@ func TestNode_IsTriedAgainAndRolledBackByAPerson(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &asked); err != nil || asked.ID != m.node {
 		t.Errorf("retry -o json: %v %s", err, out)
 	}
-	eventually(t, time.Minute, "the rollout has succeeded", func() bool { return rolloutOf(t, c.url, id).State == api.RolloutSucceeded })
+	eventually(t, "the rollout has succeeded", func() bool { return rolloutOf(t, c.url, id).State == api.RolloutSucceeded })
 	if got := m.file(t, "etc/app.conf"); got != "new\n" {
 		t.Errorf("app.conf is %q", got)
 	}
@@ -49,7 +48,7 @@ func TestNode_IsTriedAgainAndRolledBackByAPerson(t *testing.T) {
 
 	boots := w.count(t, "reboot "+m.node)
 	must(t, c.url, "node", "rollback", m.node, "--reason", "too slow")
-	eventually(t, time.Minute, "the host is back at what it had", func() bool {
+	eventually(t, "the host is back at what it had", func() bool {
 		n = nodeOf(t, c.url, m.node)
 		return n.Order == nil && n.Report.Phase == api.PhaseIdle && n.Hold == nil
 	})

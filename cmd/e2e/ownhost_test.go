@@ -41,7 +41,7 @@ func hostOf(t *testing.T, m *machine, c *memberProcess) {
 // coordinator leads. Each takes its coordinator down with it.
 func TestOwnHosts_GoLastOneAtATimeWhileAnotherLeads(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, 3)
+	c := newCluster(t, 3, calm(t)...)
 	w := newWitness(t)
 	at := c.any().url
 	must(t, at, "group", "set", "default", "--slots", "3")
@@ -57,13 +57,13 @@ func TestOwnHosts_GoLastOneAtATimeWhileAnotherLeads(t *testing.T) {
 	for _, node := range others {
 		startMachine(t, w, node, c.urls())
 	}
-	eventually(t, 60*time.Second, "all hosts have reported", func() bool { return statusOf(t, at).Figures.Nodes == 6 })
+	eventually(t, "all hosts have reported", func() bool { return statusOf(t, at).Figures.Nodes == 6 })
 	id := startRollout(t, at, pushBundle(t, at, "new", ""))
-	eventually(t, 30*time.Second, "it is said that they go last", func() bool {
+	eventually(t, "it is said that they go last", func() bool {
 		r := rolloutOf(t, at, id)
 		return slices.ContainsFunc(r.Nodes, func(n api.RolloutNode) bool { return n.Node == "c1" && strings.Contains(n.Detail, "goes last") })
 	})
-	eventually(t, 2*time.Minute, "the rollout has succeeded", func() bool {
+	eventually(t, "the rollout has succeeded", func() bool {
 		status, body := get(c.any().url + "/api/v1/rollouts/" + id)
 		var r api.Rollout
 		return status == 200 && json.Unmarshal([]byte(body), &r) == nil && r.State == api.RolloutSucceeded

@@ -18,6 +18,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/coordinator/client"
 )
 
 // process is one program that the test runs. Its output goes to a file, shown
@@ -42,8 +45,11 @@ func startProcess(t *testing.T, name, program string, args ...string) *process {
 	p := &process{t: t, name: name, args: append([]string{program}, args...), log: log}
 	t.Cleanup(func() {
 		p.kill()
+		text, _ := os.ReadFile(log.Name())
+		if bytes.Contains(text, []byte("WARNING: DATA RACE")) {
+			t.Errorf("%s has a data race", name)
+		}
 		if t.Failed() {
-			text, _ := os.ReadFile(log.Name())
 			keepLog(t, name, text)
 			if len(text) > 8000 {
 				text = append([]byte("…"), text[len(text)-8000:]...)
@@ -99,6 +105,14 @@ func (p *process) pid() int {
 	return p.cmd.Process.Pid
 }
 
+// send sends a signal and waits for nothing. A process that has ended gets none,
+// and nobody else that has its number by now.
+func (p *process) send(s syscall.Signal) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cmd.Process.Signal(s)
+}
+
 // kill is kill -9, and waits for the end.
 func (p *process) kill() { p.signal(syscall.SIGKILL) }
 
@@ -118,16 +132,32 @@ func (p *process) signal(s syscall.Signal) {
 	<-done
 }
 
-// eventually polls until ok, for at most d.
-func eventually(t *testing.T, d time.Duration, what string, ok func() bool) {
+// patience is how long a test waits for what has to come, in case it never does.
+// How fast it comes is not judged by it: on a busy machine all takes its time.
+const patience = 5 * time.Minute
+
+// eventually polls until ok.
+func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(d)
+	deadline := time.Now().Add(patience)
 	for !ok() {
 		if time.Now().After(deadline) {
-			t.Fatalf("after %s still not: %s", d, what)
+			t.Fatalf("after %s still not: %s", patience, what)
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
+}
+
+// settled asks until the coordinators answer and have a quorum. On a busy machine
+// they may be late, or take their leader for gone for a moment, and refuse.
+func settled(t *testing.T, ask func() error) {
+	t.Helper()
+	var err error
+	eventually(t, "the coordinators have a quorum", func() bool {
+		err = ask()
+		return !isKind(err, api.NoQuorum) && !errors.Is(err, client.ErrUnreachable)
+	})
+	must0(t, err)
 }
 
 // The ports that freePort gives lie below those from which the kernel takes one
@@ -170,16 +200,25 @@ func startCoordinator(t *testing.T, args ...string) *coordinatorProcess {
 	return c
 }
 
+// waitReady waits until it serves. One that gave up joining, since the others did
+// not answer in time on a busy machine, is given the same command again.
 func (c *coordinatorProcess) waitReady() {
 	c.t.Helper()
-	eventually(c.t, 30*time.Second, "the coordinator is ready", func() bool {
+	eventually(c.t, "the coordinator is ready", func() bool {
+		if !c.running() {
+			said := c.output(c.t)
+			if !strings.Contains(said, "lockkeeperd: joining the cluster: ") || !strings.Contains(said, "no answer within") {
+				c.t.Fatalf("%s ended with %d", c.name, c.exited())
+			}
+			c.start()
+		}
 		status, _ := get(c.url + "/readyz")
 		return status == http.StatusOK
 	})
 }
 
 func get(url string) (int, string) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
@@ -225,10 +264,17 @@ func lockkeeper(t *testing.T, server string, args ...string) (stdout, stderr str
 	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
 }
 
-// must is lockkeeper for a command that has to succeed.
+// must is lockkeeper for a command that has to succeed. Where there is no quorum, or
+// no answer in time, it is given again, as a person would: see settled.
 func must(t *testing.T, server string, args ...string) string {
 	t.Helper()
 	out, errs, code := lockkeeper(t, server, args...)
+	passes := func() bool {
+		return code == 3 && (strings.Contains(errs, string(api.NoQuorum)) || strings.Contains(errs, "no answer within"))
+	}
+	for deadline := time.Now().Add(patience); passes() && time.Now().Before(deadline); {
+		out, errs, code = lockkeeper(t, server, args...)
+	}
 	if code != 0 {
 		t.Fatalf("lockkeeper %s: exit %d\n%s%s", strings.Join(args, " "), code, out, errs)
 	}

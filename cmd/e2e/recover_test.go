@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 )
@@ -59,10 +58,10 @@ func TestRecover_OneThatIsLeftGoesOnAndNobodyPassesTheHostsThatAreOut(t *testing
 	for i := range hosts {
 		fleet = append(fleet, startMachine(t, w, fmt.Sprintf("host-%d", i+1), all))
 	}
-	eventually(t, 60*time.Second, "all hosts have reported", func() bool { return statusOf(t, c.any().url).Figures.Nodes == hosts })
+	eventually(t, "all hosts have reported", func() bool { return statusOf(t, c.any().url).Figures.Nodes == hosts })
 	at := c.any().url
 	id := startRollout(t, at, pushBundle(t, at, "new", "healthy_deadline: 5m\nhealth:\n  - command: test -e \"$LOCKKEEPER_ROOT/healthy\"\n"))
-	eventually(t, 60*time.Second, "two hosts were rebooted and are not healthy", func() bool {
+	eventually(t, "two hosts were rebooted and are not healthy", func() bool {
 		n := 0
 		for i := range hosts {
 			n += w.count(t, fmt.Sprintf("reboot host-%d", i+1))
@@ -80,7 +79,7 @@ func TestRecover_OneThatIsLeftGoesOnAndNobodyPassesTheHostsThatAreOut(t *testing
 	wantWords(t, refused(t, 2, "recover", "--data-dir", left.data, "--lost", lost[0].name), "missing is "+lost[1].name)
 	wantWords(t, refused(t, 2, append(recoverIt, "--lost", left.name)...), "not one of them")
 	lost[0].start()
-	eventually(t, 30*time.Second, "a lost one is up", func() bool { status, _ := get(lost[0].url + "/healthz"); return status == http.StatusOK })
+	eventually(t, "a lost one is up", func() bool { status, _ := get(lost[0].url + "/healthz"); return status == http.StatusOK })
 	wantWords(t, refused(t, 1, recoverIt...), "a majority may be there", lost[0].name, "takes connections")
 	lost[0].kill()
 	was := treeOf(t, left.data)
@@ -105,7 +104,7 @@ func TestRecover_OneThatIsLeftGoesOnAndNobodyPassesTheHostsThatAreOut(t *testing
 
 	// One of before comes back with what it had: it is nobody's member.
 	lost[0].start()
-	eventually(t, 40*time.Second, "it is up", func() bool { status, _ := get(lost[0].url + "/healthz"); return status == http.StatusOK })
+	eventually(t, "it is up", func() bool { status, _ := get(lost[0].url + "/healthz"); return status == http.StatusOK })
 	if status, text := get(lost[0].url + "/readyz"); status != http.StatusServiceUnavailable {
 		t.Errorf("one of before is ready: %d %s", status, text)
 	}
@@ -114,7 +113,7 @@ func TestRecover_OneThatIsLeftGoesOnAndNobodyPassesTheHostsThatAreOut(t *testing
 	}
 	lost[0].kill()
 
-	eventually(t, 60*time.Second, "all hosts were heard", func() bool {
+	eventually(t, "all hosts were heard", func() bool {
 		_, errs, code := lockkeeper(t, left.url, "unfreeze")
 		if code != 0 && code != 4 {
 			t.Fatalf("unfreeze: exit %d %s", code, errs)
@@ -131,7 +130,7 @@ func TestRecover_OneThatIsLeftGoesOnAndNobodyPassesTheHostsThatAreOut(t *testing
 	c.grow(1)
 	c.members = append(c.members, lost[0])
 	c.waitVoters(3)
-	eventually(t, 2*time.Minute, "the rollout has succeeded", func() bool { return rolloutOf(t, c.any().url, id).State == api.RolloutSucceeded })
+	eventually(t, "the rollout has succeeded", func() bool { return rolloutOf(t, c.any().url, id).State == api.RolloutSucceeded })
 	if most := w.most(t); most > slots {
 		t.Errorf("%d hosts were out at once, with %d slots:\n%s", most, slots, strings.Join(w.lines(t), "\n"))
 	}
@@ -246,7 +245,7 @@ func TestRestore_MembersOfBeforeAreNotLetInAndJoinAnew(t *testing.T) {
 	first.restart()
 	c.members = []*memberProcess{first}
 	others[0].start()
-	eventually(t, 40*time.Second, "one of before is up", func() bool {
+	eventually(t, "one of before is up", func() bool {
 		status, text := get(others[0].url + "/readyz")
 		return status == http.StatusServiceUnavailable && strings.Contains(text, "it has another authority")
 	})
@@ -256,7 +255,7 @@ func TestRestore_MembersOfBeforeAreNotLetInAndJoinAnew(t *testing.T) {
 	// Nor with a token, as long as it has what it had.
 	others[0].kill()
 	others[0].coordinatorProcess = c.run(others[0], c.joining(c.token("cluster", "token"))...)
-	eventually(t, 40*time.Second, "it is up again", func() bool {
+	eventually(t, "it is up again", func() bool {
 		status, _ := get(others[0].url + "/readyz")
 		return status == http.StatusServiceUnavailable
 	})

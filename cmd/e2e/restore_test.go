@@ -37,30 +37,28 @@ func (k *taker) report(phase api.Phase, fence int64) {
 	k.t.Helper()
 	k.seq++
 	req := api.PollRequest{Instance: k.node, BootID: "boot", Report: api.Report{Seq: k.seq, Group: k.group, Phase: phase, Fence: fence, Healthy: true}}
-	if _, err := k.c.Poll(k.t.Context(), k.node, req); err != nil {
-		k.t.Fatal(err)
-	}
+	settled(k.t, func() error { _, err := k.c.Poll(k.t.Context(), k.node, req); return err })
 }
 
 // take takes a slot and confirms it.
 func (k *taker) take() int64 {
 	k.t.Helper()
 	k.seq++
-	got, err := k.c.Acquire(k.t.Context(), k.group, k.node, api.AcquireRequest{Instance: k.node, Request: fmt.Sprint("r", k.seq), BootID: "boot"}, 0)
-	if err != nil {
-		k.t.Fatal(err)
-	}
-	if _, err := k.c.Confirm(k.t.Context(), k.group, k.node, api.ConfirmRequest{Fence: got.Hold.Fence, Instance: k.node, BootID: "boot"}); err != nil {
-		k.t.Fatal(err)
-	}
+	var got api.AcquireResponse
+	settled(k.t, func() (err error) {
+		got, err = k.c.Acquire(k.t.Context(), k.group, k.node, api.AcquireRequest{Instance: k.node, Request: fmt.Sprint("r", k.seq), BootID: "boot"}, 0)
+		return err
+	})
+	settled(k.t, func() error {
+		_, err := k.c.Confirm(k.t.Context(), k.group, k.node, api.ConfirmRequest{Fence: got.Hold.Fence, Instance: k.node, BootID: "boot"})
+		return err
+	})
 	return got.Hold.Fence
 }
 
 func (k *taker) giveBack(fence int64) {
 	k.t.Helper()
-	if err := k.c.Release(k.t.Context(), k.group, k.node, fence, k.node); err != nil {
-		k.t.Fatal(err)
-	}
+	settled(k.t, func() error { return k.c.Release(k.t.Context(), k.group, k.node, fence, k.node) })
 }
 
 // loseAndRestore kills the coordinator, deletes its data, puts the snapshot back
@@ -152,12 +150,12 @@ func TestRestore_HostsThatAreOutGoOnAndNobodyPassesThem(t *testing.T) {
 	// Healthy is who may be: the hosts stay out until the test says so.
 	bundle := pushBundle(t, c.url, "new", "healthy_deadline: 2m\nhealth:\n  - command: test -e \"$LOCKKEEPER_ROOT/healthy\"\n")
 	id := startRollout(t, c.url, bundle)
-	eventually(t, 30*time.Second, "both hosts wait", func() bool { return rolloutOf(t, c.url, id).Progress.Waiting == 2 })
+	eventually(t, "both hosts wait", func() bool { return rolloutOf(t, c.url, id).Progress.Waiting == 2 })
 	silent := newTaker(t, c.url, "default", "silent-1")
 	must(t, c.url, "snapshot", "create", snapshot)
 	must(t, c.url, "unfreeze")
 	var out api.Hold
-	eventually(t, time.Minute, "one host was rebooted", func() bool {
+	eventually(t, "one host was rebooted", func() bool {
 		var g api.Group
 		getJSON(t, c.url+"/api/v1/groups/default", &g)
 		if len(g.Holds) == 1 {
@@ -170,12 +168,12 @@ func TestRestore_HostsThatAreOutGoOnAndNobodyPassesThem(t *testing.T) {
 	if r := rolloutOf(t, c.url, id); r.State != api.RolloutPaused {
 		t.Errorf("the rollout is %s, want paused", r.State)
 	}
-	eventually(t, 45*time.Second, "the host that is out holds again, and the other waits", func() bool {
+	eventually(t, "the host that is out holds again, and the other waits", func() bool {
 		s := fleetStatus(t, c.url)
 		return len(s.Groups[0].Holds) == 1 && s.Groups[0].Holds[0].Node == out.Node &&
 			s.Groups[0].Holds[0].Fence == out.Fence && s.Groups[0].Holds[0].State == "confirmed"
 	})
-	eventually(t, 45*time.Second, "the other host was heard too, and the node without an agent is named", func() bool {
+	eventually(t, "the other host was heard too, and the node without an agent is named", func() bool {
 		_, errs, code := lockkeeper(t, c.url, "unfreeze")
 		if code != 4 {
 			t.Fatalf("unfreeze: exit %d, want 4: %s", code, errs)
@@ -188,7 +186,7 @@ func TestRestore_HostsThatAreOutGoOnAndNobodyPassesThem(t *testing.T) {
 	for _, m := range fleet {
 		must0(t, os.WriteFile(filepath.Join(m.dir, "root", "healthy"), nil, 0o600))
 	}
-	eventually(t, time.Minute, "the rollout has succeeded", func() bool {
+	eventually(t, "the rollout has succeeded", func() bool {
 		return rolloutOf(t, c.url, id).State == api.RolloutSucceeded
 	})
 	for _, m := range fleet {
@@ -246,34 +244,42 @@ func TestRestore_WhatCannotBeRestoredIsSaidAndNothingIsWritten(t *testing.T) {
 // served with the fences of the past.
 func TestRestore_KilledAtAnyMomentIsServedOnlyWhenItWasDone(t *testing.T) {
 	t.Parallel()
+	strace := needTool(t, "strace")
 	dir := t.TempDir()
 	snapshot := filepath.Join(dir, "a.snapshot")
 	c := startCoordinator(t)
 	must(t, c.url, "snapshot", "create", snapshot)
 	c.terminate()
-	unfinished := 0
 	for i := range 6 {
 		data := filepath.Join(dir, fmt.Sprint("data", i))
-		p := startProcess(t, "restore", program("lockkeeperd"), "restore", snapshot, "--data-dir", data)
 		marker := filepath.Join(data, "lockkeeper.json")
-		eventually(t, 20*time.Second, "the restore has begun", func() bool {
-			_, err := os.Stat(marker)
-			return err == nil
-		})
-		time.Sleep(time.Duration(i) * 80 * time.Millisecond) // another moment each time
-		p.kill()
+		line := []string{program("lockkeeperd"), "restore", snapshot, "--data-dir", data}
+		if i == 0 { // for certain in the middle: when the store's log gets its name
+			line = append([]string{strace, "-f", "-qq", "-o", "/dev/null", "-P", filepath.Join(data, "etcd", "member", "wal"),
+				"-e", "trace=renameat,renameat2,rename", "-e", "inject=renameat,renameat2,rename:signal=KILL"}, line...)
+		}
+		p := startProcess(t, "restore", line[0], line[1:]...)
+		if i == 0 {
+			<-p.ended()
+		} else {
+			eventually(t, "the restore has begun", func() bool {
+				_, err := os.Stat(marker)
+				return err == nil
+			})
+			time.Sleep(time.Duration(i-1) * 80 * time.Millisecond) // another moment each time
+			p.kill()
+		}
 		text, err := os.ReadFile(marker)
 		must0(t, err)
 		if strings.Contains(string(text), `"complete": true`) {
+			if i == 0 {
+				t.Error("the restore was not cut off in the middle: the test shows nothing")
+			}
 			continue
 		}
-		unfinished++
 		out := refused(t, 2, "serve", "--data-dir", data, "--listen", "127.0.0.1:0")
 		wantWords(t, out, "a restore into it was not finished", "lockkeeperd restore", snapshot)
 		restored(t, "restore", snapshot, "--data-dir", data)
-	}
-	if unfinished == 0 {
-		t.Error("no restore was cut off in the middle: the test shows nothing")
 	}
 }
 

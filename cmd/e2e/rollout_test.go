@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -45,9 +46,13 @@ func startRollout(t *testing.T, server, bundle string, args ...string) string {
 	return id
 }
 
+// rolloutOf is a rollout as a coordinator knows it. One that was made at another
+// it hears of a moment later.
 func rolloutOf(t *testing.T, server, id string) (r api.Rollout) {
 	t.Helper()
-	getJSON(t, server+"/api/v1/rollouts/"+id, &r)
+	url := server + "/api/v1/rollouts/" + id
+	eventually(t, "rollout "+id+" is known at "+server, func() bool { status, _ := get(url); return status != http.StatusNotFound })
+	getJSON(t, url, &r)
 	return r
 }
 
@@ -62,14 +67,14 @@ func TestFleet_IsUpdatedWithinItsSlotsThoughCoordinatorAndAgentsAreKilled(t *tes
 	fleet := startFleet(t, w, c.url, 5)
 	id := startRollout(t, c.url, pushBundle(t, c.url, "new", ""))
 
-	eventually(t, time.Minute, "two hosts are out", func() bool { return w.most(t) >= 2 })
+	eventually(t, "two hosts are out", func() bool { return w.most(t) >= 2 })
 	c.kill()
 	for _, m := range fleet[:2] {
 		m.crash()
 	}
 	c.start()
 	c.waitReady()
-	eventually(t, 3*time.Minute, "the rollout has ended", func() bool {
+	eventually(t, "the rollout has ended", func() bool {
 		r := rolloutOf(t, c.url, id)
 		if r.State == api.RolloutHalted || r.State == api.RolloutFailed {
 			t.Fatalf("the rollout is %s: %s %+v", r.State, r.Why, r.Nodes)
@@ -106,14 +111,14 @@ func TestFleet_AFailedHostIsRolledBackAndHaltsTheRollout(t *testing.T) {
 	// Healthy is who still has the old file: the new one breaks the service.
 	bundle := pushBundle(t, c.url, "broken", "healthy_deadline: 3s\nhealth:\n  - command: test \"$(cat \"$LOCKKEEPER_ROOT/etc/app.conf\")\" = old\n")
 	id := startRollout(t, c.url, bundle)
-	eventually(t, 2*time.Minute, "the rollout has halted", func() bool {
+	eventually(t, "the rollout has halted", func() bool {
 		return rolloutOf(t, c.url, id).State == api.RolloutHalted
 	})
 	r := rolloutOf(t, c.url, id)
 	if r.Progress.Failed != 1 || r.Progress.Updated != 0 {
 		t.Errorf("progress %+v, want one failed and none updated", r.Progress)
 	}
-	eventually(t, time.Minute, "the failed host is back in service and has returned its slot", func() bool {
+	eventually(t, "the failed host is back in service and has returned its slot", func() bool {
 		var g api.Group
 		getJSON(t, c.url+"/api/v1/groups/default", &g)
 		return len(g.Holds) == 0
@@ -135,7 +140,7 @@ func TestFleet_WithoutACoordinatorNobodyStarts(t *testing.T) {
 	startFleet(t, w, c.url, 2)
 	must(t, c.url, "freeze", "the operator looks first")
 	id := startRollout(t, c.url, pushBundle(t, c.url, "new", ""))
-	eventually(t, 30*time.Second, "both hosts wait", func() bool {
+	eventually(t, "both hosts wait", func() bool {
 		return rolloutOf(t, c.url, id).Progress.Waiting == 2
 	})
 	c.kill()
@@ -150,7 +155,7 @@ func TestFleet_WithoutACoordinatorNobodyStarts(t *testing.T) {
 	c.start()
 	c.waitReady()
 	must(t, c.url, "unfreeze")
-	eventually(t, 2*time.Minute, "the rollout has succeeded", func() bool {
+	eventually(t, "the rollout has succeeded", func() bool {
 		return rolloutOf(t, c.url, id).State == api.RolloutSucceeded
 	})
 	if got := w.most(t); got != 1 {

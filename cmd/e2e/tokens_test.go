@@ -38,6 +38,7 @@ func wantKind(t *testing.T, what string, err error, kind api.Kind) {
 }
 
 func TestToken_ANodesOwnPollsAndAcquiresForItAlone(t *testing.T) {
+	t.Parallel()
 	s := startSecured(t)
 	secret, file := s.token(t, "--role", "node", "--node", "own")
 	c := s.client(t, secret)
@@ -86,10 +87,11 @@ func TestToken_ANodesOwnPollsAndAcquiresForItAlone(t *testing.T) {
 
 // Everybody on a host can read the arguments of its processes.
 func TestToken_ShowsInNobodysArgumentsOrLog(t *testing.T) {
+	t.Parallel()
 	s := startSecured(t)
 	secret, file := s.token(t, "--role", "node", "--node", "host-1")
 	m := startMachine(t, newWitness(t), "host-1", s.url, "--token-file", file, "--pin", s.pin, "--log-level", "debug")
-	eventually(t, 30*time.Second, "the host has reported", func() bool {
+	eventually(t, "the host has reported", func() bool {
 		return strings.Contains(must(t, s.admin, "node", "list"), "host-1")
 	})
 	s.ask(t, http.MethodGet, "/api/v1/status?token="+secret, "lk_"+secret) // a caller that does it wrong
@@ -108,6 +110,7 @@ func TestToken_ShowsInNobodysArgumentsOrLog(t *testing.T) {
 // FleetLock knows no tokens: behind a door that asks for them it has a listener
 // of its own, or nothing.
 func TestFleetLock_BesideADoorThatAsksForTokensHasItsOwnListener(t *testing.T) {
+	t.Parallel()
 	own := freePort(t)
 	config := writeFiles(t, t.TempDir(), map[string]string{
 		"lockkeeperd.yaml": "fleetlock:\n  listen: " + own + "\n  wait: 0s\n  known_ids_only: true\n  networks:\n    - {cidr: 127.0.0.0/8, groups: [default]}\n",

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 )
@@ -16,7 +15,7 @@ import (
 // and why; a person sees it in the node, and is called by the status.
 func told(t *testing.T, server, node string, words ...string) {
 	t.Helper()
-	eventually(t, 30*time.Second, "the trouble is told: "+strings.Join(words, ", "), func() bool {
+	eventually(t, "the trouble is told: "+strings.Join(words, ", "), func() bool {
 		trouble := nodeOf(t, server, node).Report.Trouble
 		for _, word := range words {
 			if !strings.Contains(trouble, word) {
@@ -35,7 +34,7 @@ func told(t *testing.T, server, node string, words ...string) {
 
 func untroubled(t *testing.T, server, node string) {
 	t.Helper()
-	eventually(t, time.Minute, "no trouble any more", func() bool {
+	eventually(t, "no trouble any more", func() bool {
 		r := nodeOf(t, server, node).Report
 		return r.Trouble == "" && r.Phase == api.PhaseIdle
 	})
@@ -52,7 +51,7 @@ func TestTrouble_AFullOrReadOnlyStateFolderIsToldAndWaitedFor(t *testing.T) {
 	must0(t, os.Mkdir(state, 0o700))
 	script := fmt.Sprintf(`mount -t tmpfs -o size=2m none %s && exec "$@"`, state)
 	m := startMachineOf(t, w, "host-1", c.url, []string{unshare, "--mount", "/bin/sh", "-c", script, "sh", program("lockkeeper-agent")}, "--state-dir", state)
-	eventually(t, 30*time.Second, "the host has reported", func() bool {
+	eventually(t, "the host has reported", func() bool {
 		var list api.NodeList
 		getJSON(t, c.url+"/api/v1/nodes", &list)
 		return list.Total == 1
@@ -91,9 +90,9 @@ func TestTrouble_AFullOrReadOnlyStateFolderIsToldAndWaitedFor(t *testing.T) {
 		step.mend()
 		untroubled(t, c.url, m.node)
 		// It could not even look at the bundle, and reports that now.
-		eventually(t, time.Minute, "the rollout is halted", func() bool { return rolloutOf(t, c.url, id).State == api.RolloutHalted })
+		eventually(t, "the rollout is halted", func() bool { return rolloutOf(t, c.url, id).State == api.RolloutHalted })
 		must(t, c.url, "node", "retry", m.node)
-		eventually(t, time.Minute, "the rollout has succeeded", func() bool { return rolloutOf(t, c.url, id).State == api.RolloutSucceeded })
+		eventually(t, "the rollout has succeeded", func() bool { return rolloutOf(t, c.url, id).State == api.RolloutSucceeded })
 		untroubled(t, c.url, m.node)
 		if got := m.file(t, "etc/app.conf"); got != content+"\n" {
 			t.Errorf("app.conf is %q", got)
@@ -108,7 +107,7 @@ func TestTrouble_ADamagedJournalIsToldAndTheHostStaysAsItIs(t *testing.T) {
 	m := startFleet(t, w, c.url, 1)[0]
 	// A host that is unhealthy keeps its slot, and is out.
 	startRollout(t, c.url, pushBundle(t, c.url, "new", "files:\n  /etc/app.conf: {interrupt: none}\nhealthy_deadline: 2s\nhealth:\n  - command: \"false\"\n"))
-	eventually(t, time.Minute, "the host has failed", func() bool { return nodeOf(t, c.url, m.node).Report.Phase == api.PhaseFailed })
+	eventually(t, "the host has failed", func() bool { return nodeOf(t, c.url, m.node).Report.Phase == api.PhaseFailed })
 	file := filepath.Join(m.dir, "state", "journal.json")
 	text, err := os.ReadFile(file)
 	must0(t, err)
@@ -121,7 +120,7 @@ func TestTrouble_ADamagedJournalIsToldAndTheHostStaysAsItIs(t *testing.T) {
 		t.Errorf("%+v, witness %v", n, w.lines(t))
 	}
 	must0(t, os.Rename(file, file+".damaged"))
-	eventually(t, time.Minute, "the agent has begun anew and returned the slot", func() bool {
+	eventually(t, "the agent has begun anew and returned the slot", func() bool {
 		n := nodeOf(t, c.url, m.node)
 		return n.Report.Trouble == "" && n.Hold == nil
 	})

@@ -35,7 +35,7 @@ func (s *staged) show(id string) api.Rollout { return rolloutOf(s.t, s.any().url
 // comesTo waits until a rollout is in a state.
 func (s *staged) comesTo(id string, state api.RolloutState) (r api.Rollout) {
 	s.t.Helper()
-	eventually(s.t, time.Minute, fmt.Sprintf("rollout %s is %s", id, state), func() bool {
+	eventually(s.t, fmt.Sprintf("rollout %s is %s", id, state), func() bool {
 		r = s.show(id)
 		if !r.State.Active() && r.State != state {
 			s.t.Fatalf("it is %s: %s", r.State, r.Why)
@@ -48,7 +48,7 @@ func (s *staged) comesTo(id string, state api.RolloutState) (r api.Rollout) {
 // elected is the coordinator whose engine acts.
 func (s *staged) elected() (found *memberProcess) {
 	s.t.Helper()
-	eventually(s.t, 30*time.Second, "an engine is elected", func() bool {
+	eventually(s.t, "an engine is elected", func() bool {
 		for _, m := range s.members {
 			if !m.running() {
 				continue
@@ -69,12 +69,11 @@ func (s *staged) killed(state api.RolloutState) {
 	s.t.Helper()
 	dead := s.elected()
 	dead.kill()
-	at := time.Now()
+	since := s.stopwatch()
 	next := s.elected()
-	if took := time.Since(at); took > 10*time.Second {
-		s.t.Errorf("%s: another engine acts after %s, want within 10 s", state, took)
-	}
-	s.t.Logf("%s: %s took over from %s after %s", state, next.name, dead.name, time.Since(at).Round(10*time.Millisecond))
+	took := time.Since(since.began)
+	s.t.Logf("%s: %s took over from %s after %s", state, next.name, dead.name, took.Round(10*time.Millisecond))
+	since.within(s.t, took, 10*time.Second, string(state)+": another engine acted")
 	dead.restart()
 }
 
@@ -88,7 +87,7 @@ func newStaged(t *testing.T, hosts, slots int) *staged {
 // allReported waits until each coordinator knows all hosts.
 func (s *staged) allReported() {
 	s.t.Helper()
-	eventually(s.t, 2*time.Minute, "all hosts have reported", func() bool {
+	eventually(s.t, "all hosts have reported", func() bool {
 		for _, m := range s.members {
 			if statusOf(s.t, m.url).Figures.Nodes != len(s.hosts) {
 				return false
@@ -108,8 +107,11 @@ func TestWaves_GoOnThoughTheElectedEngineIsKilledInEveryState(t *testing.T) {
 	startHerd(t, "herd", herd{Servers: strings.Split(s.urls(), ","), Nodes: s.hosts, Group: "fleet", Witness: string(s.w), Reboot: 300 * time.Millisecond})
 	s.allReported()
 
+	// Without slots a rollout stays in the state in which the engine is to be killed.
+	slots := func(n int) { must(t, s.any().url, "group", "set", "fleet", "--slots", strconv.Itoa(n)) }
+	slots(0)
 	id := s.begin(api.RolloutSpec{
-		Name: "good", Bundle: good, Group: "fleet", Start: time.Now().Add(8 * time.Second),
+		Name: "good", Bundle: good, Group: "fleet", Start: time.Now().Add(10 * time.Second),
 		Waves: []api.WaveSpec{
 			{Name: "canary", Count: 3, Soak: "8s", Gates: []api.GateSpec{{Name: "word", Approval: &api.ApprovalGate{}}}},
 			{Percent: 50}, {},
@@ -119,6 +121,7 @@ func TestWaves_GoOnThoughTheElectedEngineIsKilledInEveryState(t *testing.T) {
 	s.killed(api.RolloutScheduled)
 	s.comesTo(id, api.RolloutRunning)
 	s.killed(api.RolloutRunning)
+	slots(s.slots)
 	s.comesTo(id, api.RolloutSoaking)
 	s.killed(api.RolloutSoaking)
 	if r := s.comesTo(id, api.RolloutApproval); r.Progress.Updated != 3 {
@@ -128,10 +131,12 @@ func TestWaves_GoOnThoughTheElectedEngineIsKilledInEveryState(t *testing.T) {
 	if begun := len(s.w.begun(t)); begun != 3 {
 		t.Errorf("%d hosts have begun before the second wave was approved, want 3", begun)
 	}
+	slots(0)
 	must(t, s.any().url, "rollout", "approve", id, "--reason", "looks well")
 	must(t, s.any().url, "rollout", "pause", id)
 	s.comesTo(id, api.RolloutPaused)
 	s.killed(api.RolloutPaused)
+	slots(s.slots)
 	must(t, s.any().url, "rollout", "resume", id)
 	r := s.comesTo(id, api.RolloutSucceeded)
 	if r.Progress.Updated != 30 {
@@ -181,7 +186,7 @@ func TestWaves_ABadBundleHaltsInTheFirstWaveAndIsTakenBack(t *testing.T) {
 	if r.Wave != 1 || r.Progress.Failed != 1 || r.Progress.Updated != 2 {
 		t.Errorf("halted in wave %d with %+v, want wave 1, 2 updated and 1 failed", r.Wave, r.Progress)
 	}
-	eventually(t, 30*time.Second, "a rollback has begun", func() bool { r = s.show(id); return r.Rollback != "" })
+	eventually(t, "a rollback has begun", func() bool { r = s.show(id); return r.Rollback != "" })
 	back := s.comesTo(r.Rollback, api.RolloutSucceeded)
 	if back.RollbackOf != id || back.Spec.Bundle != good {
 		t.Errorf("the rollback is of %s, to %s", back.RollbackOf, back.Spec.Bundle)

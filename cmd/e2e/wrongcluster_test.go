@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 )
@@ -125,15 +124,15 @@ func TestCluster_EachOfTheAgentsChecksIsEnough(t *testing.T) {
 			between.set(t, other.url, func() { between.known, between.strange = known, strange })
 			between.lie(lies.header, lies.body)
 
-			eventually(t, time.Minute, "the other cluster has heard of the host", func() bool {
+			eventually(t, "the other cluster has heard of the host", func() bool {
 				return statusOf(t, other.url).Figures.Nodes == 1
 			})
 			id := startRollout(t, other.url, pushBundle(t, other.url, "new", ""))
-			eventually(t, time.Minute, "the agent says that it is the wrong cluster", func() bool {
+			eventually(t, "the agent says that it is the wrong cluster", func() bool {
 				return strings.Contains(m.agent.output(t), "wrong cluster")
 			})
 			polls, _ := between.asked()
-			eventually(t, 2*time.Minute, "the agent has asked again, twice", func() bool {
+			eventually(t, "the agent has asked again, twice", func() bool {
 				now, _ := between.asked()
 				return now > polls+1
 			})
@@ -143,7 +142,7 @@ func TestCluster_EachOfTheAgentsChecksIsEnough(t *testing.T) {
 
 			// Nothing else kept it: told both lies, it does what is wanted.
 			between.lie(true, true)
-			eventually(t, 2*time.Minute, "an agent that is told nothing but lies is updated", func() bool {
+			eventually(t, "an agent that is told nothing but lies is updated", func() bool {
 				return rolloutOf(t, other.url, id).State == api.RolloutSucceeded
 			})
 		})
