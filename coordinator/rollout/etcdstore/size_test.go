@@ -113,7 +113,7 @@ func TestCommit_WhatIsCountedAsFittingEtcdTakes(t *testing.T) {
 		}
 	}
 	_, err := etcd.Client().Put(t.Context(), "/size/large", strings.Repeat("x", maxRequest))
-	if err := outcome(t.Context(), err); !errors.Is(err, rollout.ErrTooMuch) || errors.Is(err, semaphore.ErrNoQuorum) {
+	if err := outcome(t.Context(), t.Context(), err); !errors.Is(err, rollout.ErrTooMuch) || errors.Is(err, semaphore.ErrNoQuorum) {
 		t.Errorf("what etcd itself finds too large: %v", err)
 	}
 }

@@ -227,7 +227,7 @@ func (s *Store) get(ctx context.Context, key string, opts ...clientv3.OpOption) 
 	c, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	resp, err := s.client.Get(c, key, opts...)
-	return resp, outcome(ctx, err)
+	return resp, outcome(ctx, c, err)
 }
 
 func (s *Store) commit(ctx context.Context, ifs []clientv3.Cmp, then []clientv3.Op) (*clientv3.TxnResponse, error) {
@@ -240,13 +240,15 @@ func (s *Store) commit(ctx context.Context, ifs []clientv3.Cmp, then []clientv3.
 	c, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	resp, err := s.client.Txn(c).If(ifs...).Then(then...).Commit()
-	return resp, outcome(ctx, err)
+	return resp, outcome(ctx, c, err)
 }
 
 // outcome names a failed request: the caller's own end, or no quorum. What
 // became of the request is unknown either way. One that is too large for an etcd
-// that takes less than is usual was not carried out.
-func outcome(ctx context.Context, err error) error {
+// that takes less than is usual was not carried out. One that had no answer within
+// the deadline is a context.DeadlineExceeded too: an embedded etcd says so of writes
+// in words of its own.
+func outcome(ctx, attempt context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -255,6 +257,9 @@ func outcome(ctx context.Context, err error) error {
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
+	}
+	if late := attempt.Err(); late != nil && !errors.Is(err, late) {
+		err = fmt.Errorf("%w: %w", late, err)
 	}
 	return fmt.Errorf("%w: %w", semaphore.ErrNoQuorum, err)
 }
