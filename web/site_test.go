@@ -2,10 +2,7 @@ package web_test
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/url"
 	"path/filepath"
@@ -18,6 +15,7 @@ import (
 	"github.com/lockkeeper/lockkeeper/coordinator"
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/client"
+	"github.com/lockkeeper/lockkeeper/internal/freeport"
 )
 
 // site is a real coordinator with its etcd, and a client of its API.
@@ -46,22 +44,6 @@ func startAt(t *testing.T, addr string, config coordinator.Config) *site {
 	endsBehindPages(t, s.stop)
 	s.api = s.client()
 	return s
-}
-
-// lastingAddr is an address of loopback where a coordinator can be started again:
-// its port is none of those that connections are given, which another test may have
-// while nobody listens there.
-func lastingAddr(t *testing.T) string {
-	t.Helper()
-	for range 100 {
-		addr := fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000))
-		if l, err := net.Listen("tcp", addr); err == nil {
-			l.Close()
-			return addr
-		}
-	}
-	t.Fatal("no port below 30000 is free")
-	return ""
 }
 
 // client speaks to it as an administrator.
@@ -278,8 +260,12 @@ func (s *site) revokePlainly(group, node string) (*paper, url.Values) {
 func TestDashboard_OutlivesTheCoordinatorsRestart(t *testing.T) {
 	t.Parallel()
 	p := openTab(t)
-	p.expect("net::ERR_", "503") // nobody is there, or one who takes long to start says so
-	s := startAt(t, lastingAddr(t), coordinator.Config{})
+	p.expect("net::ERR_", "503")    // nobody is there, or one who takes long to start says so
+	addr, err := freeport.Address() // where it can be started again: nobody else is given it meanwhile
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := startAt(t, addr, coordinator.Config{})
 	p.look(1440, "light")
 	p.do(chromedp.Navigate(s.c.URL() + "/"))
 	p.until("the page is live", isLive)
