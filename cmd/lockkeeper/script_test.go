@@ -37,7 +37,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup:               startCoordinator,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code": code, "node": node, "hold": hold, "agents": agents, "told": told, "drifts": drifts,
+			"code": code, "node": node, "hold": hold, "agents": agents, "told": told, "drifts": drifts, "completes": completes,
 		},
 	})
 }
@@ -157,6 +157,25 @@ func drifts(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		if time.Now().After(deadline) {
 			ts.Fatalf("%s has not drifted: %+v", args[0], n)
+		}
+	}
+}
+
+// completes presses the tab key until it offers something: completes PATTERN
+// ARGUMENT.... What the coordinator has not answered in time is not offered.
+func completes(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: completes PATTERN ARGUMENT...")
+	}
+	pattern := regexp.MustCompile("(?m)" + args[0])
+	for deadline := time.Now().Add(time.Minute); ; {
+		ts.Check(ts.Exec("lockkeeper", append([]string{"__complete"}, args[1:]...)...))
+		offered := ts.ReadFile("stdout")
+		if pattern.MatchString(offered) {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("no match for %s in what is offered: %q", args[0], offered)
 		}
 	}
 }
