@@ -14,6 +14,7 @@ import (
 
 	"github.com/lockkeeper/lockkeeper/cmd/internal/cli"
 	"github.com/lockkeeper/lockkeeper/coordinator"
+	"github.com/lockkeeper/lockkeeper/coordinator/etcdnode"
 )
 
 // restoreFlags are the settings of `serve` that say where a store is.
@@ -73,7 +74,11 @@ func restore(cmd *cobra.Command, cfg coordinator.Config, args []string) error {
 	default:
 		done, err = coordinator.Restore(cmd.Context(), cfg, args[0], log)
 	}
-	if err != nil {
+	var setting *etcdnode.FileError
+	switch {
+	case errors.As(err, &setting):
+		return &exitError{exitUsage, err}
+	case err != nil:
 		return &exitError{exitFailed, err}
 	}
 	report(cmd.OutOrStdout(), cfg, done)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -77,4 +78,29 @@ func serveFor(t *testing.T, dir, name string) (*coordinator.Coordinator, *client
 	}
 	t.Cleanup(peer.Close)
 	return c, peer
+}
+
+// A file of the settings that cannot be used is a mistake as any other in them: a
+// script that sees this code does not try again.
+func TestRestore_BadFilesOfTheSettingsAreAMistakeInThem(t *testing.T) {
+	t.Parallel()
+	bad := filepath.Join(t.TempDir(), "bad.pem")
+	if err := os.WriteFile(bad, []byte("no certificate"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, args := range map[string][]string{
+		"no certificates": {"--etcd-ca", bad},
+		"no such file":    {"--etcd-ca", bad + ".none"},
+		"a key pair":      {"--etcd-cert", bad, "--etcd-key", bad},
+		"no password":     {"--etcd-username", "ann", "--etcd-password-file", bad + ".none"},
+	} {
+		root := newRoot()
+		root.SetArgs(append([]string{"restore", "--etcd-endpoints", "https://127.0.0.1:1", "--log-level", "error"}, args...))
+		root.SetOut(io.Discard)
+		root.SetErr(io.Discard)
+		var exit *exitError
+		if err := root.ExecuteContext(t.Context()); !errors.As(err, &exit) || exit.code != exitUsage || !strings.Contains(err.Error(), "etcd.") {
+			t.Errorf("%s: %v, exit %+v, want code %d and the setting's name", name, err, exit, exitUsage)
+		}
+	}
 }
