@@ -60,7 +60,7 @@ func busyFleet() *stage {
 		{Kind: "failed", Severity: "bad", Title: broken.Node + " failed its health check", Detail: "Holds a slot of web. Previous bundle restored; :8080/healthz answered 503 for 5 min.", Node: broken.Node, Group: "web", Since: broken.Since, Hold: &broken},
 		{Kind: "overdue", Severity: "warn", Title: "web-014 has not come back", Detail: "Its deadline has passed and it was not heard since it rebooted.", Node: "web-014", Group: "web", Since: late.Deadline, Hold: &late},
 		{Kind: "unreachable", Severity: "lost", Title: "3 nodes unreachable", Detail: "worker-312, worker-588, edge-019. None holds a slot.", Group: "worker"}}
-	running := api.Rollout{Wave: 3, Budget: api.RolloutBudget{Failed: 1, Max: 3}, Estimate: now.Add(70 * time.Minute), EstimateBasis: "the last 50 holds of web, 8 m 36 s each",
+	running := api.Rollout{Wave: 3, Budget: api.RolloutBudget{Failed: 1, Max: 3}, Estimate: now.Add(220 * time.Minute), EstimateBasis: "the last 50 holds of web, 8 m 36 s each",
 		Waves: []api.RolloutWave{
 			{Name: "canary", State: api.WaveDone, Total: 2, Updated: 2, MaxFailures: 0, StartedAt: ago(4 * time.Hour), DoneAt: ago(230 * time.Minute)},
 			{Name: "10%", State: api.WaveDone, Total: 16, Updated: 16, MaxFailures: -1, DoneAt: ago(200 * time.Minute)},
@@ -73,7 +73,7 @@ func busyFleet() *stage {
 		Concurrency: &api.Concurrency{Nodes: 6, Bound: "slots", Detail: "At most 6 at once: web has 6 slots, the wave 72 nodes."},
 		Undelivered: []api.Undelivered{{To: "hooks.example.net", What: "halted", At: ago(time.Hour), Tries: 5, Detail: "answered 502"}},
 		ID:          "ro-7k2f", BundleName: "base-2026.11.3", State: api.RolloutRunning, By: "ann", CreatedAt: ago(4 * time.Hour),
-		Spec: api.RolloutSpec{Group: "web", Bundle: digest, MaxFailures: "3", Waves: []api.WaveSpec{{Count: 2, Soak: "10m0s"}, {Percent: 10, Soak: "20m0s"}, {Percent: 50, Soak: "20m0s"}, {Soak: "20m0s"}}}, Progress: api.RolloutProgress{Total: 180, Pending: 90, Waiting: 30, Updating: 5, Updated: 54, Failed: 1, EstimateS: 4200},
+		Spec: api.RolloutSpec{Group: "web", Bundle: digest, MaxFailures: "3", Waves: []api.WaveSpec{{Count: 2, Soak: "10m0s"}, {Percent: 10, Soak: "20m0s"}, {Percent: 50, Soak: "20m0s"}, {Soak: "20m0s"}}}, Progress: api.RolloutProgress{Total: 180, Pending: 90, Waiting: 30, Updating: 5, Updated: 54, Failed: 1, EstimateS: 13200},
 		Nodes: rolloutNodes(now, broken.Node)}
 	asks := api.Rollout{ID: "ro-7k19", BundleName: "valkey-8.1.2", State: api.RolloutApproval, Why: "Wave 1 is done; a person's word is missing.", By: "token:ci", CreatedAt: ago(2 * time.Hour), Wave: 1, Spec: api.RolloutSpec{Group: "worker", Bundle: digest, MaxFailures: "2%"},
 		Progress: api.RolloutProgress{Total: 960, Pending: 864, Updated: 96}, Budget: api.RolloutBudget{Max: 19}, Nodes: manyNodes(960),
