@@ -10,6 +10,7 @@ import (
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/auth"
+	"github.com/lockkeeper/lockkeeper/internal/shellword"
 )
 
 // why is a verdict as a page shows it.
@@ -68,7 +69,7 @@ func loadGroup(ctx context.Context, s *server, f *Frame, name string, q url.Valu
 	if err != nil {
 		return err
 	}
-	d := groupData{Group: g, Why: why{Heading: "Why nothing moves", Summary: ex.Summary, CLI: "lockkeeper explain --group " + shellWord(name)}}
+	d := groupData{Group: g, Why: why{Heading: "Why nothing moves", Summary: ex.Summary, CLI: "lockkeeper explain --group " + shellword.Word(name)}}
 	for _, e := range ex.Groups {
 		if e.Group == name {
 			d.Why.Summary, d.Why.Blockers, d.Why.Earliest = e.Summary, e.Blockers, e.Earliest
@@ -164,7 +165,7 @@ func loadNode(ctx context.Context, s *server, f *Frame, id string, _ url.Values)
 	}
 	d := nodeData{Node: n, Place: v.Place, Of: v.Waiting, Since: n.ChangedAt,
 		Why: why{Heading: "Why not now", Summary: v.Summary, MayGo: v.MayGo, Blockers: v.Blockers,
-			Earliest: v.Earliest, Estimate: v.Estimate, Basis: v.EstimateBasis, CLI: "lockkeeper explain " + shellArgument(id)}}
+			Earliest: v.Earliest, Estimate: v.Estimate, Basis: v.EstimateBasis, CLI: "lockkeeper explain " + shellword.Argument(id)}}
 	if v.MayGo {
 		d.Why.Heading = "As it stands"
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/lockkeeper/lockkeeper/cmd/internal/cli"
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/internal/shellword"
 )
 
 func (a *app) holdCommand() *cobra.Command {
@@ -165,7 +166,7 @@ func (a *app) holdRevokeCommand() *cobra.Command {
 			}
 			return a.print(h, func() error {
 				a.say("group %s: the hold of %s (fence %d) is revoked; it counts until the node returns it", h.Group, cli.Cell(h.Node), h.Fence)
-				a.hint("If the host is down: lockkeeper hold release %s --host-is-down --reason REASON, in 15 s at the earliest.", cli.Cell(h.Node))
+				a.hint("If the host is down: lockkeeper hold release --host-is-down --reason REASON %s, in 15 s at the earliest.", shellword.Argument(h.Node))
 				return nil
 			})
 		},
@@ -194,7 +195,7 @@ with --name.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			node := args[0]
 			if !down {
-				return usagef("want --host-is-down: look first, and release only a host that is down. Before that, \"lockkeeper hold revoke %s\" asks for the slot back", node)
+				return usagef("want --host-is-down: look first, and release only a host that is down. Before that, `lockkeeper hold revoke --reason REASON %s` asks for the slot back", shellword.Argument(node))
 			}
 			if reason == "" {
 				return usagef("want --reason, for whoever reads the audit trail")
@@ -203,7 +204,7 @@ with --name.`,
 				return usagef("--name %q is not the node %q", name, node)
 			}
 			if name == "" && !a.inTTY {
-				return usagef("no terminal to confirm on: give the node's name once more, --name %s", node)
+				return usagef("no terminal to confirm on: give the node's name once more, --name %s", shellword.Word(node))
 			}
 			c, err := a.client()
 			if err != nil {
@@ -221,7 +222,7 @@ with --name.`,
 			}
 			err = c.ForceRelease(cmd.Context(), h.Group, node, api.ReleaseRequest{Fence: h.Fence, Name: node, Reason: reason, HostIsDown: true})
 			if refusedStep(err) && h.Revoked == nil {
-				return fmt.Errorf("%w; first: lockkeeper hold revoke %s --reason REASON", err, node)
+				return fmt.Errorf("%w; first: lockkeeper hold revoke --reason REASON %s", err, shellword.Argument(node))
 			}
 			if err != nil {
 				return err

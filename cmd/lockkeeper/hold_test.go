@@ -44,7 +44,7 @@ func TestDueText_SaysWhenAHoldIsOverdueAndWhatStopsItsClock(t *testing.T) {
 func TestHoldRevoke_IsBoundToTheFenceAndSaysWhatComesNext(t *testing.T) {
 	f := oneHold(false)
 	newShell(f).run(t, "hold", "revoke", "web1", "--reason", "stuck").want(t, exitOK,
-		"the hold of web1 (fence 42) is revoked", "lockkeeper hold release web1 --host-is-down --reason REASON")
+		"the hold of web1 (fence 42) is revoked", "lockkeeper hold release --host-is-down --reason REASON web1, in 15 s")
 	if len(f.revoked) != 1 || f.revoked[0] != (api.RevokeRequest{Fence: 42, Name: "web1", Reason: "stuck"}) {
 		t.Errorf("asked: %+v", f.revoked)
 	}
@@ -90,7 +90,14 @@ func TestHoldRelease_NamesTheFirstStepWhenItWasLeftOut(t *testing.T) {
 	f := oneHold(false)
 	f.refuse = api.Errorf(api.Conflict, "the hold is not revoked")
 	newShell(f).run(t, "hold", "release", "web1", "--host-is-down", "--name", "web1", "--reason", "dead").
-		want(t, exitRefused, "first: lockkeeper hold revoke web1")
+		want(t, exitRefused, "first: lockkeeper hold revoke --reason REASON web1")
+}
+
+// A command that is shown is copied into a shell, which must run no part of an id.
+func TestHold_CommandsThatAreShownHaveIDsAsAShellReadsThem(t *testing.T) {
+	s := newShell(oneHold(false))
+	s.run(t, "hold", "release", "--reason", "dead", "--", "-w; reboot").want(t, exitUsage, "`lockkeeper hold revoke --reason REASON -- '-w; reboot'`")
+	s.run(t, "hold", "release", "--host-is-down", "--reason", "dead", "web 1").want(t, exitUsage, "once more, --name 'web 1'")
 }
 
 func TestHoldHelp_ExplainsBothSteps(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/lockkeeper/lockkeeper/cmd/internal/cli"
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/internal/shellword"
 )
 
 // maxPriority bounds a priority, on both sides of 0.
@@ -49,7 +50,7 @@ PRIORITY is what was set and what was gained by waiting: one for each day.`,
 					rows = append(rows, append([]string{cli.Cell(g.Name)}, row...))
 				}
 				if more := g.Status.Waiting - len(g.Queue); more > 0 {
-					a.hint("Group %s: %d more wait; \"lockkeeper queue list --group %s\" has all.", cli.Cell(g.Name), more, cli.Cell(g.Name))
+					a.hint("Group %s: %d more wait; \"lockkeeper queue list --group %s\" has all.", cli.Cell(g.Name), more, shellword.Word(g.Name))
 				}
 			}
 			return a.print(list, func() error {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/lockkeeper/lockkeeper/cmd/internal/cli"
 	"github.com/lockkeeper/lockkeeper/coordinator/client"
+	"github.com/lockkeeper/lockkeeper/internal/shellword"
 )
 
 func (a *app) rolloutStartCommand() *cobra.Command {
@@ -80,7 +81,7 @@ What the waves leave over is a last one.`,
 			a.more("Idempotency key %s", key)
 			r, created, err := c.CreateRollout(ctx, s.spec, key)
 			if errors.Is(err, client.ErrUnreachable) {
-				return fmt.Errorf("%w; whether it started is not known: run the same command with --idempotency-key %s", err, key)
+				return fmt.Errorf("%w; whether it started is not known: run the same command with --idempotency-key %s", err, shellword.Word(key))
 			}
 			if err != nil {
 				return s.placed(err)

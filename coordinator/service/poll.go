@@ -13,6 +13,7 @@ import (
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/auth"
 	"github.com/lockkeeper/lockkeeper/coordinator/fleet"
+	"github.com/lockkeeper/lockkeeper/internal/shellword"
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
@@ -181,7 +182,7 @@ func (s *Service) leaveOthers(ctx context.Context, id, group, last string) error
 			continue
 		}
 		if m.Duplicate != "" {
-			return api.Errorf(api.DuplicateID, "two hosts go by the id %q: %s. It stays in group %q until somebody runs `lockkeeper node clear-duplicate %s`", id, m.Duplicate, other, id)
+			return api.Errorf(api.DuplicateID, "two hosts go by the id %q: %s. It stays in group %q until somebody runs `lockkeeper node clear-duplicate %s`", id, m.Duplicate, other, shellword.Argument(id))
 		}
 		if err := s.store.Leave(ctx, other, id); err != nil && !isNoWaiter(err) {
 			return err
@@ -204,7 +205,7 @@ func (s *Service) duplicate(ctx context.Context, id string, found *fleet.Duplica
 			}
 		}
 	}
-	return api.Errorf(api.DuplicateID, "two hosts go by the id %q: %s. Give one of them another id, then run `lockkeeper node clear-duplicate %s`", id, found.Why, id)
+	return api.Errorf(api.DuplicateID, "two hosts go by the id %q: %s. Give one of them another id, then run `lockkeeper node clear-duplicate %s`", id, found.Why, shellword.Argument(id))
 }
 
 // await answers when something is wanted that the node has not seen.

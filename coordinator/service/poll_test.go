@@ -222,6 +222,23 @@ func TestPoll_AMoveOutOfADeletedGroupLeavesNoMemberBehind(t *testing.T) {
 	}
 }
 
+// The command that ends it is copied into a shell, which must run no part of an id.
+func TestPoll_OfADuplicateShowsTheCommandAsAShellReadsIt(t *testing.T) {
+	b := start(t)
+	b.withGroup("web", "1")
+	const id = "-a; reboot"
+	b.hello(id, "default")
+	other := poll("default")
+	other.Instance = "i2"
+	for _, req := range []api.PollRequest{other, poll("web")} {
+		_, err := b.Poll(b.as(id), id, req)
+		mustRefuse(t, err, api.DuplicateID)
+		if want := "`lockkeeper node clear-duplicate -- '-a; reboot'`"; !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: want %s", err, want)
+		}
+	}
+}
+
 func TestPoll_AMoveDoesNotClearTheMarkOfADuplicate(t *testing.T) {
 	b := start(t)
 	b.withGroup("web", "1")

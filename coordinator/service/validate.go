@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
+	"github.com/lockkeeper/lockkeeper/internal/shellword"
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
@@ -62,7 +63,7 @@ func checkLabels(v *invalid, path string, labels map[string]string, known func(n
 }
 
 func (s *Service) unknownGroup(name string) error {
-	return api.Errorf(api.UnknownGroup, "there is no group %q: make it with `lockkeeper group set %s --slots 1`, or name one that exists", name, name)
+	return api.Errorf(api.UnknownGroup, "there is no group %q: make it with `lockkeeper group set %s --slots 1`, or name one that exists", name, shellword.Word(name))
 }
 
 func isNoWaiter(err error) bool { return errors.Is(err, semaphore.ErrNoWaiter) }

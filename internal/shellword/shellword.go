@@ -1,4 +1,5 @@
-package web
+// Package shellword writes ids into commands that a person copies into a shell.
+package shellword
 
 import (
 	"fmt"
@@ -6,10 +7,10 @@ import (
 	"unicode"
 )
 
-// shellWord writes one argument of a command that a person copies into a shell:
-// a node may be named by any text, and no shell may run a part of it. What a
-// page cannot show, such as a line break, is written as an escape.
-func shellWord(s string) string {
+// Word writes one argument of a command: a node may be named by any text, and no
+// shell may run a part of it. What a page or a terminal cannot show, such as a line
+// break, is written as an escape.
+func Word(s string) string {
 	plain := func(r rune) bool {
 		return unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("-_.:/@%+,=", r)
 	}
@@ -35,10 +36,11 @@ func shellWord(s string) string {
 	return "$'" + b.String() + "'"
 }
 
-// shellArgument is a shellWord that is no flag either.
-func shellArgument(s string) string {
+// Argument is a Word that is no flag either: the last word of a command, since flags
+// cannot follow.
+func Argument(s string) string {
 	if strings.HasPrefix(s, "-") {
-		return "-- " + shellWord(s)
+		return "-- " + Word(s)
 	}
-	return shellWord(s)
+	return Word(s)
 }

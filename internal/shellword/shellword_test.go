@@ -1,4 +1,4 @@
-package web
+package shellword
 
 import (
 	"os/exec"
@@ -6,7 +6,7 @@ import (
 )
 
 // A shell must read the word as the text that it stands for, whatever that is.
-func TestShellWord_IsOneArgumentOfAShell(t *testing.T) {
+func TestArgument_IsOneArgumentOfAShell(t *testing.T) {
 	bash, err := exec.LookPath("bash")
 	if err != nil {
 		t.Fatal(err)
@@ -15,7 +15,7 @@ func TestShellWord_IsOneArgumentOfAShell(t *testing.T) {
 		"web-077.rack-7": "web-077.rack-7", "web 1": "'web 1'", "$(touch pwned)": "'$(touch pwned)'", "a;b": "'a;b'", "it's": `'it'\''s'`,
 		"": "''", "~root": "'~root'", "böse": "böse", "a\nb'\\": `$'a\x0ab\'\\'`, "a\u202eb": `$'a\xe2\x80\xaeb'`, "-x": "-- -x", "!!": "'!!'", "#a": "'#a'",
 	} {
-		word := shellArgument(text)
+		word := Argument(text)
 		if word != want {
 			t.Errorf("%q is written %s, want %s", text, word, want)
 		}
