@@ -174,7 +174,13 @@ var nextPort atomic.Int32
 func freePort(t *testing.T) string {
 	t.Helper()
 	for range lastPort - firstPort {
-		addr := fmt.Sprintf("127.0.0.1:%d", firstPort+(int(nextPort.Add(1))+os.Getpid())%(lastPort-firstPort))
+		port := firstPort + (int(nextPort.Add(1))+os.Getpid())%(lastPort-firstPort)
+		// The name stays this process's until it ends, so that no other tests take the
+		// port between here and its use.
+		if _, err := net.Listen("unix", fmt.Sprint("@lockkeeper-test-port-", port)); err != nil {
+			continue
+		}
+		addr := fmt.Sprint("127.0.0.1:", port)
 		l, err := net.Listen("tcp", addr)
 		if err == nil {
 			l.Close()

@@ -183,7 +183,13 @@ var nextPort atomic.Int32
 func free(t *testing.T, host string, listen func(addr string) (io.Closer, error)) string {
 	t.Helper()
 	for range lastPort - firstPort {
-		addr := fmt.Sprintf("%s:%d", host, firstPort+(int(nextPort.Add(1))+os.Getpid())%(lastPort-firstPort))
+		port := firstPort + (int(nextPort.Add(1))+os.Getpid())%(lastPort-firstPort)
+		// The name stays this process's until it ends, so that no other tests take the
+		// port between here and its use.
+		if _, err := net.Listen("unix", fmt.Sprint("@lockkeeper-test-port-", port)); err != nil {
+			continue
+		}
+		addr := fmt.Sprint(host, ":", port)
 		if l, err := listen(addr); err == nil {
 			must(t, l.Close())
 			return addr
