@@ -167,7 +167,10 @@ const (
 	lastPort  = 32_000
 )
 
-var nextPort atomic.Int32
+var (
+	nextPort atomic.Int32
+	claims   sync.Map // by port; one that nothing holds would be closed as garbage
+)
 
 // freePort is a port of loopback that nobody listens on at this moment, and that
 // no other test is given.
@@ -177,9 +180,11 @@ func freePort(t *testing.T) string {
 		port := firstPort + (int(nextPort.Add(1))+os.Getpid())%(lastPort-firstPort)
 		// The name stays this process's until it ends, so that no other tests take the
 		// port between here and its use.
-		if _, err := net.Listen("unix", fmt.Sprint("@lockkeeper-test-port-", port)); err != nil {
+		claim, err := net.Listen("unix", fmt.Sprint("@lockkeeper-test-port-", port))
+		if err != nil {
 			continue
 		}
+		claims.Store(port, claim)
 		addr := fmt.Sprint("127.0.0.1:", port)
 		l, err := net.Listen("tcp", addr)
 		if err == nil {

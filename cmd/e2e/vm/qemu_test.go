@@ -178,7 +178,10 @@ const (
 	lastPort  = 32_000
 )
 
-var nextPort atomic.Int32
+var (
+	nextPort atomic.Int32
+	claims   sync.Map // by port; one that nothing holds would be closed as garbage
+)
 
 func free(t *testing.T, host string, listen func(addr string) (io.Closer, error)) string {
 	t.Helper()
@@ -186,9 +189,11 @@ func free(t *testing.T, host string, listen func(addr string) (io.Closer, error)
 		port := firstPort + (int(nextPort.Add(1))+os.Getpid())%(lastPort-firstPort)
 		// The name stays this process's until it ends, so that no other tests take the
 		// port between here and its use.
-		if _, err := net.Listen("unix", fmt.Sprint("@lockkeeper-test-port-", port)); err != nil {
+		claim, err := net.Listen("unix", fmt.Sprint("@lockkeeper-test-port-", port))
+		if err != nil {
 			continue
 		}
+		claims.Store(port, claim)
 		addr := fmt.Sprint(host, ":", port)
 		if l, err := listen(addr); err == nil {
 			must(t, l.Close())
