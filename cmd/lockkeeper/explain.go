@@ -49,10 +49,7 @@ func (a *app) printVerdict(v api.Verdict) error {
 	if v.MayGo || v.Hold != nil {
 		tint = green
 	}
-	fmt.Fprintln(a.out, a.paint(tint, v.Summary))
-	if v.Place > 0 {
-		fmt.Fprintf(a.out, "Place %d of %d in the queue of group %s.\n", v.Place, v.Waiting, cli.Cell(v.Group))
-	}
+	fmt.Fprintln(a.out, a.paint(tint, cli.Cell(v.Summary)))
 	if len(v.Blockers) == 0 {
 		return nil
 	}
@@ -78,9 +75,15 @@ func (a *app) blockerRows(blockers []api.Blocker) [][]string {
 }
 
 func (a *app) printExplanation(e api.Explanation) error {
-	fmt.Fprintln(a.out, cli.Cell(e.Summary))
+	said := len(e.Groups) == 1 && e.Groups[0].Summary == e.Summary
+	if !said {
+		fmt.Fprintln(a.out, cli.Cell(e.Summary))
+	}
 	for _, g := range e.Groups {
-		fmt.Fprintf(a.out, "\n%s: %s\n", cli.Cell(g.Group), cli.Cell(g.Summary))
+		if !said {
+			fmt.Fprintln(a.out)
+		}
+		fmt.Fprintf(a.out, "%s: %s\n", cli.Cell(g.Group), cli.Cell(g.Summary))
 		if g.Next != "" {
 			fmt.Fprintf(a.out, "Next in order: %s.\n", cli.Cell(g.Next))
 		}

@@ -137,7 +137,7 @@ func (s *Service) explainGroup(st *semaphore.State) api.GroupExplanation {
 			g.Summary = fmt.Sprintf("%s is next of %d and may go now: its slot is granted when its agent asks again (%s).", g.Next, len(st.Queue), taken)
 			return g
 		}
-		g.Summary = fmt.Sprintf("%s is next of %d and may not go: %s (%s).", g.Next, len(st.Queue), strings.TrimSuffix(g.Blockers[0].Detail, "."), taken)
+		g.Summary = fmt.Sprintf("%s is next of %d and may not go: %s.", g.Next, len(st.Queue), keptBy(g.Blockers[0], taken))
 		return g
 	}
 	if len(st.Members) == 0 {
@@ -154,9 +154,19 @@ func (s *Service) explainGroup(st *semaphore.State) api.GroupExplanation {
 	}
 	g.Summary = fmt.Sprintf("Nobody waits; %s.", taken)
 	if len(g.Blockers) > 0 {
-		g.Summary = fmt.Sprintf("Nobody waits, and nobody could go: %s (%s).", strings.TrimSuffix(g.Blockers[0].Detail, "."), taken)
+		g.Summary = fmt.Sprintf("Nobody waits, and nobody could go: %s.", keptBy(g.Blockers[0], taken))
 	}
 	return g
+}
+
+// keptBy is what keeps a group's next, and how many slots are taken if that does
+// not say so itself.
+func keptBy(b api.Blocker, taken string) string {
+	text := strings.TrimSuffix(b.Detail, ".")
+	if b.Kind == api.Full {
+		return text
+	}
+	return text + " (" + taken + ")"
 }
 
 // groupWide are the blockers that stop any node of the group, not just one.
@@ -197,9 +207,9 @@ func (s *Service) ExplainNode(ctx context.Context, id string) (api.Verdict, erro
 		s.estimate(ctx, &v, &st, now)
 	}
 	v.Summary = summary(&v)
-	if v.Hold == nil && v.MayGo && v.Place == 0 && v.Wanted == nil {
+	if v.Hold == nil && v.Place == 0 && v.Wanted == nil && !n.Report.NeedsReboot {
 		if text := s.standing(id); text != "" {
-			v.Summary = fmt.Sprintf("%s may go now, and nothing is wanted of it yet: %s.", id, text)
+			v.Summary = unwanted(&v, text)
 		}
 	}
 	return v, nil
@@ -213,6 +223,15 @@ func earliest(st *semaphore.State, node string, now time.Time) time.Time {
 		return time.Time{}
 	}
 	return at.UTC()
+}
+
+// unwanted says of a node where it stands in a rollout that wants nothing of it yet,
+// which is why it does not go, whatever keeps its group's slots from it.
+func unwanted(v *api.Verdict, standing string) string {
+	if v.MayGo {
+		return fmt.Sprintf("%s may go now, and nothing is wanted of it yet: %s.", v.Node, standing)
+	}
+	return fmt.Sprintf("Nothing is wanted of %s yet: %s. If it were, it might not go now: %s.", v.Node, standing, strings.TrimSuffix(v.Blockers[0].Detail, "."))
 }
 
 func summary(v *api.Verdict) string {

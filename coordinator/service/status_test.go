@@ -274,7 +274,7 @@ func TestExplain_SaysWhyNothingMoves(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := say("default")
-	if g := e.Groups[0]; g.Next != "z" || len(g.Blockers) == 0 || g.Blockers[0].Kind != api.Full || !strings.Contains(g.Summary, "z is next of 1") {
+	if g := e.Groups[0]; g.Next != "z" || len(g.Blockers) == 0 || g.Blockers[0].Kind != api.Full || g.Summary != "z is next of 1 and may not go: 1 of 1 slot is held." {
 		t.Errorf("a full group: %+v", e)
 	}
 	v, err := b.ExplainNode(b.admin(), "b")
@@ -341,8 +341,15 @@ func TestExplainNode_SaysWhereItStandsInARolloutThatDoesNotAskItYet(t *testing.T
 		}}
 	})
 	v, err := b.ExplainNode(b.admin(), "web-1")
-	want := "web-1 may go now, and nothing is wanted of it yet: rollout kernel (waiting for approval) has it as pending, goes in wave rest (2 of 2); after wave canary: waits for approval (release)."
-	if err != nil || v.Summary != want {
+	stands := "rollout kernel (waiting for approval) has it as pending, goes in wave rest (2 of 2); after wave canary: waits for approval (release)."
+	if want := "web-1 may go now, and nothing is wanted of it yet: " + stands; err != nil || v.Summary != want {
+		t.Errorf("%q, %v", v.Summary, err)
+	}
+	// That the slots are taken is not why it does not go.
+	b.hello("web-2", "default")
+	b.acquire("default", "web-2")
+	v, err = b.ExplainNode(b.admin(), "web-1")
+	if want := "Nothing is wanted of web-1 yet: " + stands + " If it were, it might not go now: 1 of 1 slot is held."; err != nil || v.Summary != want {
 		t.Errorf("%q, %v", v.Summary, err)
 	}
 }
