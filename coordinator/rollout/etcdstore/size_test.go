@@ -150,18 +150,19 @@ func TestCreate_TheLongestListIsRefusedAsTooLargeOrCanBeEnded(t *testing.T) {
 // One transaction ends the others and creates the new one: it fits, or nothing
 // is changed.
 func TestCreate_SupersedesTwentyLongListsOrNothing(t *testing.T) {
+	t.Parallel()
 	const each = 7
 	w := newWorld(t, 0, 1)
 	nodes := longNames(20 * each)
 	w.have(nodes, oldBundle)
-	s := w.store()
+	s := started(t, w.store())
 	var old []rollout.Change
 	for i := range 20 {
 		c := listing(fmt.Sprintf("ro-%02d", i), nodes[i*each:][:each])
 		w.mustCreate(s, c)
 		old = append(old, rollout.Change{Head: c.Head})
 	}
-	e := w.engine(s)
+	e := w.engine(w.store())
 	firsts := func(n int) (list []rollout.Selected) { // of each of the twenty one, and so on
 		for i := range n {
 			list = append(list, nodes[i%20*each+i/20])
@@ -244,8 +245,9 @@ func (w *world) halted(s *Store, nodes []rollout.Selected, had func(i int) strin
 // The selection of an undo says of each node what it had, which the undone one's
 // may not: it is made all the same.
 func TestUndo_OfTheLongestSelectionIsMade(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 0, 1)
-	s := w.store()
+	s := started(t, w.store())
 	fits := func(nodes []rollout.Selected) error {
 		c := listing("ro-long", nodes)
 		c.Head.Spec.Nodes = nil
@@ -258,7 +260,7 @@ func TestUndo_OfTheLongestSelectionIsMade(t *testing.T) {
 	})
 	nodes = append(nodes, rollout.Selected{Node: "z" + strings.Repeat("<", last), Group: "web"})
 	id := w.halted(s, nodes, func(int) string { return oldBundle })
-	e := w.engine(s)
+	e := w.engine(w.store())
 	var r api.Rollout
 	w.eventually("the nodes to be brought back", func() bool { r, _ = e.Get(id); return r.Rollback != "" })
 	if back, _ := e.Get(r.Rollback); len(back.Nodes) != len(nodes) || len(nodes) < 150 {
@@ -280,13 +282,14 @@ func (s small) Write(ctx context.Context, c rollout.Change) error {
 // An undo that is too large at once is no reason to try the same for ever: as much
 // as fits is brought back, and the rollout says what is not.
 func TestUndo_ThatIsTooLargeIsMadeSmaller(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 0, 1)
 	nodes := longNames(3)
-	s := w.store()
+	s := started(t, w.store())
 	third := strings.Repeat("c", 64)
 	id := w.halted(s, nodes, func(i int) string { return []string{oldBundle, oldBundle, third}[i] })
 	w.bundles = []string{third}
-	e := w.engine(small{s})
+	e := w.engine(small{w.store()})
 	var r api.Rollout
 	w.eventually("the nodes to be brought back", func() bool { r, _ = e.Get(id); return r.Rollback != "" })
 	if back, _ := e.Get(r.Rollback); len(back.Nodes) != 2 || back.Spec.Bundle != oldBundle {
