@@ -79,6 +79,7 @@ func startCoordinator(env *testscript.Env) error {
 	env.Values[clientKey{}] = asNode
 	env.Setenv("LOCKKEEPER_SERVER", c.URL())
 	env.Setenv("TZ", "UTC")
+	env.Setenv("GORACE", "atexit_sleep_ms=0") // else each command would end with a second of sleep
 	return nil
 }
 
