@@ -86,9 +86,16 @@ func TestStop_EndsInTimeAlsoWithAWatchOpen(t *testing.T) {
 }
 
 // A leader that stops hands over to who was connected longest, and that one may
-// stand still: the hand-over is given up, and the stop goes well.
+// stand still: the hand-over is given up, and the stop goes well, however long an
+// election takes.
 func TestStop_EndsInTimeAlsoWhenNobodyTakesOver(t *testing.T) {
-	list := startThree(t, 0)
+	for _, election := range []time.Duration{0, 8 * time.Second} {
+		t.Run(election.String(), func(t *testing.T) { stopsWithoutASuccessor(t, election) })
+	}
+}
+
+func stopsWithoutASuccessor(t *testing.T, election time.Duration) {
+	list := startThree(t, election)
 	stopNode(t, list[2])
 	frozen := startChild(t, list[2].cfg.DataDir, list[2].cfg.Peer.Listen)
 	first := list[0].MemberID()

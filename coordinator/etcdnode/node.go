@@ -397,7 +397,8 @@ func (n *Node) close() error {
 
 // handOver gives leadership away, if this member leads. Raft gives up after one
 // election timeout, since the other may stop in the same moment, or stand still;
-// etcd would wait for 7 s all the same, which is longer than Stop may take.
+// etcd would wait for 7 s all the same, which is longer than Stop may take, as an
+// election may be.
 func (n *Node) handOver() {
 	moved := make(chan struct{})
 	go func() {
@@ -406,6 +407,6 @@ func (n *Node) handOver() {
 	}()
 	select {
 	case <-moved:
-	case <-time.After(n.cfg.Election + 2*n.cfg.Heartbeat):
+	case <-time.After(min(n.cfg.Election+2*n.cfg.Heartbeat, stopTimeout/2)):
 	}
 }
