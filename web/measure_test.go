@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -23,6 +22,7 @@ import (
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/client"
+	"github.com/lockkeeper/lockkeeper/internal/freeport"
 )
 
 // The measurements run when they are asked for, on a machine that does nothing
@@ -140,7 +140,10 @@ func rolloutWatchedBy(t *testing.T, program string, open int) (cpu time.Duration
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	addr := freePort(t)
+	addr, err := freeport.Address()
+	if err != nil {
+		t.Fatal(err)
+	}
 	cmd := exec.CommandContext(ctx, program, "dev", "--nodes", "100", "--slots", "5", "--groups", "web,db", "--listen", addr)
 	cmd.Dir = t.TempDir()
 	if err := cmd.Start(); err != nil {
@@ -226,14 +229,4 @@ func cpuOf(t *testing.T, pid int) time.Duration {
 		ticks += n
 	}
 	return time.Duration(ticks) * time.Second / 100
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

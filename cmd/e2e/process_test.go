@@ -5,22 +5,20 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/client"
+	"github.com/lockkeeper/lockkeeper/internal/freeport"
 )
 
 // process is one program that the test runs. Its output goes to a file, shown
@@ -160,40 +158,13 @@ func settled(t *testing.T, ask func() error) {
 	must0(t, err)
 }
 
-// The ports that freePort gives lie below those from which the kernel takes one
-// for each connection that is made: what is free stays so until it is used.
-const (
-	firstPort = 20_000
-	lastPort  = 32_000
-)
-
-var (
-	nextPort atomic.Int32
-	claims   sync.Map // by port; one that nothing holds would be closed as garbage
-)
-
-// freePort is a port of loopback that nobody listens on at this moment, and that
-// no other test is given.
+// freePort is a port of loopback that nobody listens on, and that no other test is
+// given.
 func freePort(t *testing.T) string {
 	t.Helper()
-	for range lastPort - firstPort {
-		port := firstPort + (int(nextPort.Add(1))+os.Getpid())%(lastPort-firstPort)
-		// The name stays this process's until it ends, so that no other tests take the
-		// port between here and its use.
-		claim, err := net.Listen("unix", fmt.Sprint("@lockkeeper-test-port-", port))
-		if err != nil {
-			continue
-		}
-		claims.Store(port, claim)
-		addr := fmt.Sprint("127.0.0.1:", port)
-		l, err := net.Listen("tcp", addr)
-		if err == nil {
-			l.Close()
-			return addr
-		}
-	}
-	t.Fatal("no port is free")
-	return ""
+	addr, err := freeport.Address()
+	must0(t, err)
+	return addr
 }
 
 // coordinatorProcess is a lockkeeperd that answers.

@@ -5,8 +5,11 @@ package freeport
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
+	"io"
 	"net"
+	"os"
+	"sync"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -15,16 +18,47 @@ import (
 // the time at which the server listens.
 const low, high = 20_000, 32_000
 
-// Address is one of 127.0.0.1 on which nobody listens.
-func Address() (string, error) {
-	for {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", low+rand.IntN(high-low)))
+var (
+	given  atomic.Int32
+	claims sync.Map // by port; one that nothing holds would be closed as garbage
+)
+
+// Address is one of 127.0.0.1 on which nobody listens. No other test is given it
+// as long as this process lives.
+func Address() (string, error) { return TCP("127.0.0.1") }
+
+// TCP is Address of another host of this machine.
+func TCP(host string) (string, error) {
+	return find(host, func(addr string) (io.Closer, error) { return net.Listen("tcp", addr) })
+}
+
+// UDP is Address of a port for packets.
+func UDP(host string) (string, error) {
+	return find(host, func(addr string) (io.Closer, error) { return net.ListenPacket("udp", addr) })
+}
+
+func find(host string, listen func(addr string) (io.Closer, error)) (string, error) {
+	for range high - low {
+		port := low + (int(given.Add(1))+os.Getpid())%(high-low)
+		// Whoever has the name has the port: the tests of other packages run in
+		// processes of their own, and look for one too.
+		claim, err := net.Listen("unix", fmt.Sprint("@lockkeeper-test-port-", port))
 		if errors.Is(err, syscall.EADDRINUSE) {
 			continue
 		}
 		if err != nil {
 			return "", err
 		}
-		return l.Addr().String(), l.Close()
+		claims.Store(port, claim)
+		addr := net.JoinHostPort(host, fmt.Sprint(port))
+		l, err := listen(addr)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		return addr, l.Close()
 	}
+	return "", fmt.Errorf("no port of %s from %d to %d is free", host, low, high-1)
 }

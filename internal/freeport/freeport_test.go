@@ -32,3 +32,29 @@ func TestAddress_IsFreeAndNoneThatAConnectionMayHave(t *testing.T) {
 		}
 	}
 }
+
+// Nobody listens on what is given yet, so that looking for a free port is not enough.
+func TestAddress_IsGivenOnce(t *testing.T) {
+	seen := map[string]bool{}
+	for range 100 {
+		address, err := Address()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seen[address] {
+			t.Fatalf("%s is given twice", address)
+		}
+		seen[address] = true
+		_, port, _ := net.SplitHostPort(address)
+		if l, err := net.Listen("unix", "@lockkeeper-test-port-"+port); err == nil {
+			l.Close()
+			t.Fatalf("another process could be given %s too", address)
+		}
+	}
+}
+
+func TestAddress_OfAHostThatIsNotOfThisMachineIsAnError(t *testing.T) {
+	if address, err := UDP("192.0.2.1"); err == nil {
+		t.Errorf("given %s", address)
+	}
+}

@@ -2,16 +2,15 @@ package vm
 
 import (
 	"fmt"
-	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/lockkeeper/lockkeeper/internal/freeport"
 )
 
 // machine is a computer of its own: QEMU without hardware acceleration, which
@@ -163,45 +162,18 @@ func (m *machine) waitFor(t *testing.T, text string, n int) {
 
 // freePort is a UDP port of loopback that nobody has.
 func freePort(t *testing.T) string {
-	return free(t, "127.0.0.1", func(addr string) (io.Closer, error) { return net.ListenPacket("udp4", addr) })
+	t.Helper()
+	addr, err := freeport.UDP("127.0.0.1")
+	must(t, err)
+	return addr
 }
 
 // freeTCP is a port of an address that nobody listens on.
 func freeTCP(t *testing.T, host string) string {
-	return free(t, host, func(addr string) (io.Closer, error) { return net.Listen("tcp", addr) })
-}
-
-// The ports that are given lie below those from which the kernel takes one for
-// each connection that is made: what is free stays so until it is used.
-const (
-	firstPort = 20_000
-	lastPort  = 32_000
-)
-
-var (
-	nextPort atomic.Int32
-	claims   sync.Map // by port; one that nothing holds would be closed as garbage
-)
-
-func free(t *testing.T, host string, listen func(addr string) (io.Closer, error)) string {
 	t.Helper()
-	for range lastPort - firstPort {
-		port := firstPort + (int(nextPort.Add(1))+os.Getpid())%(lastPort-firstPort)
-		// The name stays this process's until it ends, so that no other tests take the
-		// port between here and its use.
-		claim, err := net.Listen("unix", fmt.Sprint("@lockkeeper-test-port-", port))
-		if err != nil {
-			continue
-		}
-		claims.Store(port, claim)
-		addr := fmt.Sprint(host, ":", port)
-		if l, err := listen(addr); err == nil {
-			must(t, l.Close())
-			return addr
-		}
-	}
-	t.Fatalf("no port of %s is free", host)
-	return ""
+	addr, err := freeport.TCP(host)
+	must(t, err)
+	return addr
 }
 
 // makeInitrd writes the initramfs for all machines of a test.
