@@ -43,6 +43,12 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help: "First confirms of a hold.",
 		}),
 	}
+	// Both doors are there from the start: of a series that begins at 1 no rate knows
+	// the first.
+	for _, via := range []semaphore.Via{semaphore.ViaAgent, semaphore.ViaFleetLock} {
+		m.grants.WithLabelValues(string(via))
+		m.releases.WithLabelValues(string(via))
+	}
 	if reg != nil {
 		reg.MustRegister(m.txn, m.conflicts, m.grants, m.releases, m.denials, m.confirms)
 	}
