@@ -96,11 +96,25 @@ func (a *Agent) retried(do Do, err error) Outcome {
 // what is waited for, and the place in the queue, which is kept until the next.
 const firstLook = time.Second
 
+// takenBack reports that what a slot is asked for is wanted no more, as far as the
+// coordinator and persons say. Whether the host itself still wishes it is seen by
+// the loop. With the lock held.
+func (a *Agent) takenBack() bool {
+	o := Observation{Known: a.known, Wanted: a.wanted, Request: a.needs.request}
+	if j := a.state.Job; j != nil && j.Bundle == "" && j.Request == "" {
+		o.Request = &RebootRequest{ID: newID()} // stands for the host's wish
+	}
+	return o.withdrawn(&a.state)
+}
+
 func (a *Agent) doAcquire(ctx context.Context) Outcome {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	a.mu.Lock()
 	a.acquire = cancel
+	if a.takenBack() { // since it was decided: whoever did that found nothing to end
+		cancel()
+	}
 	s := a.state
 	a.mu.Unlock()
 	defer func() {

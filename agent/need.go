@@ -135,7 +135,7 @@ func (a *Agent) WithdrawReboot(id string) {
 		return
 	}
 	a.needs.request = nil
-	if s := &a.state; a.acquire != nil && s.Phase == api.PhaseWaiting && s.Job != nil && s.Job.Request == id {
+	if a.acquire != nil && a.takenBack() {
 		a.acquire()
 	}
 	a.tellSoon()

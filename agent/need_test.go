@@ -148,6 +148,37 @@ func TestRequest_WhoTakesItBackLeavesTheQueueAtOnce(t *testing.T) {
 	})
 }
 
+// Whoever takes it back just before the slot is asked for again finds no request
+// to end, and the agent makes none that waits.
+func TestRequest_TakenBackBetweenTwoTriesLeavesTheQueueAtOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.c.others = 1
+		const id = "r1"
+		var a *Agent
+		var taken time.Time
+		tries := 0
+		w.fail = func(step string) error {
+			if step != "before acquire" {
+				return nil
+			}
+			if tries++; tries == 2 {
+				taken = time.Now()
+				a.WithdrawReboot(id)
+			}
+			return nil
+		}
+		a = w.running()
+		if err := a.RequestReboot(RebootRequest{ID: id, Reason: "new firmware"}); err != nil {
+			t.Fatal(err)
+		}
+		w.until("it to be taken back, and the queue to be left", func() bool { return w.c.called("leave") > 0 })
+		if took := time.Since(taken); took > time.Second {
+			t.Errorf("left after %s", took)
+		}
+		w.stop()
+	})
+}
+
 // A host that has rebooted for a wish of its own that stays, or in vain, still
 // obeys a person; and a bundle that is wanted goes before.
 func TestRequest_IsServedWhateverTheHostsOwnWishHasCome(t *testing.T) {

@@ -177,14 +177,8 @@ func (a *Agent) listen(resp api.PollResponse) bool {
 	a.distrust = ""
 	news := !a.known || !reflect.DeepEqual(a.wanted, resp.Wanted) || !reflect.DeepEqual(a.hold, resp.Hold)
 	a.known, a.wanted, a.hold = true, resp.Wanted, resp.Hold
-	if a.acquire != nil {
-		o := Observation{Known: true, Wanted: a.wanted}
-		if a.state.Job != nil && a.state.Job.Bundle == "" {
-			o.Request = &RebootRequest{ID: newID()} // withdrawn here only by a bundle that is wanted instead
-		}
-		if o.withdrawn(&a.state) {
-			a.acquire()
-		}
+	if a.acquire != nil && a.takenBack() {
+		a.acquire()
 	}
 	if news {
 		a.news()
