@@ -137,12 +137,9 @@ func TestHandover_ACoordinatorThatStandsStillIsPassedWithinASecond(t *testing.T)
 	stands.Store(true)
 	took := atMost(t, time.Second, func() time.Duration {
 		next := map[string]string{"n0": "n2", "n2": "n0"}[h.Node]
-		mine := park(t.Context(), s, agent(next), time.Minute)
-		queued(t, s, next, 2)
-		begin := time.Now()
-		f.ok(s, release(h))
-		h = granted(t, mine)
-		return time.Since(begin)
+		var took time.Duration
+		h, took = f.passed(s, h, s, next, 2)
+		return took
 	})
 	t.Logf("passed after %s", took)
 	if took < semaphore.OvertakeAfter {

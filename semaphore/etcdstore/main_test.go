@@ -220,4 +220,15 @@ func granted(t testing.TB, done <-chan outcome) *semaphore.Hold {
 	}
 }
 
+// passed returns a hold through s once a node waits at that place at another store,
+// and is that node's hold, and how long it took to be granted.
+func (f *fleet) passed(s semaphore.Store, h *semaphore.Hold, at semaphore.Store, next string, place int) (*semaphore.Hold, time.Duration) {
+	f.t.Helper()
+	waiting := park(f.t.Context(), at, agent(next), time.Minute)
+	queued(f.t, s, next, place)
+	begin := time.Now()
+	f.ok(s, release(h))
+	return granted(f.t, waiting), time.Since(begin)
+}
+
 func clientLease(id int64) clientv3.LeaseID { return clientv3.LeaseID(id) }
