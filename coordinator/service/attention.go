@@ -45,8 +45,6 @@ const (
 const (
 	// namesShown is how many nodes a grouped entry names.
 	namesShown = 5
-	// foreignShown is for how long a foreign agent is listed.
-	foreignShown = 24 * time.Hour
 	// diskFloor is the free space below which nothing new begins, in bytes.
 	diskFloor = 512 << 20
 	// quotaFloor is the same for the database, in percent of its quota.
@@ -99,19 +97,7 @@ func (s *Service) attention(o *overview, states map[string]semaphore.State) []ap
 	list = append(list, unreachable(o)...)
 	list = append(list, untold(o)...)
 	list = append(list, drifted(o)...)
-	for _, f := range s.db.Foreign() {
-		if o.at.Sub(f.At) > foreignShown {
-			continue
-		}
-		detail := "It was refused: it holds on to the cluster that it knows until somebody runs `lockkeeper-agent trust` there."
-		if f.Froze {
-			detail = "This cluster is new, so it froze itself: it may be an empty replacement of the real one. " + detail
-		}
-		list = append(list, api.Attention{
-			Kind: attentionForeign, Severity: warn, Since: f.At,
-			Title: fmt.Sprintf("An agent of another cluster called (%s, from cluster %s)", f.By, f.Cluster), Detail: detail,
-		})
-	}
+	list = append(list, foreignAgents(o, s.db.Foreign())...)
 	return append(list, rolledBack(o)...)
 }
 

@@ -14,6 +14,9 @@ import (
 // it may be an empty replacement of the real one.
 const youngFor = 24 * time.Hour
 
+// foreignShown is for how long an agent of another cluster needs a person.
+const foreignShown = 24 * time.Hour
+
 // foreignPerNode bounds the other clusters that one node's token may have listed.
 const foreignPerNode = 3
 
@@ -39,11 +42,12 @@ func (s *Service) ForeignCluster(ctx context.Context, theirID string) *api.Error
 	if !isNews(f, s.db.Foreign()) {
 		return refusal
 	}
+	defer s.wrote()
 	s.logger.Warn("an agent of another cluster called", "cluster", theirID, "by", who.Name, "freeze", f.Froze)
 	if f.Froze {
 		reason := fmt.Sprintf("%s, an agent of cluster %s, called this cluster, which was made only at %s: it may be an empty replacement of the real one",
 			who.Name, theirID, clock(own.CreatedAt))
-		if _, err := s.store.Freeze(ctx, s.newFreeze("coordinator", reason, false)); err != nil {
+		if _, err := s.store.Freeze(ctx, s.newFreeze(keeperName, reason, false)); err != nil {
 			s.logger.Error("the cluster could not freeze itself", "error", err)
 			return refusal
 		}
@@ -72,4 +76,33 @@ func isNews(f etcdstore.Foreign, listed []etcdstore.Foreign) bool {
 		}
 	}
 	return true
+}
+
+// foreignAgents lists the agents of other clusters that called lately. A freeze
+// that this cluster set for one needs a person for as long as it stands: also
+// before that agent is listed, which is a change of its own, and when that is old.
+func foreignAgents(o *overview, listed []etcdstore.Foreign) []api.Attention {
+	var list []api.Attention
+	frozenFor := o.frozen != nil && o.frozen.By == keeperName
+	for _, f := range listed {
+		if o.at.Sub(f.At) > foreignShown {
+			continue
+		}
+		detail := "It was refused: it holds on to the cluster that it knows until somebody runs `lockkeeper-agent trust` there."
+		if f.Froze {
+			detail = "This cluster is new, so it froze itself: it may be an empty replacement of the real one. " + detail
+			frozenFor = false
+		}
+		list = append(list, api.Attention{
+			Kind: attentionForeign, Severity: warn, Since: f.At,
+			Title: fmt.Sprintf("An agent of another cluster called (%s, from cluster %s)", f.By, f.Cluster), Detail: detail,
+		})
+	}
+	if frozenFor {
+		list = append(list, api.Attention{
+			Kind: attentionForeign, Severity: warn, Since: o.frozen.At,
+			Title: "This cluster has frozen itself", Detail: sentenceOf(o.frozen.Reason) + "If it is the right one, lift the freeze.",
+		})
+	}
+	return list
 }

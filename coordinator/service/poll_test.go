@@ -336,6 +336,17 @@ func TestPoll_OfAnotherClustersAgentFreezesAYoungClusterOnceAndOnlyListsItInAnOl
 		t.Error("a freeze that somebody lifted was set again")
 	}
 
+	// Until it is listed why, and for as long as nobody lifts it, the freeze that
+	// it set itself needs a person all the same.
+	if _, err := b.sem.Freeze(b.admin(), *f); err != nil {
+		t.Fatal(err)
+	}
+	b.clock.pass(25 * time.Hour)
+	st, _ = b.Status(b.admin())
+	if st.OK || len(st.Attention) != 1 || st.Attention[0].Kind != attentionForeign || !strings.Contains(st.Attention[0].Detail, "theirs") {
+		t.Errorf("ok %t, %+v", st.OK, st.Attention)
+	}
+
 	old := start(t)
 	old.clock.pass(25 * time.Hour)
 	mustRefuse(t, old.ForeignCluster(old.as("a"), "theirs"), api.WrongCluster)
