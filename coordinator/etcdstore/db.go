@@ -26,6 +26,9 @@ const (
 	// readTries is how often a read is sent: one that was left without an answer has
 	// changed nothing, and a store that is only busy may answer the next.
 	readTries = 3
+	// writeTries is how often a change is sent that was left without an answer, where
+	// it can be seen whether an earlier one was carried out, or it does not matter.
+	writeTries = 3
 	// attempts that a change makes when another came between.
 	attempts = 16
 	// schema is the `v` of the values written here.
@@ -225,15 +228,34 @@ func (d *DB) get(ctx context.Context, key string, opts ...clientv3.OpOption) (*c
 	}
 }
 
-// commit is one transaction.
+// commit is one transaction, sent once: after an error nobody knows what became of it.
 func (d *DB) commit(ctx context.Context, ifs []clientv3.Cmp, then, or []clientv3.Op) (*clientv3.TxnResponse, error) {
+	resp, _, err := d.try(ctx, ifs, then, or)
+	return resp, err
+}
+
+// insist is one transaction, sent again while it is left without an answer: a store
+// that is only busy carries it out all the same, or answers the next. It must do no
+// more when it is carried out twice. lost says that an answer was: when the
+// comparison fails, an earlier try may be why.
+func (d *DB) insist(ctx context.Context, ifs []clientv3.Cmp, then, or []clientv3.Op) (resp *clientv3.TxnResponse, lost bool, err error) {
+	for try := 1; ; try++ {
+		resp, late, err := d.try(ctx, ifs, then, or)
+		if err == nil || !late || try == writeTries {
+			return resp, try > 1, err
+		}
+	}
+}
+
+// try sends a transaction once, and says whether the time for its answer has passed.
+func (d *DB) try(ctx context.Context, ifs []clientv3.Cmp, then, or []clientv3.Op) (resp *clientv3.TxnResponse, late bool, err error) {
 	if !d.cfg.HasLeader() {
-		return nil, semaphore.ErrNoQuorum
+		return nil, false, semaphore.ErrNoQuorum
 	}
 	c, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
-	resp, err := d.client.Txn(c).If(ifs...).Then(then...).Else(or...).Commit()
-	return resp, outcome(ctx, err)
+	resp, err = d.client.Txn(c).If(ifs...).Then(then...).Else(or...).Commit()
+	return resp, err != nil && c.Err() != nil && ctx.Err() == nil, outcome(ctx, err)
 }
 
 // outcome tells a caller that gave up from a store that did not answer: etcd

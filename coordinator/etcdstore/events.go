@@ -26,7 +26,9 @@ func (d *DB) Append(ctx context.Context, e semaphore.Event) error {
 }
 
 // withEvent commits a change together with the event that tells of it, in the
-// fleet's scope. It reports false when the caller's comparison failed.
+// fleet's scope. It reports false when the caller's comparison failed. The event's
+// key is free before the change and has this very event behind it: so it is made
+// once, however often it is sent, and is known to be made.
 func (d *DB) withEvent(ctx context.Context, e semaphore.Event, ifs []clientv3.Cmp, then []clientv3.Op) (bool, error) {
 	e.V, e.Scope = schema, FleetScope
 	if e.At.IsZero() {
@@ -43,18 +45,22 @@ func (d *DB) withEvent(ctx context.Context, e semaphore.Event, ifs []clientv3.Cm
 			return false, err
 		}
 		key := d.eventKey(e.Seq)
-		txn, err := d.commit(ctx,
+		txn, lost, err := d.insist(ctx,
 			append(slices.Clone(ifs), absent(key)),
 			append(slices.Clone(then), clientv3.OpPut(key, string(value))),
-			[]clientv3.Op{clientv3.OpGet(key, clientv3.WithKeysOnly())})
+			[]clientv3.Op{clientv3.OpGet(key)})
 		if err != nil {
 			return false, err
 		}
 		if txn.Succeeded {
 			return true, nil
 		}
-		if len(txn.Responses[0].GetResponseRange().Kvs) == 0 {
+		found := txn.Responses[0].GetResponseRange().Kvs
+		switch {
+		case len(found) == 0:
 			return false, nil // the event's key was free: it was the caller's comparison
+		case lost && string(found[0].Value) == string(value):
+			return true, nil // by an earlier try
 		}
 	}
 	return false, fmt.Errorf("%w: others kept writing events", semaphore.ErrNoQuorum)

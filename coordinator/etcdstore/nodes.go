@@ -31,14 +31,18 @@ func (d *DB) PutNode(ctx context.Context, r fleet.Record) (int64, error) {
 		return 0, err
 	}
 	key := d.nodeKey(r.ID)
-	txn, err := d.commit(ctx, []clientv3.Cmp{at(key, r.Revision)}, []clientv3.Op{clientv3.OpPut(key, string(value))}, nil)
-	switch {
-	case err != nil:
+	txn, lost, err := d.insist(ctx, []clientv3.Cmp{at(key, r.Revision)}, []clientv3.Op{clientv3.OpPut(key, string(value))}, []clientv3.Op{clientv3.OpGet(key)})
+	if err != nil {
 		return 0, err
-	case !txn.Succeeded:
-		return 0, fleet.ErrChanged
 	}
-	return txn.Header.Revision, nil
+	if txn.Succeeded {
+		return txn.Header.Revision, nil
+	}
+	found := txn.Responses[0].GetResponseRange().Kvs
+	if lost && len(found) > 0 && string(found[0].Value) == string(value) {
+		return found[0].ModRevision, nil // by an earlier try
+	}
+	return 0, fleet.ErrChanged
 }
 
 // OrderNode is fleet.Store's. An order begins something, as a rollout does.
@@ -71,7 +75,7 @@ func (d *DB) GetNode(ctx context.Context, id string) (fleet.Record, bool, error)
 
 // DeleteNode is fleet.Store's.
 func (d *DB) DeleteNode(ctx context.Context, id string) error {
-	_, err := d.commit(ctx, nil, []clientv3.Op{clientv3.OpDelete(d.nodeKey(id))}, nil)
+	_, _, err := d.insist(ctx, nil, []clientv3.Op{clientv3.OpDelete(d.nodeKey(id))}, nil)
 	return err
 }
 

@@ -47,7 +47,7 @@ func (d *DB) PutSightings(ctx context.Context, kind fleet.Kind, list []fleet.Sig
 
 // DropSighting is fleet.PresenceStore's.
 func (d *DB) DropSighting(ctx context.Context, kind fleet.Kind, id string) error {
-	_, err := d.commit(ctx, nil, []clientv3.Op{clientv3.OpDelete(d.presencePrefix(kind) + semaphore.EscapeID(id))}, nil)
+	_, _, err := d.insist(ctx, nil, []clientv3.Op{clientv3.OpDelete(d.presencePrefix(kind) + semaphore.EscapeID(id))}, nil)
 	return err
 }
 

@@ -52,5 +52,9 @@ func (e *Engine) Drift() func(*api.Node) *api.Drift {
 // Forget forgets what a node was brought to. Errors are semaphore.ErrNoQuorum or
 // the context's.
 func (e *Engine) Forget(ctx context.Context, node string) error {
-	return e.cfg.Store.ForgetSettled(ctx, node)
+	for try := 1; ; try++ {
+		if err := e.cfg.Store.ForgetSettled(ctx, node); err == nil || !again(ctx, err, try) {
+			return err
+		}
+	}
 }

@@ -157,3 +157,30 @@ func TestEngine_AResumeThatIsOvertakenByAnotherPauseIsRefused(t *testing.T) {
 		t.Errorf("of the pause that is there: %v, %s", err, got.State)
 	}
 }
+
+// unforgetting leaves so many requests to forget a node without an answer.
+type unforgetting struct {
+	*Store
+	left int
+}
+
+func (u *unforgetting) ForgetSettled(ctx context.Context, node string) error {
+	if u.left--; u.left >= 0 {
+		return fmt.Errorf("%w: %w", semaphore.ErrNoQuorum, context.DeadlineExceeded)
+	}
+	return u.Store.ForgetSettled(ctx, node)
+}
+
+func TestEngine_ANodeIsForgottenAlsoWhenTheFirstRequestHasNoAnswer(t *testing.T) {
+	w := newWorld(t, 1, 1)
+	s := &unforgetting{Store: w.store(), left: 1}
+	e := w.engine(s)
+	w.agents()
+	w.comesTo(e, w.create(e, nil).ID, api.RolloutSucceeded)
+	if err := e.Forget(t.Context(), "n00"); err != nil || s.left >= 0 {
+		t.Errorf("it ends with %v", err)
+	}
+	if _, known := s.View().Settled["n00"]; known {
+		t.Error("it is still known what the node was brought to")
+	}
+}
