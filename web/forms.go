@@ -66,6 +66,12 @@ func (f freezeForm) title() string {
 
 func (s *server) showFreeze(w http.ResponseWriter, r *http.Request) {
 	in := freezeForm{Group: r.URL.Query().Get("group")}
+	if in.Group != "" {
+		if _, err := s.backend.Group(r.Context(), in.Group); err != nil {
+			s.refuse(w, r, err)
+			return
+		}
+	}
 	s.showForm(w, r, "freeze", "", in.title(), in, nil)
 }
 

@@ -225,7 +225,7 @@ func TestLogin_ATokenBecomesACookieOutOfReach(t *testing.T) {
 	if c := r.Cookies()[0]; c.Name != "__Host-lockkeeper-token-8443" || !c.Secure || c.Path != "/" || c.Domain != "" {
 		t.Errorf("over TLS: cookie %+v", c)
 	}
-	refused(t, ask(t, b, nobody, http.MethodPost, "/ui/login", url.Values{"token": {"lk_bad"}}), http.StatusUnauthorized, "Not logged in", "no such token")
+	refused(t, ask(t, b, nobody, http.MethodPost, "/ui/login", url.Values{"token": {"lk_bad"}}), http.StatusUnauthorized, "Not logged in", "No such token")
 	refused(t, ask(t, b, nobody, http.MethodPost, "/ui/login", url.Values{"token": {"lk_node"}}), http.StatusForbidden, "the dashboard needs viewer or more")
 }
 

@@ -77,6 +77,10 @@ func (s *server) showGroupForm(page string) http.HandlerFunc {
 		title := "Settings of " + f.Name
 		if page == "group-blackout" {
 			title = "Blackout of " + f.Name
+			if f.Blackout.Name != "" && f.Removes() == nil {
+				s.refuse(w, r, api.Errorf(api.NotFound, "name=%q: %s has no such blackout; it may have been removed meanwhile", f.Blackout.Name, f.Name))
+				return
+			}
 		}
 		s.showForm(w, r, page, "overview", title, f, nil)
 	}

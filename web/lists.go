@@ -95,6 +95,10 @@ func loadNodes(ctx context.Context, s *server, f *Frame, _ string, in url.Values
 	if err != nil {
 		return err
 	}
+	if q.Group != "" && !slices.Contains(d.Groups, q.Group) && !slices.ContainsFunc(nodes, func(n api.Node) bool { return n.Group == q.Group }) {
+		return &api.Error{Kind: api.UnknownGroup, Detail: "the filter is not understood",
+			Fields: []api.FieldError{{Path: "group", Detail: strconv.Quote(q.Group) + ": there is no such group; want one of those offered"}}}
+	}
 	if d.Bundles, err = s.backend.Bundles(ctx); err != nil {
 		return err
 	}
@@ -223,6 +227,9 @@ func loadEvents(ctx context.Context, s *server, f *Frame, _ string, in url.Value
 	}
 	q.From = momentOf("from", d.In.From, &fields)
 	q.Until = momentOf("until", d.In.Until, &fields)
+	if !q.Until.IsZero() && q.Until.Before(q.From) {
+		fields = append(fields, api.FieldError{Path: "until", Detail: strconv.Quote(d.In.Until) + ": want a time after " + strconv.Quote(d.In.From)})
+	}
 	if fields != nil {
 		return &api.Error{Kind: api.Invalid, Detail: "the filter is not understood", Fields: fields}
 	}

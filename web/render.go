@@ -11,6 +11,8 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
@@ -43,6 +45,9 @@ type view struct {
 	Problem *problem
 }
 
+// Reads reports whether the viewer may see the fleet at all.
+func (v view) Reads() bool { return v.Who.Allows(api.RoleViewer) }
+
 // Off says why this viewer may not do now what a role may do, empty if nothing
 // forbids it: the button of a form is off then, instead of refused when it is sent.
 func (v view) Off(role api.Role) string {
@@ -62,7 +67,24 @@ type problem struct {
 	RequestID string
 }
 
-// Status is the problem's HTTP status and kind.
+// Said is the sentence of the problem, unless its one field says the same.
+func (p problem) Said() string {
+	if len(p.Fields) == 1 && p.Detail == p.Fields[0].Path+": "+p.Fields[0].Detail {
+		return ""
+	}
+	if word, _, _ := strings.Cut(p.Detail, " "); strings.ContainsAny(word, "=:") {
+		return p.Detail // it begins with a name as it is typed
+	}
+	return capital(p.Detail)
+}
+
+// Beside are the fields of which the sentence does not say all.
+func (p problem) Beside() []api.FieldError {
+	said := p.Said()
+	return slices.DeleteFunc(slices.Clone(p.Fields), func(f api.FieldError) bool { return strings.Contains(said, f.Detail) })
+}
+
+// Code is the problem's HTTP status and kind.
 func (p problem) Code() string { return fmt.Sprintf("%d %s", p.Kind.Status(), p.Kind) }
 
 // sets are the parsed templates by page.
@@ -127,14 +149,32 @@ func (s *server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		http.Error(w, p.Detail, p.Kind.Status())
 		return
 	}
-	f, ferr := s.newFrame(r.Context(), "", "")
+	back := wayBack(r.URL.Path)
+	f, ferr := s.newFrame(r.Context(), back.nav, "")
 	if ferr != nil {
 		f.Now = s.opts.Now()
 	}
-	if p.Kind == api.NotFound || p.Kind == api.UnknownGroup {
+	f.Data = back
+	switch p.Kind {
+	case api.NotFound, api.UnknownGroup:
 		p.What = "Not found"
+	case api.Forbidden:
+		p.What = "Not allowed"
 	}
 	s.render(w, r, p.Kind.Status(), "problem", view{Frame: f, Title: p.What, Problem: p})
+}
+
+// way leads on from a page that cannot be shown.
+type way struct{ URL, Word, nav string }
+
+// wayBack leads to the list that the page's subject would be in.
+func wayBack(path string) way {
+	for _, w := range []way{{"/nodes", "All nodes", "nodes"}, {"/rollouts", "All rollouts", "rollouts"}, {"/bundles", "All bundles", "bundles"}, {"/events", "All events", "events"}} {
+		if strings.HasPrefix(strings.TrimPrefix(path, "/ui"), w.URL+"/") {
+			return w
+		}
+	}
+	return way{"/", "Back to the overview", ""}
 }
 
 func (s *server) notFound(w http.ResponseWriter, r *http.Request) {

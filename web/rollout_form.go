@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -69,6 +70,9 @@ func (s *server) showNewRollout(w http.ResponseWriter, r *http.Request) {
 			p = newProblem(w, "Nothing to bring back", err)
 		}
 	}
+	if p == nil {
+		p = s.unknownChoice(w, r, f.Spec)
+	}
 	for i := range waveInputs {
 		row := waveInput{Number: i + 1}
 		if i < len(f.Spec.Waves) {
@@ -80,6 +84,38 @@ func (s *server) showNewRollout(w http.ResponseWriter, r *http.Request) {
 		f.Beyond = f.beyond(f.Spec)
 	}
 	s.showRolloutForm(w, r, f, p)
+}
+
+// unknownChoice is what an address asks to roll out that is not here: the form
+// would seem to have chosen something else.
+func (s *server) unknownChoice(w http.ResponseWriter, r *http.Request, spec api.RolloutSpec) *problem {
+	if spec.Bundle != "" {
+		if _, err := s.backend.Bundle(r.Context(), spec.Bundle); err != nil {
+			return newProblem(w, "Choose another bundle", err)
+		}
+	}
+	if spec.Group != "" {
+		if _, err := s.backend.Group(r.Context(), spec.Group); err != nil {
+			return newProblem(w, "Choose another group", err)
+		}
+	}
+	return nil
+}
+
+// LostBundle is the digest that was asked for if no bundle has it.
+func (f rolloutForm) LostBundle() string {
+	if slices.ContainsFunc(f.Bundles, func(b api.Bundle) bool { return b.Digest == f.Spec.Bundle }) {
+		return ""
+	}
+	return f.Spec.Bundle
+}
+
+// LostGroup is the group that was asked for if there is none of that name.
+func (f rolloutForm) LostGroup() string {
+	if slices.ContainsFunc(f.Groups, func(g api.Group) bool { return g.Name == f.Spec.Group }) {
+		return ""
+	}
+	return f.Spec.Group
 }
 
 func inputOf(i int, w api.WaveSpec) waveInput {

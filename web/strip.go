@@ -13,6 +13,7 @@ import (
 // strip draws who was out when: a lane for each slot that was in use, or, where
 // there are many, how many were out.
 type strip struct {
+	Error  string // the range was not understood
 	Span   string // chosen: "2h", "24h", "7d"
 	Spans  []spanChoice
 	Height int
@@ -96,9 +97,13 @@ func newStrip(group, span string, stays []stay, turns []waiterTurn, slots int, n
 			chosen = s
 		}
 	}
+	unknown := ""
+	if span != "" && span != chosen.name {
+		unknown = fmt.Sprintf("There is no range %q; want one of those beside. This is the last %s.", span, chosen.word)
+	}
 	now = now.Truncate(chosen.lasts / 240)
 	c := scale{now.Add(-chosen.lasts), now}
-	d := strip{Span: chosen.name, Now: percentText(nowAt * 100)}
+	d := strip{Error: unknown, Span: chosen.name, Now: percentText(nowAt * 100)}
 	for _, s := range stripSpans {
 		d.Spans = append(d.Spans, spanChoice{s.word, "/groups/" + segment(group) + "?span=" + s.name, s.name == chosen.name})
 	}
