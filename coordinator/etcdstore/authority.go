@@ -3,6 +3,7 @@ package etcdstore
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -28,11 +29,21 @@ type Rotation struct {
 	revision int64
 }
 
-// Rotation is the last one, its Stage empty when there was none.
+// Rotation is the last one as seen by the watch, its Stage empty when there was
+// none.
 func (d *DB) Rotation() Rotation {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	return d.rotation
+}
+
+// ReadRotation is Rotation by a read made after the call.
+func (d *DB) ReadRotation(ctx context.Context) (Rotation, error) {
+	resp, err := d.get(ctx, d.prefix+"cluster/"+authorityKey)
+	if err != nil || len(resp.Kvs) == 0 {
+		return Rotation{}, err
+	}
+	return decodeRotation(kv{value: resp.Kvs[0].Value, revision: resp.Kvs[0].ModRevision})
 }
 
 // PutRotation writes the next stage, with its event, unless another came between;
@@ -48,14 +59,23 @@ func (d *DB) PutRotation(ctx context.Context, was, next Rotation, e semaphore.Ev
 }
 
 func (d *DB) setRotation(k kv) {
-	r := Rotation{revision: k.revision}
-	if k.deleted {
-		r = Rotation{}
-	} else if err := json.Unmarshal(k.value, &r); err != nil {
+	r, err := decodeRotation(k)
+	if err != nil {
 		d.cfg.Logger.Error("unreadable value", "key", "cluster/"+k.key, "error", err)
 		return
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.rotation = r
+}
+
+func decodeRotation(k kv) (Rotation, error) {
+	if k.deleted {
+		return Rotation{}, nil
+	}
+	r := Rotation{revision: k.revision}
+	if err := json.Unmarshal(k.value, &r); err != nil {
+		return Rotation{}, fmt.Errorf("how the members' authority is replaced: %w", err)
+	}
+	return r, nil
 }

@@ -22,11 +22,16 @@ func (s *Service) Authority(ctx context.Context) (api.AuthorityStatus, error) {
 	if _, err := s.administer(ctx); err != nil {
 		return api.AuthorityStatus{}, err
 	}
-	return s.authority(), nil
+	r, err := s.db.ReadRotation(ctx)
+	if err != nil {
+		return api.AuthorityStatus{}, s.problem(ctx, err)
+	}
+	return s.authority(r), nil
 }
 
-func (s *Service) authority() api.AuthorityStatus {
-	r := s.db.Rotation()
+// authority is how far the members are with a stage. That is read anew for each
+// request: by the stage of before all would have taken the last step.
+func (s *Service) authority(r etcdstore.Rotation) api.AuthorityStatus {
 	out := api.AuthorityStatus{Stage: api.AuthorityStage(r.Stage), From: r.From, To: r.To, By: r.By, Since: r.At, Members: []api.AuthorityMember{}}
 	said := map[string]etcdstore.Figures{}
 	for _, p := range s.db.Coordinators() {
@@ -50,7 +55,11 @@ func (s *Service) RotateAuthority(ctx context.Context, req api.AuthorityRequest)
 	if err != nil {
 		return api.AuthorityStatus{}, err
 	}
-	was, now := s.db.Rotation(), s.authority()
+	was, err := s.db.ReadRotation(ctx)
+	if err != nil {
+		return api.AuthorityStatus{}, s.problem(ctx, err)
+	}
+	now := s.authority(was)
 	to, err := membership.StepOfAuthority(req.Step, now)
 	if err != nil {
 		return api.AuthorityStatus{}, api.Errorf(api.Conflict, "%v", err)
