@@ -12,10 +12,14 @@ import (
 const cookieSeconds = 12 * 3600
 
 // loginForm is the login page's input.
-type loginForm struct{ Next string }
+type loginForm struct{ Next, Why string }
 
 func (s *server) showLogin(w http.ResponseWriter, r *http.Request) {
-	s.render(w, r, http.StatusOK, "login", s.loginView(localPath(r.URL.Query().Get("next")), nil))
+	v := s.loginView(localPath(r.URL.Query().Get("next")), nil)
+	if _, err := r.Cookie(auth.CookieName(r.Host, r.TLS != nil)); err == nil && !auth.From(r.Context()).Known() {
+		v.Data = loginForm{v.Data.(loginForm).Next, "The token of this browser counts no more: it was revoked, or it has ended."}
+	}
+	s.render(w, r, http.StatusOK, "login", v)
 }
 
 func (s *server) loginView(next string, p *problem) view {

@@ -100,7 +100,10 @@ function alive() {
 
 function lost() {
   live.dataset.state = 'reconnecting';
-  live.textContent = `Reconnecting, numbers are from ${clock(heard + skew)}`;
+  const since = document.createElement('span'); // on a phone the foot says it
+  since.className = 'x2';
+  since.textContent = `, numbers are from ${clock(heard + skew)}`;
+  live.replaceChildren('Reconnecting', since);
   live.hidden = false;
 }
 
@@ -108,9 +111,18 @@ function again(ms) {
   source.close();
   source = null;
   setTimeout(connect, ms);
-  // A session that has ended is answered by the login page: go there.
+  stillIn();
+}
+
+// A session that has ended is answered by the login page: go there.
+function stillIn() {
   fetch(location.href, { method: 'HEAD' }).then((r) => { if (r.redirected) location.reload(); }).catch(() => {});
 }
+
+// Whoever logs out in one tab has in all: the login page tells the others.
+const tabs = new BroadcastChannel('lockkeeper');
+tabs.onmessage = stillIn;
+if (!document.body.dataset.stream) tabs.postMessage('login');
 
 // A connection may be gone without a word: the server speaks every 10 s.
 function watch() {
