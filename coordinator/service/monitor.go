@@ -201,15 +201,16 @@ func closed(c <-chan struct{}) bool {
 	}
 }
 
-// sweepPolls wakes the long polls whose answer would be another one now.
+// sweepPolls wakes the long polls whose answer would be another one now, and those
+// that are making their first: it may be of before the change that this is for.
 func (s *Service) sweepPolls() {
 	for id, p := range s.polls.all() {
 		have := p.tag.Load()
-		rec, found := s.fleet.Record(id)
-		if have == nil || !found {
+		if have == nil {
+			p.wake()
 			continue
 		}
-		if s.answerPoll(id, rec.Group).Tag != *have {
+		if rec, found := s.fleet.Record(id); found && s.answerPoll(id, rec.Group).Tag != *have {
 			p.wake()
 		}
 	}
