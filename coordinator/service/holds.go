@@ -182,8 +182,12 @@ func (s *Service) Release(ctx context.Context, group, node string, fence int64, 
 
 // LeaveQueue gives a node's place up.
 func (s *Service) LeaveQueue(ctx context.Context, group, node string) error {
-	if _, err := needEither(ctx, api.RoleOperator, node); err != nil {
+	p, err := needEither(ctx, api.RoleOperator, node)
+	if err != nil {
 		return err
+	}
+	if p.Node == "" { // a person, who looks next
+		defer s.wrote()
 	}
 	return s.problem(ctx, s.store.Leave(ctx, group, node))
 }

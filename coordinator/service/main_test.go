@@ -106,6 +106,7 @@ type fakeRollouts struct {
 	err     error
 	catalog int64  // its revision
 	asked   func() // called, with mu held, when the use of a bundle has been told
+	listing func() // called when the rollouts are listed
 }
 
 func newRollouts() *fakeRollouts {
@@ -146,8 +147,12 @@ func (f *fakeRollouts) Get(id string) (api.Rollout, bool) {
 
 func (f *fakeRollouts) List() []api.Rollout {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	return slices.Clone(f.list)
+	list, listing := slices.Clone(f.list), f.listing
+	f.mu.Unlock()
+	if listing != nil {
+		listing()
+	}
+	return list
 }
 
 func (f *fakeRollouts) Plan(api.RolloutSpec) (api.Plan, error) { return api.Plan{Total: 1}, f.err }

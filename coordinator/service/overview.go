@@ -20,6 +20,11 @@ const (
 	// overviewLasts is how long an overview is good when nothing changed: what
 	// depends on time alone (overdue, unreachable) is seen at the latest then.
 	overviewLasts = 2 * time.Second
+	// overviewTries is how often an overview is made anew that something changed
+	// under, so that one half of it would tell of the change and the other not; one
+	// that took longer than overviewQuick is left as it is.
+	overviewTries = 3
+	overviewQuick = 50 * time.Millisecond
 	// queueShown is how much of a queue the lists of groups show.
 	queueShown = 100
 	// versionsShown is how many versions of agents are told apart.
@@ -50,7 +55,8 @@ type viewCache struct {
 	busy bool          // whether a change asked for it
 	// current is when quorum was seen last, zero for not since the start.
 	current time.Time
-	signs   [3]<-chan struct{}
+	signs   [4]<-chan struct{}
+	members string // as they were, which no sign tells of
 	stale   bool
 }
 
@@ -64,22 +70,29 @@ func (s *Service) overview() *overview {
 	if !stale {
 		c.current = s.now().UTC()
 	}
-	changed := c.last != nil && c.changed()
+	members := ""
+	if s.cfg.Members != nil {
+		members = s.membersNow()
+	}
+	changed := c.last != nil && (c.changed() || members != c.members)
 	if c.last != nil && stale == c.stale {
 		age := time.Since(c.made)
 		if !changed && age < overviewLasts || changed && c.busy && age < min(overviewPause, 20*c.took) {
 			return c.last
 		}
 	}
-	c.busy = changed
-	began := time.Now()
-	// The signs first: a change during the pass is seen by the next.
-	c.signs = [3]<-chan struct{}{s.store.Changed(), s.fleet.Changed(), s.roll.Changed()}
-	c.stale = stale
-	c.last = s.lookOver(stale, c.current)
-	c.made = time.Now()
-	c.took = c.made.Sub(began)
-	return c.last
+	c.busy, c.stale, c.members = changed, stale, members
+	for try := 1; ; try++ {
+		began := time.Now()
+		// The signs first: a change during the pass is seen by the next.
+		c.signs = [4]<-chan struct{}{s.store.Changed(), s.fleet.Changed(), s.roll.Changed(), s.db.Changed()}
+		c.last = s.lookOver(stale, c.current)
+		c.made = time.Now()
+		c.took = c.made.Sub(began)
+		if !c.changed() || try == overviewTries || c.took > overviewQuick {
+			return c.last
+		}
+	}
 }
 
 // wrote makes the next overview one of what was just written: whoever changes
