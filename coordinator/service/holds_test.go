@@ -41,7 +41,7 @@ func TestAcquire_WaitsUntilTheSlotIsReturned(t *testing.T) {
 	h := b.acquire("default", "a")
 	got := make(chan error, 1)
 	go func() {
-		_, err := b.Acquire(b.as("b"), "default", "b", api.AcquireRequest{Instance: "i1", Request: "q"}, 10*time.Second)
+		_, err := b.Acquire(b.as("b"), "default", "b", api.AcquireRequest{Instance: "i1", Request: "q"}, time.Minute)
 		got <- err
 	}()
 	b.eventually("b is queued", func() bool { g, _ := b.Group(b.admin(), "default"); return len(g.Queue) == 1 })
@@ -280,7 +280,7 @@ func TestWithoutQuorum_WritesSaySoAtOnceAndReadsAreStale(t *testing.T) {
 	_, err = b.CreateToken(b.admin(), api.TokenRequest{Role: api.RoleViewer})
 	mustRefuse(t, err, api.NoQuorum)
 	mustRefuse(t, b.FleetLockRelease(b.as("a"), "default", "a"), api.NoQuorum)
-	if took := time.Since(began); took > 2*time.Second {
+	if took := time.Since(began); took > 8*time.Second {
 		t.Errorf("it took %s to say so", took)
 	}
 	if !b.Stale() || b.Ready(t.Context()) == nil {
@@ -379,6 +379,7 @@ func TestConfirm_TheFirstOneNeedsARolloutThatRuns(t *testing.T) {
 // is shown.
 func TestHolds_TheDeadlineShownStandsStillWhileFrozen(t *testing.T) {
 	b := start(t)
+	b.clock.stand()
 	b.hello("a", "default")
 	h := b.acquire("default", "a")
 	b.confirm(h)
