@@ -30,9 +30,7 @@ func TestAgent_SaysWhatIsWrongWithItsCoordinatorsAndGoesOn(t *testing.T) {
 		t.Errorf("somebody was let in:\n%s", out)
 	}
 	must0(t, os.WriteFile(token, []byte(right+"\n"), 0o600))
-	eventually(t, "the host reports once its token is right", func() bool {
-		return strings.Contains(must(t, s.admin, "node", "list"), "host-1")
-	})
+	reports(t, s.admin, "host-1")
 	startRollout(t, s.admin, pushBundle(t, s.admin, "new", ""))
 	eventually(t, "the host is updated", func() bool { return w.count(t, "up host-1") == 1 })
 	if got := m.file(t, "etc/app.conf"); got != "new\n" {

@@ -226,11 +226,11 @@ func hostsInTrouble(t *testing.T, a *alarm, job string, alerts []string) {
 	must(t, c.url, "group", "set", "lost", "--slots", "1")
 	lost := startMachine(t, w, "lost-1", c.url, "--group", "lost")
 	startMachine(t, w, "host-1", c.url)
-	eventually(t, "both hosts have reported", func() bool {
-		return strings.Contains(must(t, c.url, "node", "list"), "lost-1") && strings.Contains(must(t, c.url, "node", "list"), "host-1")
-	})
+	reports(t, c.url, "lost-1")
+	reports(t, c.url, "host-1")
 	startRollout(t, c.url, pushBundle(t, c.url, "broken", "healthy_deadline: 2s\nhealth:\n  - command: \"false\"\n"))
-	id := startRollout(t, c.url, good, "--group", "lost")
+	// Never healthy, so that the host is out until its power is gone.
+	id := startRollout(t, c.url, pushBundle(t, c.url, "lost", "healthy_deadline: 1h\nhealth:\n  - command: \"false\"\n"), "--group", "lost")
 	eventually(t, "a host is out", func() bool { return w.count(t, "down lost-1") > 0 })
 	lost.powerOff()
 	must(t, c.url, "rollout", "pause", id)

@@ -89,7 +89,7 @@ func TestFreeze_OneCommandStopsTheWholeFleetWithinASecondUntilItIsLifted(t *test
 	must(t, p.a.url, "group", "set", "plain", "--slots", "2")
 	startHerd(t, "near-a", herd{Servers: []string{p.a.url}, Nodes: hosts[:8], Group: "default", Witness: string(w), Reboot: 300 * time.Millisecond})
 	startHerd(t, "near-b", herd{Servers: []string{p.b.url}, Nodes: hosts[8:], Group: "default", Witness: string(w), Reboot: 300 * time.Millisecond})
-	eventually(t, "all hosts are there", func() bool { return statusOf(t, p.a.url).Figures.Nodes == len(hosts) })
+	allReport(t, p.b.url, len(hosts)) // where the rollout is started
 
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
@@ -108,13 +108,20 @@ func TestFreeze_OneCommandStopsTheWholeFleetWithinASecondUntilItIsLifted(t *test
 
 	must(t, p.a.url, "freeze", "smoke in the hall")
 	frozen := time.Now()
-	var events api.EventList
-	getJSON(t, p.a.url+"/api/v1/events?limit=10000", &events)
-	stopped := slices.IndexFunc(events.Events, func(e api.Event) bool { return strings.Contains(e.Detail, "smoke in the hall") })
-	if stopped < 0 {
-		t.Fatal("the audit trail has no freeze")
-	}
-	// Who had confirmed before has its hold until it is back.
+	stopped := int64(0) // a revision
+	eventually(t, "the audit trail has the freeze", func() bool {
+		var events api.EventList
+		getJSON(t, p.a.url+"/api/v1/events?limit=10000", &events)
+		for _, e := range events.Events {
+			if strings.Contains(e.Detail, "smoke in the hall") {
+				stopped = e.Revision
+			}
+		}
+		return stopped > 0
+	})
+	// Who had confirmed before has its hold until it is back, also one that has not
+	// heard of it yet, or of which the coordinator that is looked at has not.
+	sleepFor(t.Context(), time.Until(frozen.Add(answered)))
 	confirmed := func(h api.Hold) bool { return h.State == "confirmed" }
 	eventually(t, "the hosts that are out have come back", func() bool {
 		return !slices.ContainsFunc(holdsIn(t, p.a.url, "default"), confirmed) && len(w.out(t)) == 0
@@ -125,7 +132,7 @@ func TestFreeze_OneCommandStopsTheWholeFleetWithinASecondUntilItIsLifted(t *test
 		t.Errorf("though the fleet is frozen: %s", strings.Join(later, ", "))
 	}
 	for _, url := range []string{p.a.url, p.b.url} {
-		for _, line := range begunAfter(t, url, events.Events[stopped].Revision) {
+		for _, line := range begunAfter(t, url, stopped) {
 			t.Errorf("after the freeze at %s, by %s: %s", frozen, url, line)
 		}
 	}

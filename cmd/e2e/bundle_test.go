@@ -132,6 +132,8 @@ func TestBundle_ALargeOneIsFetchedFromItsURLOnceItIsSigned(t *testing.T) {
 		t.Errorf("an unsigned bundle was fetched (%d times), or the host drained", len(asked))
 	}
 
+	// The rollout hears of a failure behind the report of it.
+	eventually(t, "the rollout has halted", func() bool { return rolloutOf(t, c.url, id).State == api.RolloutHalted })
 	must(t, c.url, "bundle", "sign", digest[:8], "--key", key)
 	must(t, c.url, "rollout", "retry", id)
 	eventually(t, "the bundle is in place", func() bool { return rolloutOf(t, c.url, id).State == api.RolloutSucceeded })
@@ -303,10 +305,7 @@ func TestBundle_ADiskThatFailsMeanwhileEndsInOneGenerationOrTheOther(t *testing.
 				mkdir %s 2>/dev/null || exec "$@"
 				exec %s -D -f -qq -o /dev/null -P "$root/etc" -e trace=renameat,renameat2,fsync -e inject=%s "$@"`, once, strace, f.inject)
 			host := startMachineOf(t, w, "host-1", c.url, []string{"/bin/sh", "-c", line, "sh", program("lockkeeper-agent")})
-			eventually(t, "the host has reported", func() bool {
-				status, _ := get(c.url + "/api/v1/nodes/host-1")
-				return status == http.StatusOK
-			})
+			reports(t, c.url, "host-1")
 			digest := pushBundle(t, c.url, "new", "")
 			id := startRollout(t, c.url, digest)
 			if f.reason == "" {

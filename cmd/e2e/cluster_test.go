@@ -23,6 +23,7 @@ func TestCluster_AnotherOneOnTheSameAddressGetsNothingDoneUntilAPersonTrustsIt(t
 	first := startCoordinator(t)
 	w := newWitness(t)
 	m := startFleet(t, w, first.url, 1)[0]
+	eventually(t, "the agent holds on to its cluster", func() bool { return strings.Contains(m.agent.output(t), "cluster pinned") })
 	pinned := statusOf(t, first.url).Cluster.ID
 	if code := first.terminate(); code != 0 {
 		t.Fatalf("exit %d, want 0", code)
@@ -64,7 +65,7 @@ func TestCluster_AnotherOneOnTheSameAddressGetsNothingDoneUntilAPersonTrustsIt(t
 	if err != nil || !strings.Contains(string(out), pinned) {
 		t.Fatalf("trust: %v, %s", err, out)
 	}
-	eventually(t, "the trusting host has reported", func() bool { return statusOf(t, other.url).Figures.Nodes == 1 })
+	allReport(t, other.url, 1)
 	id := startRollout(t, other.url, pushBundle(t, other.url, "new", ""))
 	eventually(t, "the trusting host is updated", func() bool {
 		return rolloutOf(t, other.url, id).State == api.RolloutSucceeded

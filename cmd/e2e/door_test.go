@@ -118,10 +118,7 @@ func TestDoor_ANodesTokenUpdatesItsHostAndNoOther(t *testing.T) {
 	secret, file := s.token(t, "--role", "node", "--node", "host-1")
 	w := newWitness(t)
 	m := startMachine(t, w, "host-1", s.url, "--token-file", file, "--pin", s.pin)
-	eventually(t, "the host has reported", func() bool {
-		out, _, code := lockkeeper(t, s.admin, "node", "list")
-		return code == 0 && strings.Contains(out, "host-1")
-	})
+	reports(t, s.admin, "host-1")
 	must(t, s.admin, "rollout", "start", "--bundle", pushBundle(t, s.admin, "new", ""), "--group", "default", "--wait")
 	if got := m.file(t, "etc/app.conf"); got != "new\n" {
 		t.Errorf("the file is %q", got)

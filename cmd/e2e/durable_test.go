@@ -59,7 +59,7 @@ func (d *durable) start() {
 	t := d.t
 	t.Helper()
 	at := d.any().url
-	eventually(t, "all hosts have reported", func() bool { return statusOf(t, at).Figures.Nodes == len(d.hosts) })
+	allReport(t, at, len(d.hosts))
 	d.rollout = startRollout(t, at, pushBundle(t, at, "new", ""), "--group", "fleet")
 	for _, m := range d.members {
 		must(t, at, "group", "set", "pulse-"+m.name, "--slots", "1")
@@ -283,13 +283,14 @@ func TestDurable(t *testing.T) {
 		clients := d.startClients(6)
 		d.waitUpdated(2, "the rollout is under way")
 		for _, m := range d.members {
-			held := d.holds()
+			stays := slicesWithout(d.members, m)[0]
+			held := d.holds(stays)
 			if code := m.terminate(); code != 0 {
 				t.Errorf("%s ended with %d", m.name, code)
 			}
 			d.writes(d.stopwatch(), writesWithin, m.name+" was told to end", m)
 			m.restart()
-			d.keeps(held)
+			d.keeps(stays, held)
 			d.waitUpdated(1, "hosts are updated after "+m.name+" was restarted")
 		}
 		clients.end()
@@ -303,11 +304,12 @@ func (d *durable) losesTwo(how string, within time.Duration, down, up func(*memb
 	t := d.t
 	t.Helper()
 	d.waitUpdated(3, "the rollout is under way")
-	first, held := d.leader(), d.holds()
+	first := d.leader()
+	live := slicesWithout(d.members, first)
+	held := d.holds(live[0])
 	down(first)
 	d.writes(d.stopwatch(first), within, "the leader "+how, first)
-	d.keeps(held)
-	live := slicesWithout(d.members, first)
+	d.keeps(live[0], held)
 	goal := d.updated(live[0].url) + 3
 	eventually(t, "hosts are updated after the leader "+how, func() bool { return d.updated(live[0].url) >= goal })
 
@@ -320,11 +322,11 @@ func (d *durable) losesTwo(how string, within time.Duration, down, up func(*memb
 	// While a host is out, and has just begun: those that waited at the first may
 	// have to find another coordinator before.
 	newest := int64(0)
-	for _, fence := range d.holds() {
+	for _, fence := range d.holds(d.any()) {
 		newest = max(newest, fence)
 	}
 	eventually(t, "a host goes out", func() bool {
-		for _, fence := range d.holds() {
+		for _, fence := range d.holds(d.any()) {
 			if fence > newest {
 				return true
 			}
@@ -343,10 +345,11 @@ func (d *durable) losesTwo(how string, within time.Duration, down, up func(*memb
 	d.finishes()
 }
 
-// holds are the fences of the fleet's holds.
-func (d *durable) holds() map[string]int64 {
+// holds are the fences of the fleet's holds, as a coordinator shows them.
+func (d *durable) holds(by *memberProcess) map[string]int64 {
+	d.t.Helper()
 	var g api.Group
-	getJSON(d.t, d.any().url+"/api/v1/groups/fleet", &g)
+	getJSON(d.t, by.url+"/api/v1/groups/fleet", &g)
 	held := map[string]int64{}
 	for _, h := range g.Holds {
 		held[h.Node] = h.Fence
@@ -354,10 +357,11 @@ func (d *durable) holds() map[string]int64 {
 	return held
 }
 
-// keeps holds that a hold ends by its holder only.
-func (d *durable) keeps(held map[string]int64) {
+// keeps holds that a hold ends by its holder only. It is asked of the coordinator
+// that showed what was held: another one may have heard of less until then.
+func (d *durable) keeps(by *memberProcess, held map[string]int64) {
 	d.t.Helper()
-	now := d.holds()
+	now := d.holds(by)
 	for node, fence := range held {
 		if got := now[node]; got != fence && d.w.out(d.t)[node] {
 			d.t.Errorf("%s is out and held with fence %d; now it is %d", node, fence, got)

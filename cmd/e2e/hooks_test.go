@@ -56,10 +56,7 @@ func TestAgent_BadHooksAndHealthChecksLeaveTheOldFilesAndSayWhy(t *testing.T) {
 		}
 	}
 	for _, tc := range cases {
-		eventually(t, "the host has reported", func() bool {
-			_, _, code := lockkeeper(t, c.url, "node", "show", "host-"+tc.group)
-			return code == 0
-		})
+		reports(t, c.url, "host-"+tc.group)
 		dir := writeFiles(t, t.TempDir(), map[string]string{
 			"bundle.yaml": "name: app-new\ndefault_interrupt: reboot\n" + tc.manifest, "files/etc/app.conf": "new\n",
 		})

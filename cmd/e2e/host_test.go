@@ -1,9 +1,11 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -153,12 +155,30 @@ func startFleet(t *testing.T, w witness, server string, n int, args ...string) [
 	for i := range fleet {
 		fleet[i] = startMachine(t, w, fmt.Sprintf("host-%d", i+1), server, args...)
 	}
+	allReport(t, server, n)
+	return fleet
+}
+
+// allReport waits until the agents of so many nodes have reported. A node is in its
+// group a moment earlier, and no rollout selects it before.
+func allReport(t *testing.T, server string, n int) {
+	t.Helper()
 	eventually(t, "all hosts have reported", func() bool {
 		var list api.NodeList
-		getJSON(t, server+"/api/v1/nodes", &list)
-		return list.Total == n
+		getJSON(t, server+"/api/v1/nodes?limit=1000", &list)
+		return len(list.Nodes) == n && !slices.ContainsFunc(list.Nodes, func(n api.Node) bool { return n.FirstSeen.IsZero() })
 	})
-	return fleet
+}
+
+// reports waits until the agent of a node has reported; see allReport. The server is
+// any that the command line takes.
+func reports(t *testing.T, server, node string) {
+	t.Helper()
+	eventually(t, node+" has reported", func() bool {
+		var n api.Node
+		out, _, code := lockkeeper(t, server, "node", "show", node, "-o", "json")
+		return code == 0 && json.Unmarshal([]byte(out), &n) == nil && !n.FirstSeen.IsZero()
+	})
 }
 
 // pushBundle makes and uploads a bundle whose one file needs a reboot.
