@@ -65,7 +65,7 @@ func TestAuthority_IsReplacedWithoutAnInterruption(t *testing.T) {
 	}
 
 	begun := status("begin")
-	_, errs, code := lockkeeper(t, c.any().url, "cluster", "rotate-ca", "next")
+	_, errs, code := replied(t, c.any().url, "cluster", "rotate-ca", "next")
 	if code != 4 {
 		t.Errorf("the next step before the last was taken: exit %d", code)
 	}

@@ -83,6 +83,9 @@ func (c *cluster) changeAtRandom(r *rand.Rand) string {
 		if dead {
 			return "replacing " + m.name + ", which was dead"
 		}
+		if code := m.exited(); code != 2 { // it learns of it from the others
+			c.t.Errorf("%s was replaced and ended with %d, want 2", m.name, code)
+		}
 		return "replacing " + m.name + ", which was up"
 	}
 	c.grow(2)

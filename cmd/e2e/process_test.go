@@ -182,14 +182,15 @@ func startCoordinator(t *testing.T, args ...string) *coordinatorProcess {
 	return c
 }
 
-// waitReady waits until it serves. One that gave up joining, since the others did
-// not answer in time on a busy machine, is given the same command again.
+// waitReady waits until it serves. One that gave up joining, since members did not
+// answer in time on a busy machine, is given the same command again.
 func (c *coordinatorProcess) waitReady() {
 	c.t.Helper()
 	eventually(c.t, "the coordinator is ready", func() bool {
 		if !c.running() {
 			said := c.output(c.t)
-			if !strings.Contains(said, "lockkeeperd: joining the cluster: ") || !strings.Contains(said, "no answer within") {
+			late := strings.Contains(said, "no answer within") || strings.Contains(said, " can be reached and ")
+			if !late || !strings.Contains(said, "lockkeeperd: joining the cluster: ") {
 				c.t.Fatalf("%s ended with %d", c.name, c.exited())
 			}
 			c.start()
@@ -246,18 +247,45 @@ func lockkeeper(t *testing.T, server string, args ...string) (stdout, stderr str
 	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
 }
 
-// must is lockkeeper for a command that has to succeed. Where there is no quorum, or
-// no answer in time, it is given again, as a person would: see settled.
+// replied is lockkeeper for a command that has to be answered. Where there is no
+// quorum, or no answer in time, it is given again, as a person would: see settled.
+func replied(t *testing.T, server string, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	stdout, stderr, code, _ = insisted(t, unanswered, server, args...)
+	return stdout, stderr, code
+}
+
+func unanswered(code int, errs string) bool {
+	return code == 3 && (strings.Contains(errs, string(api.NoQuorum)) || strings.Contains(errs, "no answer within"))
+}
+
+// passes reports a refusal that is none on a machine with time to spare: members
+// did not reach each other in time, or have not been in touch for long enough.
+func passes(code int, errs string) bool {
+	return unanswered(code, errs) ||
+		code == 4 && (strings.Contains(errs, "can be reached") || strings.Contains(errs, "no answer within") || strings.Contains(errs, "; try again in "))
+}
+
+// insisted gives a command again for as long as its outcome asks for that, and says
+// how often it was given.
+func insisted(t *testing.T, again func(code int, errs string) bool, server string, args ...string) (stdout, stderr string, code, tries int) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; {
+		stdout, stderr, code = lockkeeper(t, server, args...)
+		if tries++; !again(code, stderr) || time.Now().After(deadline) {
+			return stdout, stderr, code, tries
+		}
+	}
+}
+
+// must is lockkeeper for a command that has to succeed, and is given again where it
+// was not answered or what refuses it passes. A member that is removed may have gone
+// by a try of which there was no answer.
 func must(t *testing.T, server string, args ...string) string {
 	t.Helper()
-	out, errs, code := lockkeeper(t, server, args...)
-	passes := func() bool {
-		return code == 3 && (strings.Contains(errs, string(api.NoQuorum)) || strings.Contains(errs, "no answer within"))
-	}
-	for deadline := time.Now().Add(patience); passes() && time.Now().Before(deadline); {
-		out, errs, code = lockkeeper(t, server, args...)
-	}
-	if code != 0 {
+	out, errs, code, tries := insisted(t, passes, server, args...)
+	gone := code == 6 && tries > 1 && strings.HasPrefix(strings.Join(args, " "), "cluster remove ")
+	if code != 0 && !gone {
 		t.Fatalf("lockkeeper %s: exit %d\n%s%s", strings.Join(args, " "), code, out, errs)
 	}
 	return out
