@@ -62,13 +62,15 @@ func TestPartition_WithoutTheirLeaderTheOthersGoOn(t *testing.T) {
 		{"nobody heard the leader any more", func(o []string) []string { return n.mute(o...) }},
 	} {
 		let(slots)
-		eventually(t, "hosts are out", func() bool { return len(d.holds()) > 0 })
-		led, held := c.leader(), d.holds()
+		eventually(t, "hosts are out", func() bool { return len(d.holds(d.any())) > 0 })
+		led := c.leader()
+		other := slicesWithout(c.members, led)[0]
+		held := d.holds(other)
 		n.filter(led.name, cut.rules(c.othersOf(led))...)
 		since := d.stopwatch(led)
 		d.writesGoOn(since, cut.what, led)
 		led.refuses()
-		d.keeps(held)
+		d.keeps(other, held)
 		if left := rolloutOf(t, c.any().url, d.rollout).Progress.Waiting; left == 0 {
 			t.Fatalf("no host waits any more when %s: nothing would be shown", cut.what)
 		}
