@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 )
@@ -19,6 +20,36 @@ func (s *server) latest(ctx context.Context, q api.EventQuery) (withEvents, erro
 	list, err := s.backend.Events(ctx, q)
 	slices.Reverse(list.Events)
 	return withEvents{list.Events}, err
+}
+
+// calm reports that the headline only says who is out and who waits.
+func calm(st api.Status) bool {
+	return st.OK && st.Frozen == nil
+}
+
+// outlookOf is what goes on beyond who is out: how many rollouts can still go on,
+// and the one that does, or the one that ended last.
+type outlookOf struct {
+	Active int
+	One    *api.Rollout
+	Word   string // of its state, within a sentence
+}
+
+func outlook(list []api.Rollout) (o outlookOf) {
+	for i := range list {
+		switch r := &list[i]; {
+		case r.State.Active():
+			if o.Active++; o.Active == 1 {
+				o.One = r
+			}
+		case o.Active == 0 && (o.One == nil || r.EndedAt.After(o.One.EndedAt)):
+			o.One = r
+		}
+	}
+	if o.One != nil {
+		o.Word = strings.ToLower(rolloutLooks[o.One.State].Word)
+	}
+	return o
 }
 
 func loadOverview(ctx context.Context, s *server, f *Frame, _ string, _ url.Values) (err error) {

@@ -42,13 +42,20 @@ func timeTag(now, t time.Time, attribute string) template.HTML {
 		t.UTC().Format(time.RFC3339), t.UTC().Format("2006-01-02 15:04:05 UTC"), text))
 }
 
-// clockTag is a time of day.
-func clockTag(t time.Time) template.HTML {
+// clockTag is a time of day that was, with its date unless that is today's.
+func clockTag(day, t time.Time) template.HTML {
 	if t.IsZero() {
 		return "–"
 	}
-	return template.HTML(fmt.Sprintf(`<time datetime="%s" title="%s">%s</time>`,
-		t.UTC().Format(time.RFC3339), t.UTC().Format("2006-01-02 15:04:05 UTC"), t.UTC().Format("15:04:05")))
+	t = t.UTC()
+	form := "15:04:05"
+	switch {
+	case t.Year() != day.Year():
+		form = "2 Jan 2006 15:04:05"
+	case t.YearDay() != day.YearDay():
+		form = "2 Jan 15:04:05"
+	}
+	return template.HTML(fmt.Sprintf(`<time datetime="%s" title="%s">%s</time>`, t.Format(time.RFC3339), t.Format("2006-01-02 15:04:05 UTC"), t.Format(form)))
 }
 
 // whenTag is a date and time.

@@ -90,6 +90,9 @@ func wavesOf(r api.Rollout, day time.Time) []waveView {
 		} else if g := r.Spec.Grow; g != nil {
 			v.Soak = spanText(g.Soak)
 		}
+		if v.State == "next" && !r.State.Active() {
+			v.Soak = "" // it never will
+		}
 		p := countNodes(by[i])
 		v.Counts = fmt.Sprintf("%s: %d updated, %d in work, %d waiting, %d not started, %d failed", w.Name, p.Updated, p.Updating, p.Waiting, p.Pending, p.Failed)
 		if p.Skipped > 0 {

@@ -150,6 +150,8 @@ var funcs = template.FuncMap{
 	"waveHints": func() []string { return []string{"", "1", "10%", "50%", "100%", ""} },
 	"sentence":  sentence,
 	"stepX":     func(i int) string { return fmt.Sprintf("%.1f%%", 0.5+20*float64(i)) },
+	"calm":      calm,
+	"outlook":   outlook,
 	"turn":      turnTag,
 	"soon":      soonTag,
 	"rows": func(f Frame, list []api.Rollout, label string) rolloutRowsOf {

@@ -1,0 +1,56 @@
+package web_test
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lockkeeper/lockkeeper/coordinator/api"
+)
+
+var tags = regexp.MustCompile(`<[^>]*>`)
+
+// On a calm day the line below the headline says what that does not: what is
+// rolled out, or what was last.
+func TestOverview_OnACalmDaySaysWhatTheHeadlineDoesNot(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 11, 24, 14, 30, 0, 0, time.UTC)
+	ended := func(id string, state api.RolloutState, when time.Time) api.Rollout {
+		return api.Rollout{ID: id, BundleName: "base-" + id, State: state, EndedAt: when, Spec: api.RolloutSpec{Group: "web"}}
+	}
+	last := ended("2", api.RolloutSucceeded, at)
+	running := api.Rollout{ID: "3", BundleName: "base-3", State: api.RolloutRunning, Estimate: at.Add(time.Hour), Spec: api.RolloutSpec{Group: "web"}, Progress: api.RolloutProgress{Total: 3, Updated: 1}}
+	for _, c := range []struct {
+		rollouts []api.Rollout
+		want     string
+	}{
+		{nil, "No rollout yet."},
+		{[]api.Rollout{last, ended("1", api.RolloutFailed, at.Add(-time.Hour))}, "No rollout is under way; the last, base-2 to web, succeeded Tue 24 Nov 14:30 UTC."},
+		{[]api.Rollout{ended("4", api.RolloutAborted, at)}, "No rollout is under way; the last, base-4 to web, was aborted Tue 24 Nov 14:30 UTC."},
+		{[]api.Rollout{last, running}, "base-3 to web is running: 1 of 3 nodes updated, done about Tue 24 Nov 15:30 UTC."},
+		{[]api.Rollout{running, running, last}, "2 rollouts are under way."},
+	} {
+		b := newStage()
+		b.status.Sentence, b.status.Figures.Nodes, b.status.Rollouts = "All is well: 6 hosts are in service", 6, c.rollouts
+		_, head, _ := strings.Cut(show(t, b, "/"), "<h1>"+b.status.Sentence+"</h1>")
+		head, _, _ = strings.Cut(head, "</p>")
+		if said := strings.TrimSpace(tags.ReplaceAllString(head, "")); said != c.want {
+			t.Errorf("it says %q, want %q", said, c.want)
+		}
+	}
+}
+
+// A time of another day has its date: a journal reaches weeks back.
+func TestEvents_OfAnotherDayHaveItsDate(t *testing.T) {
+	t.Parallel()
+	b := busyFleet()
+	old := time.Now().UTC().AddDate(0, 0, -3)
+	b.events = []api.Event{{Revision: 1, At: old, Kind: "node.joined", Node: "web-077", Group: "web"}, {Revision: 2, At: time.Now(), Kind: "hold.granted", Node: "web-077", Group: "web"}}
+	for _, path := range []string{"/", "/nodes/web-077", "/groups/web"} {
+		_, log, _ := strings.Cut(show(t, b, path), `<ol class="log`)
+		if want := old.Format(">2 Jan "); !strings.Contains(log, want) && !strings.Contains(log, old.Format(">2 Jan 2006 ")) {
+			t.Errorf("%s has no %q: %.600s", path, want, log)
+		}
+	}
+}
