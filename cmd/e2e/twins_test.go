@@ -165,7 +165,10 @@ func TestTwins_AgentsMoveOverAndTheRolloutGoesOnWhenACoordinatorDies(t *testing.
 	for _, url := range []string{p.a.url, p.b.url} {
 		eventually(t, "all hosts are known at "+url, func() bool { return statusOf(t, url).Figures.Nodes == 4 })
 	}
-	wantWords(t, must(t, p.b.url, "cluster"), p.a.url, p.b.url, "external")
+	eventually(t, "both are shown", func() bool {
+		said := must(t, p.b.url, "cluster")
+		return strings.Contains(said, p.a.url) && strings.Contains(said, p.b.url) && strings.Contains(said, "external")
+	})
 
 	id := startRollout(t, p.a.url, pushBundle(t, p.a.url, "new", ""))
 	eventually(t, "the rollout is half done", func() bool { return rolloutOf(t, p.b.url, id).Progress.Updated >= 2 })
@@ -195,6 +198,9 @@ func TestTwins_AWaiterKeepsItsPlaceOverTheDeathOfItsCoordinator(t *testing.T) {
 	p.a.start()
 	p.a.waitReady()
 	again := first.park(p.b.url)
+	// Its place is there without it. A quarter of a second after it came it counts
+	// as one that waits.
+	eventually(t, "the first is there itself", func() bool { return waitingBy(p.a.url) == 1 })
 	if now := queueOf(t, p.b.url)[0]; now.Node != "first" || !now.Since.Equal(before.Since) {
 		t.Errorf("the place is %+v, was %+v", now, before)
 	}
