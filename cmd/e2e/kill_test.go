@@ -95,7 +95,7 @@ func TestKill_ARealAgentAtEveryStepEndsAsIfNothingHadHappened(t *testing.T) {
 	c := startCoordinator(t)
 	for name, manifest := range map[string]string{
 		"success":  "",
-		"rollback": "healthy_deadline: 4s\nhealth:\n  - command: grep -q old \"$LOCKKEEPER_ROOT/etc/app.conf\"\n",
+		"rollback": "healthy_deadline: 10s\nhealth:\n  - command: grep -q old \"$LOCKKEEPER_ROOT/etc/app.conf\"\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWitness(t)
