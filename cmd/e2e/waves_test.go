@@ -212,8 +212,6 @@ func TestWaves_ABadBundleHaltsInTheFirstWaveAndIsTakenBack(t *testing.T) {
 		if down := s.w.count(t, "down "+node); down != want {
 			t.Errorf("%s went out %d times, want %d", node, down, want)
 		}
-		if has := nodeOf(t, s.any().url, node).Report.Bundle; has != good {
-			t.Errorf("%s has bundle %s, want the good one", node, has)
-		}
+		eventually(t, node+" is shown with the good bundle", func() bool { return nodeOf(t, s.any().url, node).Report.Bundle == good })
 	}
 }
