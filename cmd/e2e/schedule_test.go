@@ -81,7 +81,7 @@ func askFleetLock(ctx context.Context, url, id, group string) (time.Time, []aske
 
 func TestSchedule_RefusesBothDoorsAndGrantsBothByPushWhenItOpens(t *testing.T) {
 	t.Parallel()
-	const lasts, ahead = 20 * time.Second, 12 * time.Second
+	const lasts, ahead = 30 * time.Second, 20 * time.Second // to make them all, and to ask before they open
 	c := startCoordinator(t, "--fleetlock-wait", hostsWait.String())
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
