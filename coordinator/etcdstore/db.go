@@ -29,6 +29,8 @@ const (
 	// writeTries is how often a change is sent that was left without an answer, where
 	// it can be seen whether an earlier one was carried out, or it does not matter.
 	writeTries = 3
+	// turnTimeout bounds how long one waits for others here to have written events.
+	turnTimeout = 10 * time.Second
 	// attempts that a change makes when another came between.
 	attempts = 16
 	// schema is the `v` of the values written here.
@@ -86,7 +88,8 @@ type DB struct {
 
 	feed feed
 
-	measuring sync.Mutex // held by the one MeasurePuts
+	measuring sync.Mutex    // held by the one MeasurePuts
+	telling   chan struct{} // holds one while an event is written
 
 	mu            sync.RWMutex
 	identity      Identity
@@ -143,6 +146,7 @@ func New(cfg Config) *DB {
 		cfg: cfg, client: cfg.Client, prefix: root + "/", blobs: root + "-bundles/",
 		foreign: map[string]Foreign{}, tokens: map[string]liveToken{}, peers: map[string]Peer{}, outages: map[string]Outage{},
 		changed: make(chan struct{}), again: make(chan struct{}, 1), loaded: map[string]bool{},
+		telling: make(chan struct{}, 1),
 	}
 	d.life, d.cancel = context.WithCancel(context.Background())
 	d.feed.init()

@@ -30,6 +30,7 @@ func (d *DB) Append(ctx context.Context, e semaphore.Event) error {
 // key is free before the change and has this very event behind it: so it is made
 // once, however often it is sent, and is known to be made.
 func (d *DB) withEvent(ctx context.Context, e semaphore.Event, ifs []clientv3.Cmp, then []clientv3.Op) (bool, error) {
+	defer d.turn(ctx)()
 	e.V, e.Scope = schema, FleetScope
 	if e.At.IsZero() {
 		e.At = d.cfg.Now().UTC()
@@ -64,6 +65,21 @@ func (d *DB) withEvent(ctx context.Context, e semaphore.Event, ifs []clientv3.Cm
 		}
 	}
 	return false, fmt.Errorf("%w: others kept writing events", semaphore.ErrNoQuorum)
+}
+
+// turn waits until nobody here writes an event, since only one gets the next key:
+// of many at once some would never get one. It does not wait for long: a store that
+// is slow to answer would make the last wait for the time of all.
+func (d *DB) turn(ctx context.Context) (over func()) {
+	late := time.NewTimer(turnTimeout)
+	defer late.Stop()
+	select {
+	case d.telling <- struct{}{}:
+		return func() { <-d.telling }
+	case <-late.C:
+	case <-ctx.Done():
+	}
+	return func() {}
 }
 
 func (d *DB) eventKey(seq int64) string {

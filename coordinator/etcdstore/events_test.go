@@ -67,6 +67,21 @@ func TestEvents_OfAllScopesAreMergedInTheOrderOfRevisions(t *testing.T) {
 	}
 }
 
+func TestAppend_ManyAtOnceAllGetTheirTurn(t *testing.T) {
+	d, _ := open(t)
+	const n = 60
+	var ended sync.WaitGroup
+	for range n {
+		ended.Go(func() {
+			if err := d.Append(t.Context(), semaphore.Event{Kind: "k"}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	ended.Wait()
+	eventually(t, d, "all are seen", func() bool { return len(all(t, d, api.EventQuery{}).Events) == n })
+}
+
 func TestEvents_AreFilteredByWhatAPersonAsksFor(t *testing.T) {
 	noon := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 	e := api.Event{Revision: 10, Kind: "hold.granted", At: noon, Node: "Web-1", Group: "web", Rollout: "ro-1", Actor: "ann", Detail: "kernel"}
