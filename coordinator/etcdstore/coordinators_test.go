@@ -101,10 +101,10 @@ func TestClockSkewed_OfTwoNeitherIsBelieved(t *testing.T) {
 	if err := a.ClockSkewed(); err != nil {
 		t.Errorf("alone: %v", err)
 	}
-	b := present(t, prefix, "b", -31*time.Second)
+	b := present(t, prefix, "b", -40*time.Second)
 	tell(t, a, b)
 	if a.ClockSkewed() == nil || b.ClockSkewed() == nil {
-		t.Errorf("31 s apart: %v, %v", a.ClockSkewed(), b.ClockSkewed())
+		t.Errorf("40 s apart: %v, %v", a.ClockSkewed(), b.ClockSkewed())
 	}
 	b.Stop()
 	eventually(t, a, "the other is gone", func() bool { return a.ClockSkewed() == nil })

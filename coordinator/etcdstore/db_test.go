@@ -52,7 +52,7 @@ func openAt(t *testing.T, cfg Config) *DB {
 
 // patience is how long a test waits for what comes in milliseconds on a machine
 // that does nothing else.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // eventually waits until a condition holds that a watch brings about.
 func eventually(t *testing.T, d *DB, what string, holds func() bool) {

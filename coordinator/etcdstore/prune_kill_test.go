@@ -92,6 +92,10 @@ func prune(t *testing.T, dir string, kill int) (found, end map[string]scopeLeft)
 	if err != nil {
 		t.Fatal(err)
 	}
+	goOn, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -108,6 +112,7 @@ func prune(t *testing.T, dir string, kill int) (found, end map[string]scopeLeft)
 		case what != "cut":
 			t.Errorf("the process says %q", lines.Text())
 		default:
+			fmt.Fprintln(goOn)
 			if cuts++; cuts == kill {
 				_ = cmd.Process.Kill()
 			}
@@ -168,7 +173,7 @@ func fill(t *testing.T, dir string) {
 }
 
 // runPruner is the main of the process: it says what it finds, prunes, and says
-// before each deletion that it is about to.
+// before each deletion that it is about to, and waits for a line.
 func runPruner(dir string) error {
 	ctx := context.Background()
 	node, err := etcdnode.Start(ctx, etcdnode.Config{DataDir: dir, Name: "test"})
@@ -224,7 +229,8 @@ func tellLeft(ctx context.Context, d *DB, what string) error {
 	return nil
 }
 
-// tellingKV prints a line before each deletion.
+// tellingKV prints a line before each deletion, and goes on when it gets one: the
+// process must not have deleted everything before a slow test kills it.
 type tellingKV struct{ clientv3.KV }
 
 func (k tellingKV) Txn(ctx context.Context) clientv3.Txn { return tellingTxn{k.KV.Txn(ctx)} }
@@ -237,6 +243,7 @@ func (t tellingTxn) Then(ops ...clientv3.Op) clientv3.Txn {
 	for _, op := range ops {
 		if op.IsDelete() {
 			fmt.Println("cut")
+			fmt.Scanln()
 		}
 	}
 	return tellingTxn{t.Txn.Then(ops...)}

@@ -45,10 +45,13 @@ func TestSchema_IsRaisedOnceEveryCoordinatorReadsIt(t *testing.T) {
 	old.Stop()
 	fresh := begin("b", "m2", 2)
 	soon(t, "the schema of both is written", func() bool { return a.Schema() == 2 && fresh.Schema() == 2 })
-	list, err := a.Events(t.Context(), api.EventQuery{Limit: 10})
-	if err != nil || !slices.ContainsFunc(list.Events, func(e api.Event) bool { return e.Kind == "cluster.schema.raised" }) {
-		t.Errorf("events %+v, %v", list, err)
-	}
+	soon(t, "the audit trail tells of it", func() bool {
+		list, err := a.Events(t.Context(), api.EventQuery{Limit: 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return slices.ContainsFunc(list.Events, func(e api.Event) bool { return e.Kind == "cluster.schema.raised" })
+	})
 	fresh.Stop()
 	back := begin("b", "m2", 1)
 	soon(t, "both are here again", func() bool { return len(a.Coordinators()) == 2 && a.agreedSchema() == 1 })
