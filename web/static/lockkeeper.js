@@ -103,7 +103,9 @@ function lost() {
   const since = document.createElement('span'); // on a phone the foot says it
   since.className = 'x2';
   since.textContent = `, numbers are from ${clock(heard + skew)}`;
-  live.replaceChildren('Reconnecting', since);
+  const said = document.createElement('span'); // as one, for it breaks into lines where there is little room
+  said.append('Reconnecting', since);
+  live.replaceChildren(said);
   live.hidden = false;
 }
 
