@@ -151,8 +151,9 @@ func TestChange_OfAStoreThatNeverAnswersIsNotSaidToBeMade(t *testing.T) {
 func TestChange_WhoseEventsPlaceWasTakenMeanwhileIsMadeBehindIt(t *testing.T) {
 	d, kv := late(t, "events/", 0, false)
 	t.Parallel()
+	other := New(Config{Client: d.client, Prefix: d.prefix}) // a coordinator, of which this one knows nothing
 	kv.meantime = func() {
-		if err := d.Append(t.Context(), semaphore.Event{Kind: "snapshot.taken"}); err != nil {
+		if err := other.Append(t.Context(), semaphore.Event{Kind: "snapshot.taken"}); err != nil {
 			t.Error(err)
 		}
 	}
