@@ -37,6 +37,20 @@ func wantKind(t *testing.T, what string, err error, kind api.Kind) {
 	}
 }
 
+// wantRefusal asks until it is answered, and wants a refusal of that kind.
+func wantRefusal(t *testing.T, what string, kind api.Kind, ask func() error) {
+	t.Helper()
+	settled(t, func() error {
+		switch err := ask(); {
+		case isKind(err, kind):
+			return nil
+		case err != nil:
+			return fmt.Errorf("%s: %w, want %s", what, err, kind)
+		}
+		return fmt.Errorf("%s: no error, want %s", what, kind)
+	})
+}
+
 func TestToken_ANodesOwnPollsAndAcquiresForItAlone(t *testing.T) {
 	t.Parallel()
 	s := startSecured(t)
