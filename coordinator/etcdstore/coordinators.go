@@ -54,6 +54,7 @@ type Peer struct {
 	// it was heard here.
 	ClockOff      time.Duration
 	ClockOffKnown bool
+	found         time.Time // when its word was first seen here, by the clock of this one
 }
 
 // Announce says that this coordinator is here, again and again until Stop. To
@@ -207,7 +208,10 @@ func (d *DB) coordinatorTable() table {
 // setPeer takes over one key, and reports whether that coordinator is here. Its
 // clock is as was known: what is read may be old.
 func (d *DB) setPeer(k kv, old Peer) bool {
-	p := Peer{ClockOff: old.ClockOff, ClockOffKnown: old.ClockOffKnown, Self: k.key == d.cfg.Self.ID}
+	p := Peer{ClockOff: old.ClockOff, ClockOffKnown: old.ClockOffKnown, Self: k.key == d.cfg.Self.ID, found: old.found}
+	if p.found.IsZero() {
+		p.found = d.cfg.Now()
+	}
 	if !k.deleted {
 		if err := json.Unmarshal(k.value, &p.Coordinator); err != nil {
 			d.cfg.Logger.Error("unreadable value", "key", "coordinators/"+k.key, "error", err)

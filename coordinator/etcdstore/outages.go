@@ -17,6 +17,9 @@ import (
 // longer than outageAfter, nobody could, or none ran.
 const (
 	outageAfter = 30 * time.Second
+	// muteAfter is how long a coordinator of which only an old word was found may
+	// say nothing more until it counts for none: it ended, and its word has its time.
+	muteAfter = 2 * announceEvery
 	// outageKept is how long one is remembered after its end.
 	outageKept = 7 * 24 * time.Hour
 	// outagesKept bounds how many are.
@@ -113,14 +116,15 @@ func (d *DB) Outages() []Outage {
 // tellsTime reports whether what this coordinator says of the time may be held
 // against others: one whose clock is off would make an outage of the difference.
 // That is known once it has heard those that are here. Of two nobody knows which
-// one is right, and one has to tell.
+// one is right, and one has to tell. One that does not speak at all is not here:
+// to wait for it until its word has passed would itself make an outage.
 func (d *DB) tellsTime() bool {
 	ahead, heard := d.ClockOff()
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	others := 0
+	others, now := 0, d.cfg.Now()
 	for _, p := range d.peers {
-		if !p.Self {
+		if !p.Self && (p.ClockOffKnown || now.Sub(p.found) < muteAfter) {
 			others++
 		}
 	}

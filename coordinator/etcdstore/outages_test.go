@@ -1,6 +1,7 @@
 package etcdstore
 
 import (
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -56,6 +57,37 @@ func TestOutages_ATimeInWhichNobodyWroteIsRemembered(t *testing.T) {
 		}
 		return true
 	})
+}
+
+// A coordinator that was killed leaves a word that says for half a minute that it is
+// here. One that started since has never heard it, and tells the time all the same:
+// that nobody did for so long would be an outage.
+func TestOutages_NoneIsMadeOfACoordinatorThatWasKilled(t *testing.T) {
+	c, prefix := client(t)
+	present(t, prefix, "killed", 0) // and says nothing any more
+	var ahead atomic.Int64
+	b := openAt(t, Config{Client: c, Prefix: prefix, Self: Coordinator{Name: "b"}, Now: func() time.Time {
+		return time.Now().Add(time.Duration(ahead.Load()))
+	}})
+	alive := func() time.Time {
+		b.mu.RLock()
+		defer b.mu.RUnlock()
+		return b.alive
+	}
+	first := alive()
+	for _, at := range []time.Duration{0, announceEvery, 2 * announceEvery, 3 * announceEvery, 4 * announceEvery} {
+		ahead.Store(int64(at))
+		if err := b.announce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if at < muteAfter {
+			continue // the other may be about to speak, and its clock another
+		}
+		soon(t, "it tells the time", func() bool { return alive().Sub(first) > at-time.Second })
+	}
+	if got := b.Outages(); len(got) != 0 {
+		t.Errorf("outages are %+v", got)
+	}
 }
 
 // What began before a time without quorum has that time on top, and is judged
