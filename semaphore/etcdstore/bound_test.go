@@ -120,7 +120,7 @@ func TestBound_AFloodOfAcquiresIsTurnedAwayAndReleasesAreNot(t *testing.T) {
 		if !errors.Is(err, semaphore.ErrBusy) {
 			t.Errorf("amid the flood: %v, want ErrBusy", err)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Error("300 requests are kept in memory")
 	}
 	released := make(chan error, 1)

@@ -18,6 +18,7 @@ type faulty struct {
 	mu     sync.Mutex
 	spoil  []func(commit func() (*clientv3.TxnResponse, error)) (*clientv3.TxnResponse, error)
 	cuts   []context.CancelFunc
+	wide   int  // how many of them are of all groups
 	deaf   bool // watches opened from now on bring nothing
 }
 
@@ -115,6 +116,9 @@ func (f *faulty) Watch(ctx context.Context, key string, opts ...clientv3.OpOptio
 	defer f.mu.Unlock()
 	ctx, cut := context.WithCancel(ctx)
 	f.cuts = append(f.cuts, cut)
+	if clientv3.OpGet(key, opts...).RangeBytes() != nil {
+		f.wide++
+	}
 	if f.deaf {
 		silence := make(chan clientv3.WatchResponse)
 		context.AfterFunc(ctx, func() { close(silence) })
@@ -131,12 +135,13 @@ func (f *faulty) cut(deafAfter bool) {
 	for _, cut := range f.cuts {
 		cut()
 	}
-	f.cuts = nil
+	f.cuts, f.wide = nil, 0
 }
 
-// open is how many watches are open.
+// open is how many watches of all groups are open: what they bring was read anew
+// before they were.
 func (f *faulty) open() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return len(f.cuts)
+	return f.wide
 }

@@ -190,7 +190,7 @@ func (l *lab) fences(t *testing.T, prefix string) []int64 {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	end, err := client.Put(ctx, prefix+"~end", "")
 	if err != nil {

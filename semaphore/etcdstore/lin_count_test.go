@@ -194,7 +194,7 @@ func (l *lab) judge(t *testing.T, spec semaphore.Spec) int {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	end, err := client.Put(ctx, "/p/groups/g/~end", "")
 	if err != nil {

@@ -50,7 +50,7 @@ func TestMemberOut_OneHostIsOutThoughEachIsInAnotherGroupAtAnotherStore(t *testi
 			done.Go(func() {
 				group, op := fmt.Sprintf("g%d", i), agent(fmt.Sprintf("c%d", i))
 				op.Request = fmt.Sprint("r", turn)
-				a, err := s.Acquire(t.Context(), group, &op, 20*time.Second)
+				a, err := s.Acquire(t.Context(), group, &op, patience)
 				if err != nil || a.Hold == nil || a.Kind != semaphore.OK {
 					t.Errorf("%s: %v %+v", op.Node, err, a)
 					return

@@ -116,7 +116,7 @@ func TestPlace_ClientThatComesBackKeepsItsTicket(t *testing.T) {
 func TestPlace_StaysWhenItsStoreStopsForAsLongAsTheLease(t *testing.T) {
 	f := newFleet(t)
 	cfg := f.config()
-	cfg.LeaseTTL = 2 * time.Second
+	cfg.LeaseTTL = 5 * time.Second
 	s, other := f.open(cfg), f.store()
 	f.declare(s, 1, 2)
 	f.ok(s, agent("n0"))
@@ -246,7 +246,7 @@ func TestParked_EndsWhenTheGroupOrTheMemberGoes(t *testing.T) {
 				if o.err != nil || o.answer.Kind != c.want {
 					t.Fatalf("%+v, want %s", o, c.want)
 				}
-			case <-time.After(20 * time.Second):
+			case <-time.After(patience):
 				t.Fatal("the call goes on waiting")
 			}
 		})
@@ -278,7 +278,7 @@ func TestAcquire_SlotIsTakenWithinMillisecondsOfItsRelease(t *testing.T) {
 	s, other := f.store(), f.store()
 	f.declare(s, 1, 2)
 	h := f.ok(s, agent("n0")).Hold
-	took := atMost(t, semaphore.OvertakeAfter, func() time.Duration {
+	took := atMost(t, 2*time.Second, func() time.Duration {
 		next := map[string]string{"n0": "n1", "n1": "n0"}[h.Node]
 		var took time.Duration
 		h, took = f.passed(s, h, other, next, 1)

@@ -104,7 +104,7 @@ func TestReserve_AHostThatPollsFindsItsSlotAtItsNextPoll(t *testing.T) {
 	if a := f.poll(s, "host"); a.Place != 1 {
 		t.Fatalf("%+v", a)
 	}
-	time.Sleep(2 * time.Second) // its interval, for which its slot is kept
+	time.Sleep(4 * time.Second) // its interval, for which its slot is kept
 	f.poll(s, "host")
 	for range semaphore.OvertakenPerSlot {
 		f.ok(s, release(h))
