@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -283,35 +284,34 @@ func TestEngine_AnotherTakesOverWhenTheElectedOneDies(t *testing.T) {
 	}
 }
 
-// restartTakes is how long a restart takes on this machine, for tests in which
-// there are to be some while something lasts.
-func (w *world) restartTakes() time.Duration {
-	began := time.Now()
-	w.engine(w.store()).Stop()
-	return time.Since(began)
+// spread lets the updates of so many nodes go on until there were more than some
+// restarts, a few in each.
+func (w *world) spread(nodes int, restarts *atomic.Int64) {
+	w.lasts = func(n int) bool { return restarts.Load() < int64(1+n*6/nodes) }
 }
 
 func TestEngine_IsContinuedHoweverOftenItIsRestarted(t *testing.T) {
 	w := newWorld(t, 16, 2)
-	w.pace = max(100*time.Millisecond, w.restartTakes())
+	w.pace = 100 * time.Millisecond
+	var restarts atomic.Int64
+	w.spread(16, &restarts)
 	w.fails["n03"] = 1
 	e := w.engine(w.store())
 	w.agents()
 	r := w.create(e, func(s *api.RolloutSpec) { s.MaxFailures = "1" })
-	restarts := 0
-	for ; restarts < 200; restarts++ {
+	for ; restarts.Load() < 200; restarts.Add(1) {
 		if now, _ := e.Get(r.ID); now.ID != "" && !now.State.Active() {
 			break
 		}
 		next := w.engine(w.store())
 		// Stopped at ever different moments of what it does.
-		time.Sleep(time.Duration(restarts*7%60) * time.Millisecond)
+		time.Sleep(time.Duration(restarts.Load()*7%60) * time.Millisecond)
 		e.Stop()
 		e = next
 	}
 	got := w.comesTo(e, r.ID, api.RolloutFailed)
-	if restarts < 5 {
-		t.Errorf("only %d restarts", restarts)
+	if n := restarts.Load(); n < 5 {
+		t.Errorf("only %d restarts", n)
 	}
 	if got.Progress.Updated != 15 || got.Progress.Failed != 1 {
 		t.Errorf("%+v", got.Progress)

@@ -192,7 +192,9 @@ func TestCreate_SupersedesTwentyLongListsOrNothing(t *testing.T) {
 		}
 	}
 	for _, o := range old {
-		if h, err := s.ReadHead(t.Context(), o.Head.ID); err != nil || h.State != api.RolloutRunning {
+		var h rollout.Head
+		err := answered(func() (err error) { h, err = s.ReadHead(t.Context(), o.Head.ID); return err })
+		if err != nil || h.State != api.RolloutRunning {
 			t.Errorf("of what was refused, %s came to be %s, %v", o.Head.ID, h.State, err)
 		}
 	}
@@ -201,7 +203,9 @@ func TestCreate_SupersedesTwentyLongListsOrNothing(t *testing.T) {
 		s.Group, s.Nodes, s.Conflict = "", spec.Nodes[:longest-4], api.ConflictSupersede
 	})
 	for _, o := range old {
-		if h, err := s.ReadHead(t.Context(), o.Head.ID); err != nil || h.State != api.RolloutAborted || h.SupersededBy != newer.ID {
+		var h rollout.Head
+		err := answered(func() (err error) { h, err = s.ReadHead(t.Context(), o.Head.ID); return err })
+		if err != nil || h.State != api.RolloutAborted || h.SupersededBy != newer.ID {
 			t.Errorf("%s is %s, superseded by %q, %v", o.Head.ID, h.State, h.SupersededBy, err)
 		}
 	}

@@ -21,6 +21,7 @@ func (w *world) label(id string, labels map[string]string) {
 // most one place beside its own.
 func TestEngine_NodesGoInTheOrderAskedFor(t *testing.T) {
 	w := newWorld(t, 8, 1)
+	w.queues = true
 	for i := range 8 {
 		w.label(fmt.Sprintf("n%02d", i), map[string]string{"rack": fmt.Sprint(20 - i)})
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -116,25 +117,26 @@ func TestEngine_WhatHaltsIsBroughtBackOnceWhoeverIsInOffice(t *testing.T) {
 
 func TestEngine_InStepsItIsContinuedHoweverOftenItIsRestarted(t *testing.T) {
 	w := newWorld(t, 8, 2)
-	restart := w.restartTakes()
-	w.pace = max(30*time.Millisecond, restart)
+	w.pace = 30 * time.Millisecond
+	var restarts atomic.Int64
+	w.spread(8, &restarts)
 	w.fails["n05"] = 1
-	w.gates = &answers{passes: true}
+	gates := &answers{}
+	w.gates = gates
 	e := w.engine(w.store())
 	w.agents()
 	r := w.create(e, func(s *api.RolloutSpec) {
 		inSteps(s)
-		s.Waves[0].Soak = (500*time.Millisecond + 3*restart).String() // for a look or two
 		s.Waves[1].Count = 4
 		s.Waves = append(s.Waves, api.WaveSpec{Name: "last", Soak: "100ms"})
 		s.MaxFailures, s.MinHealthyTime = "1", "50ms"
 	})
 	seen := map[api.RolloutState]bool{}
-	restarts := 0
-	for ; restarts < 300; restarts++ {
+	for ; restarts.Load() < 300; restarts.Add(1) {
 		now, _ := e.Get(r.ID)
 		seen[now.State] = true
-		if now.State == api.RolloutApproval && restarts%2 == 1 {
+		gates.set(seen[api.RolloutSoaking])
+		if now.State == api.RolloutApproval && restarts.Load()%2 == 1 {
 			// Asked of two at once, the word counts once.
 			for range 2 {
 				_, err := e.Act(t.Context(), r.ID, rollout.Ask{Action: rollout.ActApprove, By: "bob", Role: api.RoleOperator})
@@ -148,7 +150,7 @@ func TestEngine_InStepsItIsContinuedHoweverOftenItIsRestarted(t *testing.T) {
 			break
 		}
 		next := w.engine(w.store())
-		time.Sleep(time.Duration(restarts*37%250) * time.Millisecond)
+		time.Sleep(time.Duration(restarts.Load()*37%250) * time.Millisecond)
 		e.Stop()
 		e = next
 	}
@@ -156,8 +158,8 @@ func TestEngine_InStepsItIsContinuedHoweverOftenItIsRestarted(t *testing.T) {
 	if got.Progress.Updated != 7 || got.Progress.Failed != 1 {
 		t.Errorf("%+v", got.Progress)
 	}
-	if restarts < 5 || !seen[api.RolloutRunning] || !seen[api.RolloutSoaking] || !seen[api.RolloutApproval] {
-		t.Errorf("%d restarts, in states %v", restarts, seen)
+	if n := restarts.Load(); n < 5 || !seen[api.RolloutRunning] || !seen[api.RolloutSoaking] || !seen[api.RolloutApproval] {
+		t.Errorf("%d restarts, in states %v", n, seen)
 	}
 	w.appliedOnce()
 	n := kinds(w.events(r.ID))

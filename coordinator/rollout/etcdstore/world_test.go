@@ -71,7 +71,10 @@ type world struct {
 	engines []*rollout.Engine // agents ask the last one
 	applied map[string]int    // how often a node did the update
 	fails   map[string]int    // so many times a node fails first
-	pace    time.Duration     // how long an update takes
+	pace    time.Duration     // how long an update takes, at least
+	lasts   func(n int) bool  // whether the nth update, from 1, is to go on
+	begun   int               // updates
+	queues  bool              // agents wait for a slot, in the order of their coming
 	gates   rollout.Gates
 	bundles []string // that are stored besides
 	out     int
@@ -205,7 +208,12 @@ func (w *world) agent(ctx context.Context, id string) {
 		w.report(id, func(r *api.Report) {
 			r.Phase, r.Rollout, r.Attempt = api.PhaseWaiting, want.Rollout, want.Attempt
 		})
-		answer, err := w.sems.Do(ctx, "web", semaphore.Acquire{Node: id, Instance: "i", Request: attempt, BootID: "b", Via: semaphore.ViaAgent})
+		op := semaphore.Acquire{Node: id, Instance: "i", Request: attempt, BootID: "b", Via: semaphore.ViaAgent}
+		wait := time.Duration(0)
+		if w.queues {
+			wait = time.Minute
+		}
+		answer, err := w.sems.Acquire(ctx, "web", &op, wait)
 		if err != nil || answer.Kind != semaphore.OK {
 			continue
 		}
@@ -236,9 +244,14 @@ func (w *world) update(ctx context.Context, id string, want *api.Wanted, fence i
 	fails := w.fails[id] > 0
 	w.fails[id]--
 	pace := w.pace
+	w.begun++
+	n := w.begun
 	w.mu.Unlock()
 	w.report(id, func(r *api.Report) { r.Phase, r.Fence = api.PhaseApplying, fence })
 	time.Sleep(pace)
+	for w.lasts != nil && w.lasts(n) && ctx.Err() == nil {
+		time.Sleep(5 * time.Millisecond)
+	}
 	w.report(id, func(r *api.Report) { r.Phase = api.PhaseVerifying })
 	w.mu.Lock()
 	w.out--
