@@ -57,7 +57,7 @@ func (c *Coordinator) serve() error {
 	}
 	options.Loopback, options.FleetLock = false, true
 	c.doors.serve(c.doors.fleetlock, door.Wrap(fleetlock.New(c.service, fleetlock.Options{
-		Wait: c.cfg.FleetLock.Wait, Admit: gate.Admit, Logger: c.log,
+		Wait: c.cfg.FleetLock.Wait, Admit: gate.Admit, HungUp: door.HungUp, Logger: c.log,
 	}), options))
 	return nil
 }
@@ -66,7 +66,7 @@ func (c *Coordinator) serve() error {
 func (c *Coordinator) handler() http.Handler {
 	mux := chi.NewMux()
 	mux.Handle(httpapi.Root+"/*", httpapi.New(c.service, httpapi.Options{Version: c.version, Logger: c.log}))
-	locks := fleetlock.New(c.service, fleetlock.Options{Wait: c.cfg.FleetLock.Wait, Logger: c.log})
+	locks := fleetlock.New(c.service, fleetlock.Options{Wait: c.cfg.FleetLock.Wait, HungUp: door.HungUp, Logger: c.log})
 	mux.Handle("/v1/*", locks)
 	mux.Get("/metrics", promhttp.HandlerFor(
 		// etcd registers on the default registry, with the process's own figures.

@@ -2,6 +2,7 @@ package door
 
 import (
 	"net"
+	"net/http"
 	"os"
 	"sync"
 	"syscall"
@@ -112,6 +113,30 @@ func (w *watcher) monitor(raw syscall.RawConn) {
 			}
 		}
 	}
+}
+
+// connection is the key of a request's connection in its context.
+type connection struct{}
+
+// HungUp reports whether the client of a request has closed its connection, or has
+// broken it off, as far as this host's kernel knows. The request's context tells of
+// it a moment later. It is false where the server is none of NewServer's.
+func HungUp(r *http.Request) bool {
+	conn, ok := r.Context().Value(connection{}).(net.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := rawOf(conn)
+	if err != nil {
+		return false
+	}
+	left := false
+	_ = raw.Control(func(fd uintptr) {
+		look := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}} //nolint:gosec // a descriptor is an int
+		n, err := unix.Poll(look, 0)
+		left = err == nil && n > 0
+	})
+	return left
 }
 
 // rawOf is the connection below TLS.

@@ -54,7 +54,10 @@ type Options struct {
 	// Admit says who may ask, and for what; acquire is false for a release.
 	// Who is admitted acts for its own id. Without Admit the context says who
 	// asks, as the door left it.
-	Admit  func(r *http.Request, group, id string, acquire bool) *api.Error
+	Admit func(r *http.Request, group, id string, acquire bool) *api.Error
+	// HungUp says that the client of a request has left, which the request's
+	// context may tell a moment later. Without it that alone is asked.
+	HungUp func(r *http.Request) bool
 	Logger *slog.Logger // nil discards
 }
 
@@ -62,6 +65,7 @@ type handler struct {
 	backend Backend
 	wait    time.Duration
 	admit   func(r *http.Request, group, id string, acquire bool) *api.Error
+	hungUp  func(r *http.Request) bool
 	log     *slog.Logger
 
 	bodyWithin time.Duration
@@ -74,7 +78,10 @@ func newHandler(b Backend, o Options) *handler {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &handler{backend: b, wait: max(0, o.Wait), admit: o.Admit, log: o.Logger, bodyWithin: bodyWithin}
+	if o.HungUp == nil {
+		o.HungUp = func(*http.Request) bool { return false }
+	}
+	return &handler{backend: b, wait: max(0, o.Wait), admit: o.Admit, hungUp: o.HungUp, log: o.Logger, bodyWithin: bodyWithin}
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -155,7 +162,9 @@ func (h *handler) preReboot(w http.ResponseWriter, r *http.Request, p params) {
 				h.backend.FleetLockGiveBack(p.group, p.id, got.Hold.Fence)
 			}
 		}
-		if r.Context().Err() != nil {
+		// A 200 can be written to a connection that its client has closed, and then
+		// nobody hears of the hold.
+		if r.Context().Err() != nil || h.hungUp(r) {
 			giveBack()
 			h.refuse(w, r, api.Errorf(api.Queue, "the client left before the answer"))
 			return

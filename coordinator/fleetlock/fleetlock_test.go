@@ -289,6 +289,16 @@ func TestAcquire_ASlotWhoseClientLeftIsGivenBackByItsFence(t *testing.T) {
 	}
 }
 
+// net/http learns a moment later than the kernel that a client has closed its
+// connection, and its answer can be written all the same.
+func TestAcquire_ASlotWhoseClientHasJustClosedItsConnectionIsGivenBack(t *testing.T) {
+	f := &fake{acquire: func(context.Context, int) (semaphore.Answer, error) { return granted(true, 0), nil }}
+	r := ask(t, New(f, Options{HungUp: func(*http.Request) bool { return true }}), "POST", PreReboot, good)
+	if !strings.HasSuffix(f.log(), `give back workers "c988d2509fdf5cdcbed39037c56406fb" 7`) || r.StatusCode == 200 {
+		t.Errorf("status %d, the semaphore saw %s", r.StatusCode, f.log())
+	}
+}
+
 func TestAcquire_ARenewedHoldWhoseClientLeftIsKept(t *testing.T) {
 	f, r, run := leave(granted(false, 0))
 	run(t)
