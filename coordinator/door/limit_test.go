@@ -74,7 +74,7 @@ func TestLimiter_AcquiresStandInLineAndGoOnWhenOneIsParkedOrAnswered(t *testing.
 	}
 	for i, name := range []string{"second", "third"} {
 		go func() {
-			ticket, err := l.enter(context.Background(), "site", queues, patience)
+			ticket, err := l.enter(context.Background(), "site", queues, time.Minute)
 			if err != nil {
 				t.Error(err)
 			}
@@ -104,7 +104,7 @@ func TestLimiter_ARequestThatDoesNotWaitGoesBeforeAcquiresThatDo(t *testing.T) {
 	in := make(chan kind)
 	for i, k := range []kind{queues, brief} {
 		go func() {
-			ticket, err := l.enter(context.Background(), "site", k, patience)
+			ticket, err := l.enter(context.Background(), "site", k, time.Minute)
 			if err != nil {
 				t.Error(err)
 			}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -15,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/lockkeeper/lockkeeper/internal/freeport"
 )
 
 var (
@@ -202,27 +203,26 @@ func TestSend_TellsWhatTheOtherSideDid(t *testing.T) {
 	if err := (&Sender{}).Send(t.Context(), Hook{URL: server.URL + "/200/T0SECRET"}, halted); err != nil {
 		t.Errorf("a long answer of 200: %v", err)
 	}
-	// Nobody listens where somebody did.
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := freeport.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.Close()
-	if f := failed(t, Hook{URL: "http://" + l.Addr().String() + "/T0SECRET"}); !strings.Contains(f.Detail, "refused") || f.Final {
+	if f := failed(t, Hook{URL: "http://" + address + "/T0SECRET"}); !strings.Contains(f.Detail, "refused") || f.Final {
 		t.Errorf("nobody listens: %+v", *f)
 	}
 }
 
 func TestSend_OfOneThatNeverAnswersEndsWithItsContext(t *testing.T) {
 	gone := make(chan struct{})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
+		cancel()
 		<-r.Context().Done()
 		close(gone)
 	}))
 	defer server.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
 	if err := (&Sender{}).Send(ctx, Hook{URL: server.URL}, halted); err == nil {
 		t.Error("sent")
 	}

@@ -96,8 +96,15 @@ func (l *lines) count(what string) int {
 	return strings.Count(l.text.String(), what)
 }
 
-// begin starts a Silencer that is elected, until the test ends.
+// begin starts a Silencer that is elected, until the test ends. It is patient with a
+// busy Alertmanager.
 func begin(t *testing.T, server string, w *world, edit func(*Config)) *Silencer {
+	t.Helper()
+	return beginWithin(t, 20*time.Second, server, w, edit)
+}
+
+// beginWithin is begin with a time in which a request is to be answered.
+func beginWithin(t *testing.T, within time.Duration, server string, w *world, edit func(*Config)) *Silencer {
 	t.Helper()
 	cfg := Config{
 		Alertmanager: ask.Service{URL: server}, Semaphores: w, Phase: w.phase, Fleet: w.Changed,
@@ -110,7 +117,7 @@ func begin(t *testing.T, server string, w *world, edit func(*Config)) *Silencer 
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.within = time.Second
+	s.within = within
 	s.Start()
 	t.Cleanup(s.Stop)
 	return s
@@ -192,11 +199,13 @@ func TestSilence_LastsWhileTheHostIsOutOfService(t *testing.T) {
 		t.Fatalf("silences for grants that nobody confirmed: %+v", got)
 	}
 	w.hold("web-1", semaphore.Confirmed)
+	var loud string
 	eventually(t, "web-1 is silenced, and no other", func() bool {
-		return len(strings.Fields(firing(t, server))) == 2
+		loud = firing(t, server)
+		return len(strings.Fields(loud)) == 2
 	})
-	if strings.Contains(firing(t, server)+" ", "web-1:9100") {
-		t.Errorf("firing %q, want all but web-1", firing(t, server))
+	if slices.Contains(strings.Fields(loud), "web-1:9100") {
+		t.Errorf("firing %q, want all but web-1", loud)
 	}
 	got := active(t, server)
 	if len(got) != 1 || got[0].CreatedBy != "lockkeeper/c1" || !strings.Contains(got[0].Comment, `node "web-1" of group "web" is out of service, by hold 7: kernel`) {
@@ -223,7 +232,7 @@ func TestSilence_LastsWhileTheHostIsOutOfService(t *testing.T) {
 func TestSilence_IsOneThatIsRenewedUntilTheDeadline(t *testing.T) {
 	t.Parallel()
 	server, w := monitortest.Alertmanager(t), newWorld()
-	begin(t, server.URL, w, func(c *Config) { c.For = 10 * time.Second })
+	begin(t, server.URL, w, func(c *Config) { c.For = 20 * time.Second })
 	w.hold("a", semaphore.Confirmed)
 	eventually(t, "there is a silence", func() bool { return len(active(t, server)) == 1 })
 	first := active(t, server)[0]
@@ -276,7 +285,7 @@ func TestSilence_TheNextElectedOneGoesOnWithIt(t *testing.T) {
 	var turn atomic.Int32
 	of := func(n int32) func(*Config) {
 		return func(c *Config) {
-			c.For = 12 * time.Second
+			c.For = 20 * time.Second
 			c.Elected = func() bool { return turn.Load() == n }
 		}
 	}
@@ -351,7 +360,11 @@ func TestSilence_OfAFailedNodeEndsAtOnce(t *testing.T) {
 	eventually(t, "it is tried again, silently", func() bool { return len(active(t, server)) == 1 })
 	w.release("a")
 	eventually(t, "the silence lingers", func() bool {
-		ends := time.Until(active(t, server)[0].EndsAt)
+		now := active(t, server)
+		if len(now) != 1 {
+			return false
+		}
+		ends := time.Until(now[0].EndsAt)
 		return ends < 4*time.Minute && ends > 3*time.Minute
 	})
 }
@@ -360,21 +373,25 @@ func TestSilence_AnAlertmanagerThatHangsIsLoggedOnceAndTriedAgain(t *testing.T) 
 	t.Parallel()
 	server, w := monitortest.Alertmanager(t), newWorld()
 	log, reg := &lines{}, prometheus.NewRegistry()
-	s := begin(t, server.URL, w, func(c *Config) { c.Logger, c.Registerer = slog.New(slog.NewTextHandler(log, nil)), reg })
+	s := beginWithin(t, time.Second, server.URL, w, func(c *Config) {
+		c.Logger, c.Registerer = slog.New(slog.NewTextHandler(log, nil)), reg
+	})
+	eventually(t, "the silences were read", func() bool { return metric(t, reg, "lockkeeper_silence_requests_total", "ok") > 0 })
 	server.Pause()
+	before := log.count("cannot be kept") // by a busy one at the start
 	w.hold("a", semaphore.Confirmed)
 	eventually(t, "it is told", func() bool {
 		why, since := s.Failure()
 		return strings.Contains(why, "no answer within 1s") && !since.IsZero()
 	})
 	eventually(t, "it is tried again", func() bool { return metric(t, reg, "lockkeeper_silence_requests_total", "failed") >= 2 })
-	if n := log.count("cannot be kept"); n != 1 {
+	if n := log.count("cannot be kept") - before; n != 1 {
 		t.Errorf("logged %d times, want once", n)
 	}
 	eventually(t, "lockkeeper_silences_failing is 1", func() bool { return metric(t, reg, "lockkeeper_silences_failing", "") == 1 })
 	server.Continue()
 	eventually(t, "the silence is made", func() bool { return len(active(t, server)) == 1 })
-	eventually(t, "it is told", func() bool { why, _ := s.Failure(); return why == "" && log.count("are kept again") == 1 })
+	eventually(t, "it is told", func() bool { why, _ := s.Failure(); return why == "" && log.count("are kept again") > before })
 	eventually(t, "lockkeeper_silences_failing is 0", func() bool { return metric(t, reg, "lockkeeper_silences_failing", "") == 0 })
 	// What the paused one was asked, it may have done when it went on.
 	if got := active(t, server); len(got) != 1 {
