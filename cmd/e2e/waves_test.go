@@ -25,8 +25,8 @@ func (s *staged) begin(spec api.RolloutSpec) string {
 	c, err := client.New(client.Config{Servers: strings.Split(s.urls(), ",")})
 	must0(s.t, err)
 	defer c.Close()
-	r, _, err := c.CreateRollout(s.t.Context(), spec, "staged/"+spec.Name)
-	must0(s.t, err)
+	var r api.Rollout
+	settled(s.t, func() (err error) { r, _, err = c.CreateRollout(s.t.Context(), spec, "staged/"+spec.Name); return err })
 	return r.ID
 }
 
