@@ -131,7 +131,7 @@ func TestRollout_BadInputSaysWhatIsAcceptedAndKeepsTheForm(t *testing.T) {
 	r := post(t, b, "/rollouts/new", url.Values{"bundle": {digest}, "max_failures": {"a few"}, "name": {"monthly base"}, "do": {"start"}})
 	refused(t, r, http.StatusBadRequest, "max_failures", "want a whole number", `value="a few" aria-invalid="true" aria-describedby="max_failures-hint max_failures-wrong"`, `value="monthly base"`, "400 invalid, request req-7f31")
 	r = post(t, b, "/rollouts/new", url.Values{"bundle": {digest}, "wave2_upto": {"lots"}, "do": {"start"}})
-	refused(t, r, http.StatusBadRequest, `name="wave2_upto" aria-invalid="true"`, `<code>wave2_upto</code>: &#34;lots&#34;: want up to how many nodes`)
+	refused(t, r, http.StatusBadRequest, `name="wave2_upto" aria-invalid="true"`, `Wave 2, up to: &#34;lots&#34;: want up to how many nodes`)
 	b.refuse = api.Errorf(api.NoQuorum, "no quorum: nothing can be written")
 	r = post(t, b, "/rollouts/new", url.Values{"bundle": {digest}, "max_failures": {"0"}, "name": {"monthly base"}, "do": {"start"}})
 	refused(t, r, http.StatusServiceUnavailable, "Rollout not started", "no quorum", `value="monthly base"`)

@@ -67,9 +67,9 @@ type problem struct {
 	RequestID string
 }
 
-// Said is the sentence of the problem, unless its one field says the same.
+// Said is the sentence of the problem, unless it only says what its first field says.
 func (p problem) Said() string {
-	if len(p.Fields) == 1 && p.Detail == p.Fields[0].Path+": "+p.Fields[0].Detail {
+	if len(p.Fields) > 0 && strings.HasPrefix(p.Detail, p.Fields[0].Path+": "+p.Fields[0].Detail) {
 		return ""
 	}
 	if word, _, _ := strings.Cut(p.Detail, " "); strings.ContainsAny(word, "=:") {

@@ -2,8 +2,10 @@ package web
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -163,7 +165,7 @@ func typedRollout(r *http.Request) (rolloutForm, error) {
 		at := "wave" + strconv.Itoa(i+1) + "_"
 		row := waveInput{Number: i + 1, UpTo: text(at + "upto"), Soak: text(at + "soak"), Gate: text(at + "gate"), Approval: r.PostFormValue(at+"approval") != ""}
 		f.Waves = append(f.Waves, row)
-		if row.UpTo == "" && row.Soak == "" && row.Gate == "" && !row.Approval {
+		if row.blank() {
 			continue
 		}
 		f.Spec.Waves = append(f.Spec.Waves, row.spec(at, &fields))
@@ -172,6 +174,53 @@ func typedRollout(r *http.Request) (rolloutForm, error) {
 		return f, &api.Error{Kind: api.Invalid, Detail: "the form is not understood", Fields: fields}
 	}
 	return f, nil
+}
+
+// blank reports that the row is no wave.
+func (row waveInput) blank() bool {
+	return row.UpTo == "" && row.Soak == "" && row.Gate == "" && !row.Approval
+}
+
+// waveOf is a path into a wave of a spec.
+var waveOf = regexp.MustCompile(`^waves\[(\d+)\](?:\.(\w+))?`)
+
+// inRows names faults in waves by the rows of the form: the service counts those
+// that were typed, from 0.
+func (f rolloutForm) inRows(err error) error {
+	var e *api.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	rows := slices.DeleteFunc(slices.Clone(f.Waves), waveInput.blank)
+	named := *e
+	named.Fields = slices.Clone(e.Fields)
+	for i, field := range named.Fields {
+		m := waveOf.FindStringSubmatch(field.Path)
+		if m == nil {
+			continue
+		}
+		n, err := strconv.Atoi(m[1])
+		if err != nil || n >= len(rows) {
+			continue
+		}
+		part := map[string]string{"soak": "soak", "gates": "gate"}[m[2]]
+		if part == "" {
+			part = "upto"
+		}
+		named.Fields[i].Path = fmt.Sprintf("wave%d_%s", rows[n].Number, part)
+		named.Detail = "the form is not understood" // its fields say all
+	}
+	return &named
+}
+
+// rowWords say which input of a wave a fault is about, empty for any other.
+func rowWords(path string) string {
+	for part, word := range map[string]string{"_upto": "up to", "_soak": "soak", "_gate": "PromQL"} {
+		if row, of := strings.CutSuffix(path, part); of && strings.HasPrefix(row, "wave") {
+			return "Wave " + strings.TrimPrefix(row, "wave") + ", " + word
+		}
+	}
+	return ""
 }
 
 // spec is the wave that a row asks for.
@@ -234,7 +283,7 @@ func (s *server) newRollout(w http.ResponseWriter, r *http.Request) {
 	if r.PostFormValue("do") == "plan" {
 		plan, err := s.backend.Plan(r.Context(), f.Spec)
 		if err != nil {
-			s.showRolloutForm(w, r, f, newProblem(w, "No plan", err))
+			s.showRolloutForm(w, r, f, newProblem(w, "No plan", f.inRows(err)))
 			return
 		}
 		f.preview(&plan)
@@ -243,7 +292,7 @@ func (s *server) newRollout(w http.ResponseWriter, r *http.Request) {
 	}
 	ro, _, err := s.backend.CreateRollout(r.Context(), f.Spec, f.Key)
 	if err != nil {
-		s.showRolloutForm(w, r, f, newProblem(w, "Rollout not started", err))
+		s.showRolloutForm(w, r, f, newProblem(w, "Rollout not started", f.inRows(err)))
 		return
 	}
 	http.Redirect(w, r, "/rollouts/"+segment(ro.ID), http.StatusSeeOther)
@@ -303,7 +352,9 @@ func newPlanStrip(waves []api.PlanWave) *planStrip {
 		form = "2 Jan"
 	}
 	for t := first.Truncate(gap).Add(gap); t.Before(last) && len(d.Ticks) < 12; t = t.Add(gap) {
-		d.Ticks = append(d.Ticks, stripTick{percentText(x(t)), t.UTC().Format(form)})
+		if x(t) < 93 { // the edge would cut the others
+			d.Ticks = append(d.Ticks, stripTick{percentText(x(t)), t.UTC().Format(form)})
+		}
 	}
 	var said []string
 	for i, w := range waves {

@@ -71,3 +71,22 @@ func TestRoles_ATokenOfANodeSeesNothingButWhy(t *testing.T) {
 		}
 	}
 }
+
+// What the service says of a wave, counted from 0 among those that were typed, is said
+// of the row in which it was typed.
+func TestRefusals_OfAWaveAreSaidOfItsRow(t *testing.T) {
+	t.Parallel()
+	b := busyFleet()
+	b.refuse = &api.Error{Kind: api.Invalid, Detail: `waves[1].soak: "soon": want a duration such as 10m (and 1 more)`,
+		Fields: []api.FieldError{{Path: "waves[1].soak", Detail: `"soon": want a duration such as 10m`}, {Path: "progress_deadline", Detail: `"x": want a duration`}}}
+	page := text(t, post(t, b, "/rollouts/new", map[string][]string{"bundle": {digest}, "group": {"web"}, "max_failures": {"0"}, "do": {"start"}, "progress_deadline": {"x"},
+		"wave1_upto": {"1"}, "wave3_upto": {"100%"}, "wave3_soak": {"soon"}}))
+	for _, part := range []string{`<p>Wave 3, soak: &#34;soon&#34;: want a duration such as 10m</p>`, `<input name="wave3_soak" aria-invalid="true"`} {
+		if !strings.Contains(page, part) {
+			t.Errorf("the page lacks %s", part)
+		}
+	}
+	if strings.Contains(page, "waves[1]") || strings.Contains(page, "and 1 more") {
+		t.Error("the page speaks of waves[1]")
+	}
+}

@@ -151,6 +151,7 @@ var funcs = template.FuncMap{
 	"sentence":  sentence,
 	"stepX":     func(i int) string { return fmt.Sprintf("%.1f%%", 0.5+20*float64(i)) },
 	"calm":      calm,
+	"rowWords":  rowWords,
 	"outlook":   outlook,
 	"turn":      turnTag,
 	"soon":      soonTag,
