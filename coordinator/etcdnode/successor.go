@@ -30,8 +30,9 @@ import (
 // election; when this is wrong, an office changes hands that need not have.
 const (
 	// lineFor is how long one connection is kept. Its end after that is this
-	// member's own doing, and says nothing.
-	lineFor = 2 * time.Minute
+	// member's own doing, and says nothing. After 5 s etcd ends one on which
+	// nothing is said.
+	lineFor = 4 * time.Second
 	// lineAgain is the pause before another one is tried.
 	lineAgain = time.Second
 	// goneWithin is how long a leader's port is looked at that seems to be gone:
@@ -43,6 +44,7 @@ const (
 
 // monitorLeader keeps the line to the leader, whoever that is.
 func (n *Node) monitorLeader(ctx context.Context) {
+	var lined types.ID // the leader that there was a line to
 	for ctx.Err() == nil {
 		changed := n.LeaderChanged()
 		lead, at := n.leaderElsewhere()
@@ -53,7 +55,14 @@ func (n *Node) monitorLeader(ctx context.Context) {
 			}
 			continue
 		}
-		if n.line(ctx, changed, at) && n.isGone(ctx, at) {
+		ended, err := n.line(ctx, changed, at)
+		if err == nil {
+			lined = lead
+		}
+		// Between two lines its process may end as well.
+		refused := lined == lead && errors.Is(err, syscall.ECONNREFUSED)
+		if (ended || refused) && n.isGone(ctx, at) {
+			lined = 0
 			n.succeed(ctx, lead)
 		}
 		rest(ctx, changed, lineAgain)
@@ -79,31 +88,31 @@ func (n *Node) leaderElsewhere() (id types.ID, at string) {
 	return id, u.Host
 }
 
-// line keeps one connection to the leader, and reports whether the other side
-// ended it.
-func (n *Node) line(ctx context.Context, changed <-chan struct{}, at string) bool {
+// line keeps one connection to the leader, if it can be made, and reports whether
+// the other side ended it.
+func (n *Node) line(ctx context.Context, changed <-chan struct{}, at string) (ended bool, err error) {
 	conn, err := n.dialPeer(ctx, at)
 	if err != nil {
-		return false
+		return false, err
 	}
-	ended := make(chan struct{})
+	over := make(chan struct{})
 	go func() {
-		defer close(ended)
+		defer close(over)
 		_, _ = io.Copy(io.Discard, conn) // nobody says anything here
 	}()
 	own := time.NewTimer(lineFor)
 	defer own.Stop()
 	select {
-	case <-ended:
+	case <-over:
 		_ = conn.Close()
-		return true
+		return true, nil
 	case <-own.C:
 	case <-changed:
 	case <-ctx.Done():
 	}
 	_ = conn.Close()
-	<-ended
-	return false
+	<-over
+	return false, nil
 }
 
 // dialPeer connects to a member's peer port as a member.

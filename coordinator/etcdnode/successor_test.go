@@ -8,8 +8,11 @@ import (
 	"go.etcd.io/etcd/client/pkg/v3/types"
 )
 
+// longElection is one that a busy machine does not take either.
+const longElection = 8 * time.Second
+
 // startThree starts a member and two that join it, all with a vote and with that
-// election timeout, 0 for the usual one.
+// election timeout.
 func startThree(t *testing.T, election time.Duration) []*Node {
 	t.Helper()
 	config := func(name string) Config {
@@ -37,7 +40,7 @@ func startThree(t *testing.T, election time.Duration) []*Node {
 
 // Whose process has ended is known at once, and no election timeout is waited for.
 func TestSuccessor_LeadsAtOnceWhenTheLeadersProcessHasEnded(t *testing.T) {
-	const election = 8 * time.Second // which is long for a busy machine too
+	const election = longElection
 	list := startThree(t, election)
 	left := list[:2]
 	id, cfg := list[2].MemberID(), list[2].cfg
@@ -50,7 +53,7 @@ func TestSuccessor_LeadsAtOnceWhenTheLeadersProcessHasEnded(t *testing.T) {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	time.Sleep(2 * lineAgain) // for those who follow to have a line to it
+	time.Sleep(lineFor + lineAgain/2) // those who follow had a line to it, and are about to make another
 
 	for _, n := range left {
 		if lead := types.ID(n.etcd.Server.Lead()); lead.String() != id {
@@ -100,10 +103,10 @@ func TestSuccessor_OnlyWhoRefusesConnectionsIsGone(t *testing.T) {
 
 // A line that ends while the leader is there changes nothing.
 func TestSuccessor_ALineThatIsCutDeposesNobody(t *testing.T) {
-	list := startThree(t, 0)
+	list := startThree(t, longElection)
 	lead, follower := list[0], list[1]
 	term := lead.etcd.Server.Term()
-	ends := make(chan bool, 1)
+	ends := make(chan struct{})
 	relay, err := net.Listen("tcp", "127.0.0.1:0") // in front of the leader, and cut
 	if err != nil {
 		t.Fatal(err)
@@ -114,7 +117,10 @@ func TestSuccessor_ALineThatIsCutDeposesNobody(t *testing.T) {
 			_ = conn.Close()
 		}
 	}()
-	go func() { ends <- follower.line(t.Context(), follower.LeaderChanged(), relay.Addr().String()) }()
+	go func() {
+		defer close(ends)
+		_, _ = follower.line(t.Context(), follower.LeaderChanged(), relay.Addr().String())
+	}()
 	<-ends
 	if follower.isGone(t.Context(), lead.cfg.Peer.Listen) {
 		t.Error("the leader is there, and taken for gone")
