@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/etcdstore"
+	"github.com/lockkeeper/lockkeeper/internal/freeport"
 )
 
 // told is what a collector tells, by name and labels as they are written.
@@ -118,12 +118,10 @@ func TestMetrics_TellOfThisCoordinatorsStoreClockAndCertificates(t *testing.T) {
 // What a running coordinator uses is found: its own certificate and those among
 // the members.
 func TestMetrics_TellWhenTheCertificatesInUseEnd(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	free, err := freeport.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	free := l.Addr().String()
-	l.Close()
 	c, err := New(Config{DataDir: t.TempDir() + "/data", Listen: "127.0.0.1:0", TLS: TLSConfig{SelfSigned: true}, Peer: PeerConfig{Listen: free}})
 	if err != nil {
 		t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/notify"
 	"github.com/lockkeeper/lockkeeper/coordinator/rollout"
+	"github.com/lockkeeper/lockkeeper/internal/freeport"
 )
 
 // listener is a webhook's server, and what reached it.
@@ -135,12 +136,10 @@ func TestNotices_ComeAgainAfterErrorsAndThroughAServerThatIsDown(t *testing.T) {
 		}
 		return http.StatusOK
 	}
-	down, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := freeport.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := down.Addr().String()
-	down.Close()
 	e := w.teller(send)
 	r := w.create(e, tell(l.URL, "http://"+address+"/T0SECRET"))
 	w.act(e, r.ID, rollout.ActAbort)
