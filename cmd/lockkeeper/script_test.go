@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -151,13 +152,13 @@ func drifts(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: drifts NODE")
 	}
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		n, err := ts.Value(clientKey{}).(*client.Client).Node(context.Background(), args[0])
+		list, err := ts.Value(clientKey{}).(*client.Client).Nodes(context.Background(), api.NodeQuery{Drifted: true})
 		ts.Check(err)
-		if n.Drift != nil {
+		if slices.ContainsFunc(list.Nodes, func(n api.Node) bool { return n.ID == args[0] }) {
 			return
 		}
 		if time.Now().After(deadline) {
-			ts.Fatalf("%s has not drifted: %+v", args[0], n)
+			ts.Fatalf("%s has not drifted: %+v", args[0], list.Nodes)
 		}
 	}
 }
@@ -181,7 +182,8 @@ func completes(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// agents runs simulated hosts until the script ends: agents web web1 web2.
+// agents runs simulated hosts until the script ends, and goes on when all have
+// reported: agents web web1 web2.
 func agents(ts *testscript.TestScript, _ bool, args []string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -196,5 +198,15 @@ func agents(ts *testscript.TestScript, _ bool, args []string) {
 				Coordinator: ts.Value(clientKey{}).(*client.Client), Retry: 50 * time.Millisecond,
 			}, sim)
 		})
+	}
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		list, err := ts.Value(clientKey{}).(*client.Client).Nodes(ctx, api.NodeQuery{Group: args[0]})
+		ts.Check(err)
+		if list.Total >= len(args)-1 {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("of %v only %+v have reported", args[1:], list.Nodes)
+		}
 	}
 }

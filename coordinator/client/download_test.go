@@ -152,7 +152,9 @@ func TestFetch_SaysWhatAskingAgainDoesNotMend(t *testing.T) {
 		}, len(content), "", "nothing came for 200ms"},
 	} {
 		d, url := files(t, c.handle)
-		d.silence = 200 * time.Millisecond
+		if what == "silent" {
+			d.silence = 200 * time.Millisecond
+		}
 		file := filepath.Join(t.TempDir(), "part")
 		_, err := d.Fetch(t.Context(), url, int64(c.size), file)
 		var refused *api.Error
