@@ -29,7 +29,8 @@ document.addEventListener('keydown', (e) => {
   const after = went;
   went = 0;
   if (!keysAre.on || dialog.open || e.ctrlKey || e.metaKey || e.altKey || e.isComposing || e.repeat) return;
-  if (e.target.matches('input, textarea, select, [contenteditable]')) return;
+  // What had the focus in a dialog keeps it for a frame after that is shut.
+  if (e.target.matches('input, textarea, select, [contenteditable]') && !dialog.contains(e.target)) return;
   if (after && Date.now() - after < 3000 && Object.hasOwn(pages, e.key)) location.assign(pages[e.key]);
   else if (e.key === 'g') went = Date.now();
   else if (e.key === '/') finder?.focus();
