@@ -20,6 +20,14 @@ var (
 // lists, and the later tiles of the map.
 const alike = `['tbody tr:nth-child(n+7)', '.log li:nth-child(n+7)', '.tiles .tile:nth-child(n+6)', 'option:nth-child(n+4)']`
 
+// still keeps what the stream brings to a page until a promise is kept: axe-core
+// looks for seconds, rule by rule, and would judge elements that are gone.
+const still = `(async () => {
+	const swaps = swap, held = [];
+	swap = (fragment) => held.push(fragment);
+	try { return await %s; } finally { swap = swaps; held.forEach(swap); }
+})()`
+
 // axe asks axe-core what is wrong with the page as it is.
 func (p *tab) axe(where string, rules []string) {
 	p.Helper()
@@ -29,6 +37,7 @@ func (p *tab) axe(where string, rules []string) {
 // axeOf asks it about a part of the page only.
 func (p *tab) axeOf(css, where string, rules []string) {
 	p.Helper()
+	p.until(where+" is whole", isWhole)
 	if p.script == "" {
 		text, err := os.ReadFile("testdata/axe-core/axe.min.js")
 		if err != nil {
@@ -44,8 +53,8 @@ func (p *tab) axeOf(css, where string, rules []string) {
 	if err != nil {
 		p.Fatal(err)
 	}
-	found, err := chromedp.Run(p.ctx, chromedp.Evaluate[[]string](`axe.run({include: ['`+css+`'], exclude: `+alike+`}, {runOnly: `+string(only)+`, resultTypes: ['violations']})
-		.then((r) => r.violations.flatMap((v) => v.nodes.slice(0, 5).map((n) => v.id + ': ' + n.html.slice(0, 200) + ' ' + (n.failureSummary || '').split('\n').slice(1).join(';'))))`,
+	found, err := chromedp.Run(p.ctx, chromedp.Evaluate[[]string](fmt.Sprintf(still, `axe.run({include: ['`+css+`'], exclude: `+alike+`}, {runOnly: `+string(only)+`, resultTypes: ['violations']})
+		.then((r) => r.violations.flatMap((v) => v.nodes.slice(0, 5).map((n) => v.id + ': ' + n.html.slice(0, 200) + ' ' + (n.failureSummary || '').split('\n').slice(1).join(';'))))`),
 		chromedp.EvalAwaitPromise))
 	if err != nil {
 		p.Fatalf("%s: %v", where, err)

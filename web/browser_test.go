@@ -201,6 +201,10 @@ func (p *tab) until(what, expression string) {
 	p.untilIn(patience, what, expression)
 }
 
+// isWhole says that all of a page has come, its scripts as well, and that it was
+// painted: until then a browser drops what is typed and clicked.
+const isWhole = `document.readyState === 'complete' && performance.getEntriesByName('first-contentful-paint').length > 0`
+
 // patience is how long a page may take on a machine with much else to do: it
 // only guards against waiting for ever.
 const patience = 2 * time.Minute
@@ -236,8 +240,11 @@ func ignore[T any](a chromedp.Action[T]) chromedp.Action[chromedp.Void] {
 	}
 }
 
+// fill types into a field of a page that has come whole: when it has, the debugger
+// forgets the elements that it knew.
 func (p *tab) fill(css, text string) {
 	p.Helper()
+	p.until("the page is whole", isWhole)
 	p.do(chromedp.SendKeys(chromedp.CSS(css), text))
 }
 
@@ -250,6 +257,22 @@ func (p *tab) truth(expression string) bool {
 	return v
 }
 
+// truthOver is truth of a page that may be left at this moment.
+func (p *tab) truthOver(expression string) bool {
+	p.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	defer cancel()
+	for {
+		v, err := chromedp.Run(ctx, chromedp.Evaluate[bool](expression))
+		if err == nil {
+			return v
+		}
+		if ctx.Err() != nil {
+			p.Fatal(err)
+		}
+	}
+}
+
 // look sets the size of the window and the theme.
 func (p *tab) look(width int64, theme string) {
 	p.Helper()
@@ -258,6 +281,7 @@ func (p *tab) look(width int64, theme string) {
 		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: theme}}}); err != nil {
 		p.Fatal(err)
 	}
+	p.until("the window has its size", fmt.Sprintf("innerWidth === %d", width)) // the page learns of it by itself
 }
 
 // picture saves the whole page for a person to look at.

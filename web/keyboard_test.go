@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -20,7 +21,8 @@ func (p *tab) press(keys string) {
 	// dialog, must not find its character still to come.
 	for _, key := range []input.DispatchKeyEventParams{{Type: kb.KeyDown, Text: "\r"}, {Type: kb.KeyUp}} {
 		key.Key, key.Code, key.WindowsVirtualKeyCode, key.NativeVirtualKeyCode = "Enter", "Enter", 13, 13
-		if _, err := chromedp.Call(p.ctx, input.DispatchKeyEvent, key); err != nil {
+		_, err := chromedp.Call(p.ctx, input.DispatchKeyEvent, key)
+		if err != nil && (key.Type == kb.KeyDown || p.ctx.Err() != nil) { // the key that went down may lead away from the page
 			p.Fatal(err)
 		}
 	}
@@ -43,6 +45,7 @@ func (p *tab) load(url string) {
 // meant; the ring that shows the focus must then be seen.
 func (p *tab) tabTo(css string) {
 	p.Helper()
+	p.until(css+" is there", isWhole+fmt.Sprintf(" && document.querySelector(%q) !== null", css))
 	for range 150 {
 		p.press(kb.Tab)
 		state, err := chromedp.Run(p.ctx, chromedp.Evaluate[string](`(() => {
@@ -66,12 +69,30 @@ func (p *tab) tabTo(css string) {
 	p.Fatalf("the tab key never comes to %s; the focus is on %s", css, where)
 }
 
+// enter moves the focus to a control and presses the enter key there. A live page
+// may take the focus away between the two, with what had it: then it does nothing,
+// and the focus is moved there anew, as a hand would.
+func (p *tab) enter(css string) {
+	p.Helper()
+	for range 100 {
+		p.tabTo(css)
+		p.run(fmt.Sprintf(`window.entered = undefined; addEventListener('keydown', (e) => {
+			entered = e.target.closest(%q) !== null;
+			if (!entered) { e.preventDefault(); e.stopImmediatePropagation(); }
+		}, { capture: true, once: true })`, css))
+		p.press(kb.Enter)
+		if p.truthOver(`typeof entered === 'undefined' || entered`) { // a page that was left was left by it
+			return
+		}
+	}
+	p.Fatalf("the focus never stays on %s", css)
+}
+
 // opens presses the control that opens a form as a dialog.
 func opens(css string) func(p *tab) {
 	return func(p *tab) {
 		p.Helper()
-		p.tabTo(css)
-		p.press(kb.Enter)
+		p.enter(css)
 		p.until(css+" opens a dialog with the focus in it", `document.getElementById('dialog').open && document.getElementById('dialog').contains(document.activeElement)`)
 	}
 }

@@ -31,7 +31,8 @@ const struck = `typeof lower === 'undefined' ? 'struck' : (lower(), struck ? 'st
 // nothing there: the mouse is aimed anew, as a hand would.
 func (p *tab) click(css string) {
 	p.Helper()
-	if p.plain { // and never moves
+	if p.plain { // and never moves, once it is whole
+		p.until("the page is whole", isWhole)
 		p.do(chromedp.Click(chromedp.CSS(css)))
 		return
 	}

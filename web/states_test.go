@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/auth"
+	"github.com/lockkeeper/lockkeeper/internal/freeport"
 	"github.com/lockkeeper/lockkeeper/web"
 )
 
@@ -108,9 +110,18 @@ func TestStates_PassAxeAndFit(t *testing.T) {
 func TestStates_ALostStreamPassesAxe(t *testing.T) {
 	t.Parallel()
 	page := web.New(busyFleet(), web.Options{Version: "test"})
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		page.ServeHTTP(w, r.WithContext(auth.With(r.Context(), auth.Local())))
 	}))
+	addr, err := freeport.Address() // at which nobody else listens when it is lost
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.Listener.Close()
+	if srv.Listener, err = net.Listen("tcp", addr); err != nil {
+		t.Fatal(err)
+	}
+	srv.Start()
 	p := openTab(t)
 	p.expect("ERR_")
 	p.look(1440, "light")
