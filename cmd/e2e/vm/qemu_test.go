@@ -74,17 +74,12 @@ func (m *machine) forward(t *testing.T, rules ...string) {
 func (m *machine) powerOn() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.power = true
-	m.start()
-	m.busy.Go(m.supervise)
-}
-
-func (m *machine) start() {
-	var err error
-	if m.qemu, err = start(m.log, m.args...); err != nil {
-		m.t.Errorf("starting %s: %v", m.node, err)
-		m.power = false
+	q, err := start(m.log, m.args...)
+	if err != nil {
+		m.t.Fatalf("starting %s: %v", m.node, err)
 	}
+	m.power, m.qemu = true, q
+	m.busy.Go(m.supervise)
 }
 
 func (m *machine) supervise() {
@@ -100,8 +95,17 @@ func (m *machine) supervise() {
 			return
 		}
 		m.reboots++
-		m.start()
+		q, err := start(m.log, m.args...)
+		if err != nil {
+			m.t.Errorf("starting %s again: %v", m.node, err)
+			m.power = false
+		} else {
+			m.qemu = q
+		}
 		m.mu.Unlock()
+		if err != nil {
+			return
+		}
 	}
 }
 

@@ -144,9 +144,9 @@ func watchdog(t *testing.T, h *unitHost) {
 	if got := h.property(t, agentUnit, "NRestarts"); got != "1" {
 		t.Errorf("systemd restarted the agent %s times, want once", got)
 	}
-	if log := h.exec(t, "journalctl", "--no-pager", "-u", agentUnit); !strings.Contains(log, "Watchdog timeout") {
-		t.Errorf("it was not the watchdog: %s", tail(log, 2000))
-	}
+	eventually(t, "systemd's log says that it was the watchdog", func() bool {
+		return strings.Contains(h.exec(t, "journalctl", "--no-pager", "-u", agentUnit), "Watchdog timeout")
+	})
 	must(t, os.RemoveAll(filepath.Join(h.root, "etc/systemd/system", agentUnit+".d")))
 	h.exec(t, "systemctl", "daemon-reload")
 }
@@ -166,6 +166,7 @@ func restartsUnit(t *testing.T, h *unitHost) {
 func logindReboot(t *testing.T, h *unitHost) {
 	was := h.node(t, "unit-1").BootID
 	block := h.background(t, "systemd-inhibit", "--what=shutdown", "--mode=block", "--who=dpkg", "--why=packages are being installed", "sleep", "infinity")
+	eventually(t, "a shutdown is blocked", func() bool { return strings.Contains(h.exec(t, "systemd-inhibit", "--list", "--no-pager"), "dpkg") })
 	r := h.roll(t, api.RolloutSpec{Group: "default"}, "name: app-reboot\ndefault_interrupt: reboot\nmin_healthy_time: 1s\nhealth:\n  - unit: app.service\n",
 		map[string]string{"files/etc/app.conf": "rebooted\n"})
 	h.reported(t, "the host waits for the inhibitor and says so", func(n api.Node) bool {
