@@ -29,7 +29,7 @@ func TestOverview_OnACalmDaySaysWhatTheHeadlineDoesNot(t *testing.T) {
 		{[]api.Rollout{last, ended("1", api.RolloutFailed, at.Add(-time.Hour))}, "No rollout is under way; the last, base-2 to web, succeeded Tue 24 Nov 14:30 UTC."},
 		{[]api.Rollout{ended("4", api.RolloutAborted, at)}, "No rollout is under way; the last, base-4 to web, was aborted Tue 24 Nov 14:30 UTC."},
 		{[]api.Rollout{last, running}, "base-3 to web is running: 1 of 3 nodes updated, done about Tue 24 Nov 15:30 UTC."},
-		{[]api.Rollout{running, running, last}, "2 rollouts are under way."},
+		{[]api.Rollout{running, {ID: "5", State: api.RolloutPaused}, running, last}, "3 rollouts: 2 running, 1 paused."},
 	} {
 		b := newStage()
 		b.status.Sentence, b.status.Figures.Nodes, b.status.Rollouts = "All is well: 6 hosts are in service", 6, c.rollouts
@@ -52,5 +52,20 @@ func TestEvents_OfAnotherDayHaveItsDate(t *testing.T) {
 		if want := old.Format(">2 Jan "); !strings.Contains(log, want) && !strings.Contains(log, old.Format(">2 Jan 2006 ")) {
 			t.Errorf("%s has no %q: %.600s", path, want, log)
 		}
+	}
+}
+
+// A rollout that is scheduled was made, and says once when it starts.
+func TestRollout_ThatIsScheduledSaysOnceWhenItStarts(t *testing.T) {
+	t.Parallel()
+	b := newStage()
+	at := time.Date(2026, 12, 24, 18, 0, 0, 0, time.UTC)
+	b.rollouts["ro-1"] = api.Rollout{ID: "ro-1", State: api.RolloutScheduled, By: "ann", CreatedAt: at.Add(-time.Hour), Why: "starts at 2026-12-24T18:00:00Z", Spec: api.RolloutSpec{Group: "web", Start: at}}
+	page := show(t, b, "/rollouts/ro-1")
+	_, head, _ := strings.Cut(page, "</h1>")
+	head, _, _ = strings.Cut(head, "</p>")
+	said := tags.ReplaceAllString(head, "")
+	if strings.Count(said, "Starts") != 1 || strings.Contains(said, "Started") || !strings.Contains(said, "Made 24 Dec 2026 17:00:00 UTC by ann.") {
+		t.Errorf("it says %q", said)
 	}
 }

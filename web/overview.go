@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"fmt"
 	"net/url"
 	"slices"
 	"strings"
@@ -33,6 +34,7 @@ type outlookOf struct {
 	Active int
 	One    *api.Rollout
 	Word   string // of its state, within a sentence
+	Each   string // how many are in which state: "1 running, 2 paused"
 }
 
 func outlook(list []api.Rollout) (o outlookOf) {
@@ -46,6 +48,19 @@ func outlook(list []api.Rollout) (o outlookOf) {
 			o.One = r
 		}
 	}
+	var each []string
+	for _, state := range api.RolloutStates {
+		n := 0
+		for i := range list {
+			if list[i].State == state && state.Active() {
+				n++
+			}
+		}
+		if n > 0 {
+			each = append(each, fmt.Sprintf("%d %s", n, strings.ToLower(rolloutLooks[state].Word)))
+		}
+	}
+	o.Each = strings.Join(each, ", ")
 	if o.One != nil {
 		o.Word = strings.ToLower(rolloutLooks[o.One.State].Word)
 	}
