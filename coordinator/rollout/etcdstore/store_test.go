@@ -214,12 +214,12 @@ func TestStore_OneIsElectedAndTheNextFollowsAtOnceWhenItResigns(t *testing.T) {
 	select {
 	case second := <-next:
 		_ = second.Resign(context.Background())
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("nobody followed")
 	}
 	select {
 	case <-first.Done():
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("the first does not learn of its end")
 	}
 }
