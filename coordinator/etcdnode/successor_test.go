@@ -12,7 +12,7 @@ import (
 const longElection = 8 * time.Second
 
 // startThree starts a member and two that join it, all with a vote and with that
-// election timeout.
+// election timeout, 0 for the usual one.
 func startThree(t *testing.T, election time.Duration) []*Node {
 	t.Helper()
 	config := func(name string) Config {
