@@ -90,3 +90,12 @@ func TestRefusals_OfAWaveAreSaidOfItsRow(t *testing.T) {
 		t.Error("the page speaks of waves[1]")
 	}
 }
+
+// A form that is sent after the session has ended leads to the login page.
+func TestSession_AFormSentAfterItsEndLeadsToTheLogin(t *testing.T) {
+	t.Parallel()
+	r := ask(t, busyFleet(), auth.Principal{}, http.MethodPost, "/ui/freeze", map[string][]string{"reason": {"x"}})
+	if page := text(t, r); r.StatusCode != http.StatusUnauthorized || !strings.Contains(page, `<a class="link" href="/login">Log in</a>`) {
+		t.Errorf("answer %d: %s", r.StatusCode, page)
+	}
+}
