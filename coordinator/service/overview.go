@@ -24,7 +24,7 @@ const (
 	// under, so that one half of it would tell of the change and the other not; one
 	// that took longer than overviewQuick is left as it is.
 	overviewTries = 3
-	overviewQuick = 50 * time.Millisecond
+	overviewQuick = 20 * time.Millisecond
 	// queueShown is how much of a queue the lists of groups show.
 	queueShown = 100
 	// versionsShown is how many versions of agents are told apart.
