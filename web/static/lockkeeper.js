@@ -158,11 +158,15 @@ offerZone();
 
 // ---- dialogs: a form's page, opened in place
 const dialog = document.getElementById('dialog');
+let asked = 0; // how often: only the last answer counts
 
 async function show(url, request) {
+  const turn = ++asked;
   try {
     const answer = await fetch(url, request);
-    const form = new DOMParser().parseFromString(await answer.text(), 'text/html').querySelector('[data-form]');
+    const text = await answer.text();
+    if (turn !== asked) return; // another form was opened meanwhile: it stays
+    const form = new DOMParser().parseFromString(text, 'text/html').querySelector('[data-form]');
     if (!form && answer.ok) { dialog.close(); return; } // done: the stream shows what came of it
     if (!form) throw new Error(`${answer.status}`);
     dialog.replaceChildren(document.adoptNode(form));
@@ -171,6 +175,7 @@ async function show(url, request) {
     (first('[aria-invalid]') ?? first('[data-confirm], input:not([type=hidden])') ?? first('a[href], button'))?.focus();
     tick();
   } catch (e) {
+    if (turn !== asked) return;
     if (!request) { location.assign(url); return; }
     const said = dialog.querySelector('h1 + .err') ?? document.createElement('p');
     said.className = 'err';
