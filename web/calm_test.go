@@ -69,3 +69,21 @@ func TestRollout_ThatIsScheduledSaysOnceWhenItStarts(t *testing.T) {
 		t.Errorf("it says %q", said)
 	}
 }
+
+// A form begins with durations as people type them.
+func TestForms_BeginWithDurationsAsTheyAreTyped(t *testing.T) {
+	t.Parallel()
+	b := busyFleet()
+	b.status.Groups[0].Spec.Timeouts.Hold, b.status.Groups[0].Spec.GrantInterval = "1h30m0s", "0s"
+	for path, values := range map[string][]string{
+		"/groups/night/window?n=0": {`placeholder="4h" value="4h"`, `placeholder="0s" value="30m"`},
+		"/groups/web/edit":         {`name="hold" placeholder="30m" value="1h30m"`, `placeholder="none" value="0s"`},
+	} {
+		page := show(t, b, path)
+		for _, value := range values {
+			if !strings.Contains(page, value) {
+				t.Errorf("%s has no %s", path, value)
+			}
+		}
+	}
+}

@@ -57,7 +57,7 @@ func (s *server) groupFormOf(r *http.Request) (groupForm, error) {
 		return groupForm{}, err
 	}
 	f := groupForm{Name: g.Name, Revision: strconv.FormatInt(g.Revision, 10), Slots: string(g.Spec.Slots),
-		Hold: g.Spec.Timeouts.Hold, FleetLockHold: g.Spec.Timeouts.FleetLockHold, Interval: g.Spec.GrantInterval, CountUnreachable: g.Spec.CountUnreachable, Group: g}
+		Hold: typedSpan(g.Spec.Timeouts.Hold), FleetLockHold: typedSpan(g.Spec.Timeouts.FleetLockHold), Interval: typedSpan(g.Spec.GrantInterval), CountUnreachable: g.Spec.CountUnreachable, Group: g}
 	var limits []string
 	for _, l := range g.Spec.Limits {
 		limits = append(limits, l.By+"="+string(l.Max))

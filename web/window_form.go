@@ -76,6 +76,7 @@ func (s *server) windowFormOf(r *http.Request) (windowForm, error) {
 	}
 	f.Number, f.WindowSpec = n, g.Spec.Windows[n]
 	f.Days = strings.Join(f.Weekdays, ", ")
+	f.Duration, f.Cutoff = typedSpan(f.Duration), typedSpan(f.Cutoff)
 	return f, nil
 }
 

@@ -103,7 +103,7 @@ func TestGroup_ItsHoursAreSetFromItsPage(t *testing.T) {
 	p.until("the form is shut", isShut) // its answer would shut the next one
 
 	q.hit(`#settings a[href$="/window?n=0"]`)
-	q.until("the form has what is declared", `document.querySelector('#dialog #cutoff')?.value === '30m0s' && document.querySelector('#dialog #weekdays').value === 'mon-fri'`)
+	q.until("the form has what is declared", `document.querySelector('#dialog #cutoff')?.value === '30m' && document.querySelector('#dialog #weekdays').value === 'mon-fri'`)
 	// Meanwhile somebody else adds a blackout: the older form is refused once.
 	p.hit(`#settings a[href$="/blackout"]`)
 	p.until("the other form opens", `document.getElementById('dialog').open`)

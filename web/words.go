@@ -297,3 +297,13 @@ func spanText(text string) string {
 	}
 	return strings.Join(parts, " ")
 }
+
+// typedSpan writes a spec's "4h0m0s" as people type it, "4h", if that is the same.
+func typedSpan(text string) string {
+	brief := strings.ReplaceAll(spanText(text), " ", "")
+	was, err := time.ParseDuration(text)
+	if is, wrong := time.ParseDuration(brief); err != nil || wrong != nil || is != was {
+		return text
+	}
+	return brief
+}
