@@ -227,6 +227,7 @@ func (d *DB) setPeer(k kv, old Peer) bool {
 	}
 	d.mu.Unlock()
 	if was == k.deleted { // one came or went; that one is still here is no news
+		d.bumpCluster()
 		d.bump()
 	}
 	return !k.deleted

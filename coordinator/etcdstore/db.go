@@ -102,7 +102,9 @@ type DB struct {
 	aliveRevision int64           // of that word
 	outages       map[string]Outage
 	changed       chan struct{}
-	loaded        map[string]bool // by followed prefix
+	// clusterChanged is closed with changed, unless that is for the trail or a token.
+	clusterChanged chan struct{}
+	loaded         map[string]bool // by followed prefix
 
 	lease lease
 	again chan struct{} // holds one wish to announce
@@ -145,7 +147,7 @@ func New(cfg Config) *DB {
 	d := &DB{
 		cfg: cfg, client: cfg.Client, prefix: root + "/", blobs: root + "-bundles/",
 		foreign: map[string]Foreign{}, tokens: map[string]liveToken{}, peers: map[string]Peer{}, outages: map[string]Outage{},
-		changed: make(chan struct{}), again: make(chan struct{}, 1), loaded: map[string]bool{},
+		changed: make(chan struct{}), clusterChanged: make(chan struct{}), again: make(chan struct{}, 1), loaded: map[string]bool{},
 		telling: make(chan struct{}, 1),
 	}
 	d.life, d.cancel = context.WithCancel(context.Background())
@@ -214,6 +216,22 @@ func (d *DB) bump() {
 	defer d.mu.Unlock()
 	close(d.changed)
 	d.changed = make(chan struct{})
+}
+
+// ClusterChanged returns a channel that is closed at the next change of the
+// cluster's identity, of the agents of others that called, or of which coordinators
+// are here: of what Changed tells, that which no audit trail and no token is.
+func (d *DB) ClusterChanged() <-chan struct{} {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.clusterChanged
+}
+
+func (d *DB) bumpCluster() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	close(d.clusterChanged)
+	d.clusterChanged = make(chan struct{})
 }
 
 // get is a linearizable read.

@@ -177,6 +177,7 @@ func (d *DB) clusterTable() table {
 				d.setForeign(rest, k)
 			}
 		}
+		d.bumpCluster()
 	}
 	return table{
 		prefix: d.prefix + "cluster/",

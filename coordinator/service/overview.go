@@ -85,7 +85,7 @@ func (s *Service) overview() *overview {
 	for try := 1; ; try++ {
 		began := time.Now()
 		// The signs first: a change during the pass is seen by the next.
-		c.signs = [4]<-chan struct{}{s.store.Changed(), s.fleet.Changed(), s.roll.Changed(), s.db.Changed()}
+		c.signs = [4]<-chan struct{}{s.store.Changed(), s.fleet.Changed(), s.roll.Changed(), s.db.ClusterChanged()}
 		c.last = s.lookOver(stale, c.current)
 		c.made = time.Now()
 		c.took = c.made.Sub(began)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/etcdstore"
+	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
 // report is a node's report with some changes.
@@ -254,6 +255,13 @@ func TestStatus_OfALargeFleetShowsAFirstChangeAtOnceAndThenSomeASecond(t *testin
 	b.view.mu.Lock()
 	b.view.made, b.view.busy = b.view.made.Add(-overviewLasts), false // nothing happens, and it is looked over for that
 	b.view.mu.Unlock()
+	large()
+	// What the audit trail says comes by another watch, before its change or after.
+	trail := b.db.Changed()
+	if err := b.db.Append(t.Context(), semaphore.Event{Kind: "snapshot.taken"}); err != nil {
+		t.Fatal(err)
+	}
+	<-trail
 	large()
 	b.hello("a", "default")
 	if n := large(); n != 1 {
