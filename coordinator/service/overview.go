@@ -10,13 +10,19 @@ import (
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/fleet"
+	"github.com/lockkeeper/lockkeeper/coordinator/spacing"
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
 const (
 	// overviewPause is the longest pause between two overviews of a fleet that
-	// changes all the time; a small one is looked over more often.
+	// changes all the time; a small one is looked over more often. Overviews that
+	// changes ask for take one part in overviewParts of the time as far as that
+	// allows, and overviewAhead of it may be owed: an engine's answer to a change
+	// comes close behind it, and is shown as soon.
 	overviewPause = 200 * time.Millisecond
+	overviewParts = 20
+	overviewAhead = time.Second
 	// overviewLasts is how long an overview is good when nothing changed: what
 	// depends on time alone (overdue, unreachable) is seen at the latest then.
 	overviewLasts = 2 * time.Second
@@ -48,11 +54,11 @@ type overview struct {
 
 // viewCache makes one pass serve every request between two changes.
 type viewCache struct {
-	mu   sync.Mutex
-	last *overview
-	made time.Time     // monotonic
-	took time.Duration // the last pass
-	busy bool          // whether a change asked for it
+	mu    sync.Mutex
+	last  *overview
+	made  time.Time // monotonic
+	next  time.Time // before it no change asks for another
+	looks spacing.Looks
 	// current is when quorum was seen last, zero for not since the start.
 	current time.Time
 	signs   [4]<-chan struct{}
@@ -77,22 +83,27 @@ func (s *Service) overview() *overview {
 	changed := c.last != nil && (c.changed() || members != c.members)
 	if c.last != nil && stale == c.stale {
 		age := time.Since(c.made)
-		if !changed && age < overviewLasts || changed && c.busy && age < min(overviewPause, 20*c.took) {
+		if !changed && age < overviewLasts || changed && time.Now().Before(c.next) {
 			return c.last
 		}
 	}
-	c.busy, c.stale, c.members = changed, stale, members
+	c.stale, c.members = stale, members
+	began := time.Now()
 	for try := 1; ; try++ {
-		began := time.Now()
+		one := time.Now()
 		// The signs first: a change during the pass is seen by the next.
 		c.signs = [4]<-chan struct{}{s.store.Changed(), s.fleet.Changed(), s.roll.Changed(), s.db.ClusterChanged()}
 		c.last = s.lookOver(stale, c.current)
 		c.made = time.Now()
-		c.took = c.made.Sub(began)
-		if !c.changed() || try == overviewTries || c.took > overviewQuick {
-			return c.last
+		if !c.changed() || try == overviewTries || c.made.Sub(one) > overviewQuick {
+			break
 		}
 	}
+	c.next = c.made
+	if changed {
+		c.next = c.made.Add(c.looks.Pause(began, c.made))
+	}
+	return c.last
 }
 
 // wrote makes the next overview one of what was just written: whoever changes

@@ -13,6 +13,7 @@ import (
 	"github.com/lockkeeper/lockkeeper/coordinator/fleet"
 	"github.com/lockkeeper/lockkeeper/coordinator/membership"
 	"github.com/lockkeeper/lockkeeper/coordinator/rollout"
+	"github.com/lockkeeper/lockkeeper/coordinator/spacing"
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
@@ -134,6 +135,7 @@ func New(cfg Config) *Service {
 		cfg:    cfg, store: cfg.Store, fleet: cfg.Fleet, roll: cfg.Rollouts, db: cfg.DB, node: cfg.Node,
 		logger: cfg.Logger, now: cfg.Now, changed: make(chan struct{}), started: cfg.Now(), foreign: make(chan struct{}, 1),
 	}
+	s.view.looks = spacing.Looks{Most: overviewPause, Parts: overviewParts, Ahead: overviewAhead}
 	s.polls.parked = map[string]*parked{}
 	s.peers.seen = map[string]contact{}
 	s.quorum.begin()

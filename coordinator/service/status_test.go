@@ -9,6 +9,7 @@ import (
 
 	"github.com/lockkeeper/lockkeeper/coordinator/api"
 	"github.com/lockkeeper/lockkeeper/coordinator/etcdstore"
+	"github.com/lockkeeper/lockkeeper/coordinator/spacing"
 	"github.com/lockkeeper/lockkeeper/semaphore"
 )
 
@@ -151,14 +152,12 @@ func TestStatus_AHaltedRolloutAndARolledBackHostNeedAPerson(t *testing.T) {
 
 func TestStatus_ShowsAtOnceWhatItsReaderJustChanged(t *testing.T) {
 	b := start(t)
+	b.lookOwes(1_000_000, 0)
 	look := func() api.Status {
 		st, err := b.Status(b.admin())
 		if err != nil {
 			t.Fatal(err)
 		}
-		b.view.mu.Lock()
-		b.view.took = time.Second // as in a large fleet
-		b.view.mu.Unlock()
 		return st
 	}
 	look()
@@ -241,30 +240,28 @@ func TestStatus_ShowsAtOnceWhatIsWrittenElsewhere(t *testing.T) {
 
 func TestStatus_OfALargeFleetShowsAFirstChangeAtOnceAndThenSomeASecond(t *testing.T) {
 	b := start(t)
-	large := func() (nodes int) { // of a fleet that takes long to look over
+	b.lookOwes(1_000_000, 0)
+	shown := func() (nodes int) {
 		list, err := b.AllNodes(b.admin())
 		if err != nil {
 			t.Fatal(err)
 		}
-		b.view.mu.Lock()
-		b.view.took = time.Second
-		b.view.mu.Unlock()
 		return len(list)
 	}
-	large()
+	shown()
 	b.view.mu.Lock()
-	b.view.made, b.view.busy = b.view.made.Add(-overviewLasts), false // nothing happens, and it is looked over for that
+	b.view.made, b.view.next = b.view.made.Add(-overviewLasts), time.Time{} // nothing happens, and it is looked over for that
 	b.view.mu.Unlock()
-	large()
+	shown()
 	// What the audit trail says comes by another watch, before its change or after.
 	trail := b.db.Changed()
 	if err := b.db.Append(t.Context(), semaphore.Event{Kind: "snapshot.taken"}); err != nil {
 		t.Fatal(err)
 	}
 	<-trail
-	large()
+	shown()
 	b.hello("a", "default")
-	if n := large(); n != 1 {
+	if n := shown(); n != 1 {
 		t.Fatalf("%d nodes are shown right after the first change, want 1", n)
 	}
 	looked := func() time.Time {
@@ -274,10 +271,28 @@ func TestStatus_OfALargeFleetShowsAFirstChangeAtOnceAndThenSomeASecond(t *testin
 	}
 	first := looked()
 	b.hello("b", "default")
-	if n, took := large(), looked().Sub(first); n != 1 && took < overviewPause {
+	if n, took := shown(), looked().Sub(first); n != 1 && took < overviewPause {
 		t.Errorf("%d nodes are shown: the fleet was looked over twice within %v", n, took)
 	}
-	b.eventually("the next change is shown too", func() bool { return large() == 2 })
+	b.eventually("the next change is shown too", func() bool { return shown() == 2 })
+
+	// What a change leads to may be shown as soon, and paid for later.
+	b.lookOwes(1000, time.Hour)
+	for _, node := range []string{"c", "d", "e"} {
+		b.hello(node, "default")
+		if list, err := b.AllNodes(b.admin()); err != nil || list[len(list)-1].ID != node {
+			t.Errorf("%s is not shown right after it has come: %v", node, err)
+		}
+	}
+}
+
+// lookOwes says in how many parts of the time one look over the fleet takes one, as
+// if that were large, and how much of it may be owed.
+func (b *bench) lookOwes(parts int, ahead time.Duration) {
+	b.view.mu.Lock()
+	defer b.view.mu.Unlock()
+	b.view.looks = spacing.Looks{Most: overviewPause, Parts: parts, Ahead: ahead}
+	b.view.next = time.Time{}
 }
 
 func TestStatus_AFreezeIsABannerAndNotAnAlarm(t *testing.T) {
