@@ -51,14 +51,26 @@ func find(host string, listen func(addr string) (io.Closer, error)) (string, err
 		}
 		claims.Store(port, claim)
 		addr := net.JoinHostPort(host, fmt.Sprint(port))
-		l, err := listen(addr)
+		err = try(addr, listen)
 		if errors.Is(err, syscall.EADDRINUSE) {
 			continue
 		}
 		if err != nil {
 			return "", err
 		}
-		return addr, l.Close()
+		return addr, nil
 	}
 	return "", fmt.Errorf("no port of %s from %d to %d is free", host, low, high-1)
+}
+
+// try listens for a moment, in which this process starts no other: that would have
+// what is listened on until it runs its own program, and the port be in use so long.
+func try(addr string, listen func(addr string) (io.Closer, error)) error {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	l, err := listen(addr)
+	if err != nil {
+		return err
+	}
+	return l.Close()
 }

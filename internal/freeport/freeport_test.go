@@ -3,8 +3,10 @@ package freeport
 import (
 	"net"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -56,5 +58,40 @@ func TestAddress_IsGivenOnce(t *testing.T) {
 func TestAddress_OfAHostThatIsNotOfThisMachineIsAnError(t *testing.T) {
 	if address, err := UDP("192.0.2.1"); err == nil {
 		t.Errorf("given %s", address)
+	}
+}
+
+// A process that is just started has all that its parent has open, until it runs
+// its own program: what was listened on to see whether it is free, too.
+func TestAddress_IsFreeAlsoWhileOthersStartProcesses(t *testing.T) {
+	ended := make(chan struct{})
+	var starters sync.WaitGroup
+	for range 4 {
+		starters.Go(func() {
+			for {
+				select {
+				case <-ended:
+					return
+				default:
+				}
+				if err := exec.Command("true").Run(); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	defer starters.Wait()
+	defer close(ended)
+	for range 200 {
+		address, err := Address()
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Close()
 	}
 }
