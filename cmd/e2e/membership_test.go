@@ -80,9 +80,7 @@ func TestMembers_GrowFromOneToFiveAndShrinkToThreeWhileHostsWork(t *testing.T) {
 	for i := range hosts {
 		startMachine(t, w, fmt.Sprintf("host-%d", i+1), all)
 	}
-	eventually(t, "all hosts have reported", func() bool {
-		return statusOf(t, c.any().url).Figures.Nodes == hosts
-	})
+	allReport(t, c.any().url, hosts)
 	id := startRollout(t, c.any().url, pushBundle(t, c.any().url, "new", ""))
 
 	c.grow(2)

@@ -23,7 +23,7 @@ func TestOutage_LongerThanADeadlineMakesNobodyOverdue(t *testing.T) {
 	for _, node := range d.hosts {
 		hosts = append(hosts, startMachine(t, d.w, node, c.urls(), "--group", "fleet"))
 	}
-	eventually(t, "both hosts have reported", func() bool { return statusOf(t, c.any().url).Figures.Nodes == len(d.hosts) })
+	allReport(t, c.any().url, len(d.hosts))
 	// They are healthy again when it is over, and the test says so.
 	bundle := pushBundle(t, c.any().url, "new", "healthy_deadline: 10m\nhealth:\n  - command: test -e \"$LOCKKEEPER_ROOT/healthy\"\n")
 	gone := []*memberProcess{c.leader()}

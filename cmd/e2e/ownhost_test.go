@@ -57,7 +57,7 @@ func TestOwnHosts_GoLastOneAtATimeWhileAnotherLeads(t *testing.T) {
 	for _, node := range others {
 		startMachine(t, w, node, c.urls())
 	}
-	eventually(t, "all hosts have reported", func() bool { return statusOf(t, at).Figures.Nodes == 6 })
+	allReport(t, at, 6)
 	id := startRollout(t, at, pushBundle(t, at, "new", ""))
 	eventually(t, "it is said that they go last", func() bool {
 		r := rolloutOf(t, at, id)

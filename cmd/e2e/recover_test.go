@@ -59,7 +59,7 @@ func TestRecover_OneThatIsLeftGoesOnAndNobodyPassesTheHostsThatAreOut(t *testing
 	for i := range hosts {
 		fleet = append(fleet, startMachine(t, w, fmt.Sprintf("host-%d", i+1), all))
 	}
-	eventually(t, "all hosts have reported", func() bool { return statusOf(t, c.any().url).Figures.Nodes == hosts })
+	allReport(t, c.any().url, hosts)
 	at := c.any().url
 	id := startRollout(t, at, pushBundle(t, at, "new", "healthy_deadline: 5m\nhealth:\n  - command: test -e \"$LOCKKEEPER_ROOT/healthy\"\n"))
 	eventually(t, "two hosts were rebooted and are not healthy", func() bool {

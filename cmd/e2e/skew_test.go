@@ -54,7 +54,7 @@ func TestSkew_CoordinatorsAndAgentsAreUpdatedOneAfterAnotherUnderARollout(t *tes
 	for i := range hosts {
 		fleet = append(fleet, startMachine(t, w, fmt.Sprintf("host-%d", i+1), c.urls()))
 	}
-	eventually(t, "all hosts have reported", func() bool { return statusOf(t, at).Figures.Nodes == hosts })
+	allReport(t, at, hosts)
 	id := startRollout(t, at, pushBundle(t, at, "new", ""))
 
 	taking := map[*memberProcess]*taker{}

@@ -51,11 +51,7 @@ func TestTrouble_AFullOrReadOnlyStateFolderIsToldAndWaitedFor(t *testing.T) {
 	must0(t, os.Mkdir(state, 0o700))
 	script := fmt.Sprintf(`mount -t tmpfs -o size=2m none %s && exec "$@"`, state)
 	m := startMachineOf(t, w, "host-1", c.url, []string{unshare, "--mount", "/bin/sh", "-c", script, "sh", program("lockkeeper-agent")}, "--state-dir", state)
-	eventually(t, "the host has reported", func() bool {
-		var list api.NodeList
-		getJSON(t, c.url+"/api/v1/nodes", &list)
-		return list.Total == 1
-	})
+	allReport(t, c.url, 1)
 	inside := fmt.Sprintf("/proc/%d/root%s", m.agent.pid(), state)
 	remount := func(how string) {
 		t.Helper()

@@ -172,7 +172,7 @@ func TestTwins_AgentsMoveOverAndTheRolloutGoesOnWhenACoordinatorDies(t *testing.
 		startMachine(t, w, fmt.Sprintf("host-%d", i+1), both[i%2])
 	}
 	for _, url := range []string{p.a.url, p.b.url} {
-		eventually(t, "all hosts are known at "+url, func() bool { return statusOf(t, url).Figures.Nodes == 4 })
+		allReport(t, url, 4)
 	}
 	eventually(t, "both are shown", func() bool {
 		said := must(t, p.b.url, "cluster")

@@ -87,14 +87,9 @@ func newStaged(t *testing.T, hosts, slots int) *staged {
 // allReported waits until each coordinator knows all hosts.
 func (s *staged) allReported() {
 	s.t.Helper()
-	eventually(s.t, "all hosts have reported", func() bool {
-		for _, m := range s.members {
-			if statusOf(s.t, m.url).Figures.Nodes != len(s.hosts) {
-				return false
-			}
-		}
-		return true
-	})
+	for _, m := range s.members {
+		allReport(s.t, m.url, len(s.hosts))
+	}
 }
 
 // The elected engine is killed in every state that a rollout can be in, and each

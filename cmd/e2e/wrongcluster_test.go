@@ -124,9 +124,7 @@ func TestCluster_EachOfTheAgentsChecksIsEnough(t *testing.T) {
 			between.set(t, other.url, func() { between.known, between.strange = known, strange })
 			between.lie(lies.header, lies.body)
 
-			eventually(t, "the other cluster has heard of the host", func() bool {
-				return statusOf(t, other.url).Figures.Nodes == 1
-			})
+			allReport(t, other.url, 1)
 			id := startRollout(t, other.url, pushBundle(t, other.url, "new", ""))
 			eventually(t, "the agent says that it is the wrong cluster", func() bool {
 				return strings.Contains(m.agent.output(t), "wrong cluster")
