@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -63,12 +64,14 @@ func (s *site) startHosts(t *testing.T, group string, n int) *hosted {
 	}
 	deadline := time.Now().Add(patience)
 	for {
-		list, err := s.api.Nodes(ctx, api.NodeQuery{Group: group, Limit: 1})
-		if err == nil && list.Total == n {
+		list, err := s.api.Nodes(ctx, api.NodeQuery{Group: group, Limit: n})
+		// One that is known may only wait for its first report to be stored, and no
+		// rollout selects it before.
+		if err == nil && list.Total == n && !slices.ContainsFunc(list.Nodes, func(n api.Node) bool { return n.FirstSeen.IsZero() }) {
 			return h
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%d of %d hosts are known, error %v", list.Total, n, err)
+			t.Fatalf("%d of %d hosts are known, or not all have reported, error %v", list.Total, n, err)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
