@@ -2,7 +2,6 @@ package web_test
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -113,12 +112,9 @@ func TestStates_ALostStreamPassesAxe(t *testing.T) {
 	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		page.ServeHTTP(w, r.WithContext(auth.With(r.Context(), auth.Local())))
 	}))
-	addr, err := freeport.Address() // at which nobody else listens when it is lost
-	if err != nil {
-		t.Fatal(err)
-	}
 	srv.Listener.Close()
-	if srv.Listener, err = net.Listen("tcp", addr); err != nil {
+	var err error
+	if srv.Listener, err = freeport.Listen(); err != nil { // nobody else listens there when it is lost
 		t.Fatal(err)
 	}
 	srv.Start()

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -186,12 +185,9 @@ func newRig(t *testing.T, pods ...string) *rig {
 	}
 	c := &cluster{t: t, version: 1, annotations: map[string]string{}, ready: "True", pods: pods}
 	srv := httptest.NewUnstartedServer(c)
-	addr, err := freeport.Address() // at which nobody else listens when it is gone
-	if err != nil {
-		t.Fatal(err)
-	}
 	srv.Listener.Close()
-	if srv.Listener, err = net.Listen("tcp", addr); err != nil {
+	var err error
+	if srv.Listener, err = freeport.Listen(); err != nil { // nobody else listens there when it is gone
 		t.Fatal(err)
 	}
 	srv.Start()

@@ -27,6 +27,15 @@ var (
 // as long as this process lives.
 func Address() (string, error) { return TCP("127.0.0.1") }
 
+// Listen listens on an Address.
+func Listen() (net.Listener, error) {
+	addr, err := Address()
+	if err != nil {
+		return nil, err
+	}
+	return net.Listen("tcp", addr)
+}
+
 // TCP is Address of another host of this machine.
 func TCP(host string) (string, error) {
 	return find(host, func(addr string) (io.Closer, error) { return net.Listen("tcp", addr) })

@@ -20,11 +20,7 @@ func TestAddress_IsFreeAndNoneThatAConnectionMayHave(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 100 {
-		address, err := Address()
-		if err != nil {
-			t.Fatal(err)
-		}
-		l, err := net.Listen("tcp", address)
+		l, err := Listen()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -84,11 +80,7 @@ func TestAddress_IsFreeAlsoWhileOthersStartProcesses(t *testing.T) {
 	defer starters.Wait()
 	defer close(ended)
 	for range 200 {
-		address, err := Address()
-		if err != nil {
-			t.Fatal(err)
-		}
-		l, err := net.Listen("tcp", address)
+		l, err := Listen()
 		if err != nil {
 			t.Fatal(err)
 		}
